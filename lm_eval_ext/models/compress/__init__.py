@@ -1,0 +1,1 @@
+"""Compression of a loaded model, in place and proved."""

@@ -1,0 +1,140 @@
+"""Methods by name: the base of every method's config class, and the table that finds it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lm_eval_ext.errors import UserError, require_extra, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MatrixInfo", "MatrixMethod", "Method", "Skip", "method_class", "method_names", "register"]
+
+
+@dataclass(frozen=True)
+class MatrixInfo:
+    """One weight matrix as the methods see it: rows are outputs, columns are inputs."""
+
+    name: str
+    """Parameter name in the model; an expert of a fused tensor adds its index in brackets."""
+    rows: int
+    cols: int
+    index: int
+    """Position among all targeted matrices: the stream number of a seeded method."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A matrix that a method leaves alone, and why."""
+
+    name: str
+    reason: str
+
+
+class Method(BaseModel, ABC):
+    """Config of one compression step. Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[Literal["prune", "quantize"]]
+    extra: ClassVar[str | None] = None
+    """Extra of this distribution that the method needs, if any."""
+    modules: ClassVar[tuple[str, ...]] = ()
+    """Import names that must be there; checked before a model is loaded."""
+    needs_calibration: ClassVar[bool] = False
+
+    method: str
+    lm_head: bool = False
+    """Compress the output layer too. Refused where it shares storage with the embedding, unless both are asked."""
+    embeddings: bool = False
+    """Compress the input embedding too."""
+
+    def check_installed(self) -> None:
+        """Raise UserError with the install line if a library of this method is missing."""
+        if self.modules:
+            require_extra(self.modules, self.extra or self.method, f"method {self.method}")
+
+    def check(self, matrices: Sequence[MatrixInfo]) -> list[Skip]:
+        """Look at every targeted matrix before any work.
+
+        Args:
+            matrices: Everything that is about to be compressed.
+
+        Returns:
+            The matrices that this method will leave alone.
+
+        Raises:
+            UserError: If a matrix can't be compressed as asked; the message lists all of them.
+        """
+        return []
+
+    @property
+    def asked_sparsity(self) -> float | None:
+        """Share of zeros asked for, or None for a method that does not prune."""
+        return None
+
+    @property
+    def asked_bits(self) -> float | None:
+        """Bits a weight asked for, or None for a method that does not quantize."""
+        return None
+
+
+class MatrixMethod(Method):
+    """A method that needs nothing but the matrix itself."""
+
+    @abstractmethod
+    def apply(self, weight: Tensor, matrix: MatrixInfo) -> Tensor:
+        """Compress one matrix.
+
+        Args:
+            weight: [rows, cols], any floating dtype and device; not changed.
+            matrix: Its name, shape and stream number.
+
+        Returns:
+            The compressed matrix in the same shape, dtype and device ("baked": quantized values are
+            returned dequantized).
+        """
+
+    def describe(self, before: Tensor, after: Tensor) -> dict[str, Any]:
+        """Method-specific facts for the evidence of one matrix ([rows, cols] each)."""
+        return {}
+
+
+M = TypeVar("M", bound=type[Method])
+_METHODS: dict[str, type[Method]] = {}
+
+
+def register(cls: M) -> M:
+    """Enter a config class under the default of its `method` field (class decorator)."""
+    name = cls.model_fields["method"].default
+    if name in _METHODS and _METHODS[name] is not cls:
+        raise ValueError(f"method {name!r} is registered twice: {_METHODS[name]!r} and {cls!r}")
+    _METHODS[name] = cls
+    return cls
+
+
+def method_names() -> list[str]:
+    """Names of all registered methods, sorted."""
+    from lm_eval_ext.models.compress import methods  # noqa: F401  (importing registers them)
+
+    return sorted(_METHODS)
+
+
+def method_class(name: object) -> type[Method]:
+    """The config class of a method.
+
+    Raises:
+        UserError: If there is no method of this name; the message gives the nearest and lists all.
+    """
+    names = method_names()
+    if not isinstance(name, str):
+        raise UserError(f"method must be a name, got {name!r}. Known: {', '.join(names)}.")
+    if name not in _METHODS:
+        raise unknown_name("method", name, names)
+    return _METHODS[name]
