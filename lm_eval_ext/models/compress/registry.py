@@ -14,6 +14,8 @@ from lm_eval_ext.errors import UserError, require_extra, unknown_name
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lm_eval_ext.models.compress.workbench import Workbench
+
 __all__ = ["MatrixInfo", "MatrixMethod", "Method", "Skip", "method_class", "method_names", "register"]
 
 
@@ -54,6 +56,12 @@ class Method(BaseModel, ABC):
     """Compress the output layer too. Refused where it shares storage with the embedding, unless both are asked."""
     embeddings: bool = False
     """Compress the input embedding too."""
+    exclude: tuple[str, ...] = ()
+    """Module names to leave alone, as shell patterns (`*.o_proj`); each is reported as skipped."""
+
+    @abstractmethod
+    def run(self, bench: Workbench) -> None:
+        """Compress every target of the bench; each goes through `bench.replace`, which keeps the evidence."""
 
     def check_installed(self) -> None:
         """Raise UserError with the install line if a library of this method is missing."""
@@ -75,6 +83,16 @@ class Method(BaseModel, ABC):
         return []
 
     @property
+    def targets_embeddings(self) -> bool:
+        """Whether the input embedding is among the targets."""
+        return self.embeddings
+
+    @property
+    def targets_lm_head(self) -> bool:
+        """Whether the output layer is among the targets."""
+        return self.lm_head
+
+    @property
     def asked_sparsity(self) -> float | None:
         """Share of zeros asked for, or None for a method that does not prune."""
         return None
@@ -87,6 +105,13 @@ class Method(BaseModel, ABC):
 
 class MatrixMethod(Method):
     """A method that needs nothing but the matrix itself."""
+
+    def run(self, bench: Workbench) -> None:
+        """Compress the targets one by one."""
+        for target in bench.targets:
+            before = target.view()
+            after = self.apply(before, target.info)
+            bench.replace(target, after, detail=self.describe(before, after))
 
     @abstractmethod
     def apply(self, weight: Tensor, matrix: MatrixInfo) -> Tensor:

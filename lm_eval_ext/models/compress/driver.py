@@ -1,0 +1,102 @@
+"""Compress a loaded model in place, and prove it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compress.calibration import load_calibration
+from lm_eval_ext.models.compress.evidence import Evidence, canary_logits, compare_canary, totals, weights_hash
+from lm_eval_ext.models.compress.layers import Target, find_targets, unwrap
+from lm_eval_ext.models.compress.recipe import Calibration, Recipe
+from lm_eval_ext.models.compress.registry import Method, Skip
+from lm_eval_ext.models.compress.workbench import Workbench
+
+__all__ = ["compress_"]
+
+log = logging.getLogger(__name__)
+
+
+def compress_(
+    model: nn.Module, tokenizer: Any, recipe: Recipe, *, base: dict[str, Any] | None = None, softmax_dtype: str = "float32"
+) -> Evidence:
+    """Apply a recipe to a model, in place.
+
+    Args:
+        model: A transformers decoder-only model on its device(s), or a PEFT wrapper of one. Weights stay in their
+            dtype: quantized values are stored dequantized, pruned ones as zeros.
+        tokenizer: Its tokenizer.
+        recipe: What to do; a recipe without steps changes nothing and gives the same kind of evidence.
+        base: Facts about where the model came from, for the evidence.
+        softmax_dtype: The dtype in which answers will be scored, for the evidence.
+
+    Returns:
+        The evidence.
+
+    Raises:
+        UserError: Before any change, if some step can't be done as asked (every offending matrix is listed); after,
+            if a matrix achieved less than asked or something is not finite.
+    """
+    start = time.perf_counter()
+    plan = [_plan(model, step) for step in recipe.steps]
+    for step in recipe.steps:
+        step.check_installed()
+    before = canary_logits(model, tokenizer)
+    hash_before = weights_hash(model)
+    samples, record = [], None
+    if recipe.needs_calibration:
+        max_length = getattr(unwrap(model).config, "max_position_embeddings", None)
+        samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
+    records: list[dict[str, Any]] = []
+    skipped: dict[str, dict[str, str]] = {}
+    unseen: list[str] = []
+    for step, (targets, skips) in zip(recipe.steps, plan, strict=True):
+        bench = Workbench(model, step, targets, skips, samples)
+        with torch.no_grad():
+            step.run(bench)
+        bench.finish()
+        records += bench.records
+        skipped |= {f"{step.method} {s.name}": {"name": s.name, "reason": s.reason, "method": step.method} for s in bench.skips}
+        unseen += bench.unseen
+    if unseen:
+        log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
+    parameter = next(unwrap(model).parameters())
+    hash_after = weights_hash(model) if recipe.steps else hash_before
+    if recipe.steps and hash_after == hash_before:
+        log.warning("recipe %s left every weight as it was", recipe.name)
+    return Evidence(
+        label=recipe.label,
+        method=recipe.method,
+        sparsity=recipe.sparsity,
+        bits=recipe.bits,
+        recipe=recipe.as_dict(),
+        base=base or {},
+        weights_hash_before=hash_before,
+        weights_hash_after=hash_after,
+        dtype=str(parameter.dtype).removeprefix("torch."),
+        softmax_dtype=softmax_dtype,
+        device=str(parameter.device),
+        seconds=round(time.perf_counter() - start, 3),
+        calibration=None if record is None else record.as_dict(),
+        totals=totals(records),
+        matrices=records,
+        skipped=list(skipped.values()),
+        unseen_experts=unseen,
+        canary=compare_canary(before, canary_logits(model, tokenizer) if recipe.steps else before),
+    )
+
+
+def _plan(model: nn.Module, step: Method) -> tuple[list[Target], list[Skip]]:
+    """Targets and skips of a step, everything checked that can be before any weight is touched."""
+    targets, skips = find_targets(model, step)
+    broken = [target.info.name for target in targets if not bool(torch.isfinite(target.view()).all())]
+    if broken:
+        raise UserError(f"{len(broken)} matrices hold non-finite weights before compression: {', '.join(broken)}")
+    left = step.check([target.info for target in targets])
+    names = {skip.name for skip in left}
+    return [target for target in targets if target.info.name not in names], [*skips, *left]

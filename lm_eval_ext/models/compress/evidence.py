@@ -1,0 +1,118 @@
+"""Proof that a model was compressed: hashes, a canary prompt, and the record of every matrix."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compress.layers import unwrap
+
+__all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
+
+CANARY = "The committee met on Tuesday to discuss the budget, and after two hours it decided to"
+
+
+@dataclass
+class Evidence:
+    """What was asked and what was done; written to lm-eval's results under `compression`."""
+
+    label: str
+    method: str
+    sparsity: float | None
+    bits: float | None
+    recipe: dict[str, Any]
+    base: dict[str, Any]
+    weights_hash_before: str
+    weights_hash_after: str
+    dtype: str
+    softmax_dtype: str
+    device: str
+    seconds: float = 0.0
+    calibration: dict[str, Any] | None = None
+    totals: dict[str, Any] = field(default_factory=dict)
+    matrices: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    unseen_experts: list[str] = field(default_factory=list)
+    canary: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 of all weights: name, dtype, shape and bytes of every parameter and buffer, by name.
+
+    One tensor at a time passes through the CPU. Tied parameters count once.
+    """
+    digest = hashlib.sha256()
+    inner = unwrap(model)
+    tensors = dict(inner.named_parameters()) | {k: v for k, v in inner.named_buffers() if k in inner.state_dict()}
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return digest.hexdigest()
+
+
+def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
+    """The next-token logits after a fixed prompt, [vocab] float32 on the CPU.
+
+    Raises:
+        UserError: If they are not finite.
+    """
+    inner: Any = unwrap(model)
+    ids = torch.tensor([list(tokenizer(CANARY)["input_ids"])])
+    with torch.no_grad():
+        logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
+    logits = logits.float().cpu()
+    if not bool(torch.isfinite(logits).all()):
+        raise UserError("the model's logits on the canary prompt are not finite; load it in a wider dtype (dtype=float32)")
+    assert isinstance(logits, Tensor)
+    return logits
+
+
+def compare_canary(before: Tensor, after: Tensor) -> dict[str, Any]:
+    """What compression did to the canary prompt: largest and mean change of a logit, and whether the argmax stayed."""
+    change = (after - before).abs()
+    return {
+        "prompt": CANARY,
+        "finite": True,
+        "max_abs_change": float(change.max()),
+        "mean_abs_change": float(change.mean()),
+        "same_argmax": bool(before.argmax() == after.argmax()),
+    }
+
+
+def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over the compressed matrices, each counted once however many steps it went through.
+
+    Returns:
+        matrices, parameters; achieved_sparsity (share of zeros, of the last step); bits_per_weight (stored bits
+        including scales, None without a quantizer); bytes_before; bytes_after (packed, where a quantizer says).
+    """
+    last: dict[str, dict[str, Any]] = {}
+    for record in records:
+        last[record["name"]] = last.get(record["name"], {}) | record
+    sizes = {name: r["shape"][0] * r["shape"][1] for name, r in last.items()}
+    parameters = sum(sizes.values())
+    if not parameters:
+        return {"matrices": 0, "parameters": 0}
+    quantized = [name for name, record in last.items() if record.get("bits_per_weight") is not None]
+    bits = sum(last[name]["bits_per_weight"] * sizes[name] for name in quantized)
+    packed = {name: last[name]["bits_per_weight"] * sizes[name] / 8 for name in quantized}
+    return {
+        "matrices": len(last),
+        "parameters": parameters,
+        "achieved_sparsity": sum(record["zeros"] for record in last.values()) / parameters,
+        "bits_per_weight": bits / sum(sizes[name] for name in quantized) if quantized else None,
+        "bytes_before": sum(record["bytes"] for record in last.values()),
+        "bytes_after": round(sum(packed.get(name, record["bytes"]) for name, record in last.items())),
+    }

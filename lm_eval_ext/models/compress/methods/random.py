@@ -1,0 +1,63 @@
+"""Random pruning: a control that removes weights without looking at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from lm_eval_ext.models.compress.methods import _masks
+from lm_eval_ext.models.compress.methods._prune import PruneMethod
+from lm_eval_ext.models.compress.registry import MatrixInfo, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lm_eval_ext.models.compress.workbench import Workbench
+
+__all__ = ["Random"]
+
+
+@register
+class Random(PruneMethod):
+    """Prune weights drawn at random, the same ones on every device and in any order of matrices."""
+
+    method: Literal["random"] = "random"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    exact: bool = True
+    """An exact count a matrix; False draws every weight on its own (Bernoulli), as the pruning study does."""
+
+    @model_validator(mode="after")
+    def _check_exact(self) -> Random:
+        if self.pattern is not None and not self.exact:
+            raise ValueError("a pattern is exact by its nature; remove exact=False")
+        return self
+
+    def run(self, bench: Workbench) -> None:
+        """Prune all targets of the bench."""
+        for target in bench.targets:
+            weight = target.view().clone()
+            draws = self._draws(target.info).to(weight.device)
+            if self.groups is not None:
+                _masks.prune_groups(lambda rows, d=draws: d[rows], weight, self.groups)
+            elif self.exact:
+                k = self.count(weight.numel())
+                if k:
+                    threshold, ties = _masks.smallest_threshold(lambda d=draws: [d], k)
+                    _masks.prune_smallest(lambda rows, d=draws: d[rows], weight, threshold, ties)
+            else:
+                weight.masked_fill_(draws < self.asked_sparsity, 0)
+            bench.replace(target, weight, tolerance=0.0 if self.exact else _six_sigma(self.asked_sparsity, weight.numel()))
+
+    def _draws(self, matrix: MatrixInfo) -> Tensor:
+        """[rows, cols] float32 in [0, 1), from a stream of this seed and this matrix alone."""
+        import torch
+
+        # Drawn on the CPU: the generators of devices differ, and a mask must not depend on where it is made.
+        generator = torch.Generator().manual_seed((self.seed << 32) + matrix.index)
+        return torch.rand(matrix.rows, matrix.cols, generator=generator)
+
+
+def _six_sigma(p: float, n: int) -> float:
+    """How far a share of n independent draws strays from p in all but two of a billion cases."""
+    return 6 * float((p * (1 - p) / n) ** 0.5)

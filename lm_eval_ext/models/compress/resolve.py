@@ -1,0 +1,125 @@
+"""From `--model_args` to a recipe: by name with overrides, or inline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.models.compress.recipe import Calibration, Recipe, load_recipe, make_calibration, make_step
+from lm_eval_ext.models.compress.registry import Method, method_class, method_names
+
+__all__ = ["DENSE", "recipe_keys", "resolve"]
+
+DENSE = Recipe(name="dense", description="The model as it is: the baseline.")
+
+# How the calibration's fields are called among the model arguments.
+_CALIBRATION_KEYS = {"calibration": "source", "samples": "samples", "seqlen": "seqlen", "seed": "seed", "short": "short"}
+
+
+def recipe_keys() -> set[str]:
+    """Every model argument that belongs to a recipe rather than to the model's loader."""
+    keys = {"recipe", *_CALIBRATION_KEYS}
+    for name in method_names():
+        keys |= set(method_class(name).model_fields)
+    return keys
+
+
+def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -> Recipe:
+    """Build the recipe that model arguments ask for.
+
+    Args:
+        recipe: Packaged name or path of a YAML file; further keys override its values.
+        method: Name of a method, or several joined by '+', instead of a recipe.
+        **keys: Fields of the methods, and calibration, samples, seqlen, seed, short. A key goes to every
+            step that has such a field, `seed` to the calibration as well.
+
+    Returns:
+        The resolved recipe, named after what it does; without recipe and method, the dense baseline.
+
+    Raises:
+        UserError: On both or neither of recipe and method with keys left over, an unknown name or key
+            (with the nearest), a value out of range, or calibration keys for methods that see no data.
+    """
+    keys = {key: value for key, value in keys.items() if value is not None}
+    if recipe is not None and method is not None:
+        raise UserError(f"give recipe={recipe!r} or method={method!r}, not both")
+    if recipe is None and method is None:
+        if keys:
+            raise UserError(f"{', '.join(sorted(keys))} given without a method; add method=NAME or recipe=NAME")
+        return DENSE
+    if recipe is not None:
+        return _override(load_recipe(recipe), keys)
+    names = str(method).split("+")
+    classes = [method_class(name) for name in names]
+    _refuse_left_over(keys, classes)
+    steps = [
+        make_step({"method": name} | {k: v for k, v in keys.items() if k in cls.model_fields})
+        for name, cls in zip(names, classes, strict=True)
+    ]
+    calibration = _calibration(None, keys, steps)
+    return Recipe(name=_label(steps, calibration), steps=tuple(steps), calibration=calibration)
+
+
+def _override(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
+    _refuse_left_over(keys, [type(step) for step in base.steps])
+    steps = []
+    for step in base.steps:
+        changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
+        steps.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
+    calibration = _calibration(base.calibration, keys, steps)
+    changed = [key for key in keys if _visible(key, keys[key], base)]
+    name = base.name + "".join(f":{key}={keys[key]}" for key in changed)
+    return base.model_copy(update={"name": name, "steps": tuple(steps), "calibration": calibration})
+
+
+def _visible(key: str, value: object, base: Recipe) -> bool:
+    """Whether an override differs from what the recipe says already."""
+    said = [getattr(step, key) for step in base.steps if key in type(step).model_fields]
+    if key in _CALIBRATION_KEYS and base.needs_calibration:
+        said.append(getattr(base.calibration or Calibration(), _CALIBRATION_KEYS[key]))
+    return any(value != old for old in said)
+
+
+def _calibration(base: Calibration | None, keys: Mapping[str, Any], steps: list[Method]) -> Calibration | None:
+    if not any(step.needs_calibration for step in steps):
+        return None
+    given = {field: keys[key] for key, field in _CALIBRATION_KEYS.items() if key in keys}
+    if "source" in given:
+        given["source"] = str(given["source"])
+    return make_calibration((base or Calibration()).model_dump() | given)
+
+
+def _refuse_left_over(keys: Mapping[str, Any], classes: list[type[Method]]) -> None:
+    """Refuse a key that none of the methods has, before a missing or bad value of another is complained of."""
+    known = {field for cls in classes for field in cls.model_fields} - {"method"}
+    if any(cls.needs_calibration for cls in classes):
+        known |= set(_CALIBRATION_KEYS)
+    names = "+".join(str(cls.model_fields["method"].default) for cls in classes) or "the dense model"
+    for key in keys:
+        if key in known:
+            continue
+        if key in _CALIBRATION_KEYS:
+            raise UserError(f"{key} given, but {names} looks at no data; remove {key}")
+        raise unknown_name(f"key of {names}", key, sorted(known))
+
+
+def _label(steps: list[Method], calibration: Calibration | None) -> str:
+    """Name an inline recipe: method and level, then whatever differs from the defaults."""
+    parts = []
+    for step in steps:
+        level = ""
+        shown = {"method"}
+        if step.asked_sparsity is not None:
+            level, shown = f"-{100 * step.asked_sparsity:g}", shown | {"sparsity"}
+        elif step.asked_bits is not None:
+            level, shown = f"-{step.asked_bits:g}", shown | {"bits"}
+        fields = type(step).model_fields
+        rest = {k: getattr(step, k) for k in sorted(step.model_fields_set - shown)}
+        parts.append(f"{step.method}{level}" + "".join(f":{k}={v}" for k, v in rest.items() if v != fields[k].default))
+    if calibration is not None:
+        plain = Calibration()
+        for key, field in _CALIBRATION_KEYS.items():
+            if getattr(calibration, field) != getattr(plain, field):
+                parts[-1] += f":{key}={getattr(calibration, field)}"
+    return "+".join(parts)

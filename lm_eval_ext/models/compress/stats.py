@@ -1,0 +1,130 @@
+"""Input norms of the targets while calibration text runs through the model: streamed, float32, no padding."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compress.layers import Target
+
+__all__ = ["InputNorms"]
+
+
+class InputNorms:
+    """Accumulates, for each target, the sum over tokens of its squared inputs.
+
+    Memory: one float32 vector of the target's columns each; the activations themselves are not kept.
+    """
+
+    def __init__(self) -> None:
+        self._squares: dict[tuple[int, str, int | None], Tensor] = {}
+        self._tokens: dict[tuple[int, str, int | None], int] = defaultdict(int)
+        self._calls: dict[tuple[int, str, int | None], int] = defaultdict(int)
+
+    @staticmethod
+    def _key(target: Target) -> tuple[int, str, int | None]:
+        return id(target.module), target.parameter, target.expert
+
+    def add(self, target: Target, inputs: Tensor) -> None:
+        """Take in one call's inputs: [..., cols], any floating dtype."""
+        key = self._key(target)
+        rows = inputs.detach().reshape(-1, inputs.shape[-1])
+        if rows.shape[0] == 0:
+            return
+        # The running mean over samples, as in the published code: it ranks as the sum does, and equals it bit for bit.
+        square = torch.linalg.vector_norm(rows.t().float(), dim=1).square()
+        seen = self._calls[key]
+        if key in self._squares:
+            self._squares[key] = self._squares[key] * (seen / (seen + 1)) + square / (seen + 1)
+        else:
+            self._squares[key] = square
+        self._calls[key] = seen + 1
+        self._tokens[key] += rows.shape[0]
+
+    def tokens(self, target: Target) -> int:
+        """How many token vectors reached the target."""
+        return self._tokens[self._key(target)]
+
+    def norm(self, target: Target) -> Tensor | None:
+        """The norm of each input column up to a common factor, [cols] float32; None if no token came.
+
+        Raises:
+            UserError: If it is not finite, or if a matrix that is no expert saw nothing.
+        """
+        key = self._key(target)
+        if key not in self._squares:
+            if target.expert is None:
+                raise UserError(f"no calibration token reached {target.info.name}; the model does not run it")
+            return None
+        norm = self._squares[key].sqrt()
+        if not bool(torch.isfinite(norm).all()):
+            raise UserError(f"the inputs of {target.info.name} are not finite; load the model in a wider dtype (dtype=float32)")
+        return norm
+
+    @contextmanager
+    def watch(self, targets: Sequence[Target]) -> Iterator[None]:
+        """Collect from these targets while the body runs the model."""
+        handles = []
+        experts: dict[int, list[Target]] = defaultdict(list)
+        for target in targets:
+            if target.expert is not None:
+                experts[id(target.module)].append(target)
+            elif target.place == "block":
+                handles.append(target.module.register_forward_pre_hook(self._hook(target), with_kwargs=True))
+        fused = [target for group in experts.values() for target in group]
+        try:
+            with _eager_experts(fused), _ExpertInputs(self, fused):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, target: Target) -> Any:
+        def collect(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self.add(target, args[0] if args else next(iter(kwargs.values())))
+
+        return collect
+
+
+class _ExpertInputs(TorchFunctionMode):
+    """Sees every matrix product whose weight lies inside a watched expert tensor.
+
+    Fused experts are no modules, so there is nothing to hook; their products are told by the address of the weight.
+    """
+
+    _PRODUCTS = frozenset({"linear", "matmul", "__matmul__", "__rmatmul__", "mm", "addmm", "bmm", "baddbmm"})
+
+    def __init__(self, norms: InputNorms, targets: Sequence[Target]) -> None:
+        super().__init__()
+        self._norms = norms
+        self._by_address = {target.view().data_ptr(): target for target in targets}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if self._by_address and getattr(func, "__name__", "") in self._PRODUCTS:
+            tensors = [arg for arg in args if isinstance(arg, Tensor)]
+            for position, tensor in enumerate(tensors):
+                target = self._by_address.get(tensor.data_ptr()) if tensor.ndim == 2 else None
+                if target is not None and position > 0:
+                    self._norms.add(target, tensors[position - 1])
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _eager_experts(targets: Sequence[Target]) -> Iterator[None]:
+    """Run experts one by one meanwhile: the grouped kernels give no sight of an expert's own inputs."""
+    configs = {id(c): c for t in targets if (c := getattr(t.module, "config", None)) is not None}
+    before = {key: getattr(config, "_experts_implementation", None) for key, config in configs.items()}
+    for config in configs.values():
+        config._experts_implementation = "eager"
+    try:
+        yield
+    finally:
+        for key, config in configs.items():
+            config._experts_implementation = before[key]

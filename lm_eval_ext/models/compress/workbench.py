@@ -1,0 +1,151 @@
+"""Where a method works: its targets, the calibration text, and the record of every matrix it replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compress.blocks import BlockRunner
+from lm_eval_ext.models.compress.layers import Target
+from lm_eval_ext.models.compress.registry import Method, Skip
+from lm_eval_ext.models.compress.stats import InputNorms
+
+__all__ = ["Workbench"]
+
+_AS_ASKED = object()
+
+
+class Workbench:
+    """One step at work on one model. Holds no copy of a weight."""
+
+    def __init__(
+        self, model: nn.Module, step: Method, targets: Sequence[Target], skips: Sequence[Skip], samples: Sequence[Tensor]
+    ) -> None:
+        self.targets = list(targets)
+        self.skips = list(skips)
+        self.records: list[dict[str, Any]] = []
+        self.unseen: list[str] = []
+        self._model = model
+        self._step = step
+        self._samples = samples
+        self._faults: list[str] = []
+        self._progress = tqdm(total=len(self.targets), desc=f"Compressing ({step.method})", unit="matrix")
+
+    def replace(
+        self,
+        target: Target,
+        after: Tensor,
+        *,
+        asked: float | None | object = _AS_ASKED,
+        tolerance: float = 0.0,
+        at_most: bool = True,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Write a compressed matrix into the model and record what became of it.
+
+        Args:
+            target: The matrix.
+            after: Its new values, [rows, cols].
+            asked: Share of zeros asked of this matrix; None if only the total of the step counts.
+            tolerance: How far the achieved share may stray besides rounding to whole entries of a row.
+            at_most: Whether removing more than asked is a fault too.
+            detail: Further facts for the record.
+        """
+        before = target.view()
+        assert after.shape == before.shape
+        name = target.info.name
+        record: dict[str, Any] = {"name": name, "shape": [target.info.rows, target.info.cols], "method": self._step.method}
+        if target.aliases:
+            record["aliases"] = list(target.aliases)
+        record |= self._sparsity(target, before, after, asked, tolerance, at_most)
+        if self._step.asked_bits is not None:
+            record["asked_bits"] = self._step.asked_bits
+        record["bytes"] = before.numel() * before.element_size()
+        record |= detail or {}
+        if not bool(torch.isfinite(after).all()):
+            self._faults.append(f"{name} has non-finite weights after compression")
+        before.copy_(after)
+        self.records.append(record)
+        self._progress.update(1)
+
+    def _sparsity(
+        self, target: Target, before: Tensor, after: Tensor, asked: object, tolerance: float, at_most: bool
+    ) -> dict[str, Any]:
+        numel = before.numel()
+        zeros = int((after == 0).sum())
+        record: dict[str, Any] = {"achieved_sparsity": zeros / numel, "zeros": zeros}
+        if self._step.kind != "prune":
+            return record
+        removed = zeros - int((before == 0).sum())
+        assert bool(((after == before) | (after == 0)).all()), "pruning changed a weight that it kept"
+        share = self._step.asked_sparsity if asked is _AS_ASKED else asked
+        if not isinstance(share, float | int):
+            return record
+        slack = tolerance + 1 / target.info.cols
+        if zeros / numel < share - slack or (at_most and removed / numel > share + slack):
+            self._faults.append(f"{target.info.name} has {zeros / numel:.4%} zeros, asked {share:.4%}")
+        return {"asked_sparsity": share} | record
+
+    def note_unseen(self, target: Target) -> None:
+        """Remember an expert that no calibration token reached."""
+        self.unseen.append(target.info.name)
+
+    def dense_norms(self) -> InputNorms:
+        """Input norms of all targets from the model as it is now."""
+        runner, norms = BlockRunner(self._model, self._samples), InputNorms()
+        heads = [target for target in self.targets if target.place == "lm_head"]
+        with torch.no_grad(), norms.watch(self.targets):
+            for ids in self._samples:
+                hidden = runner.whole(ids)
+                for target in heads:
+                    norms.add(target, hidden)
+        return norms
+
+    def sequential_norms(self) -> Iterator[tuple[list[Target], InputNorms]]:
+        """Block after block: its targets and their input norms, behind blocks that are pruned already.
+
+        The caller prunes the targets before it asks for the next block.
+        """
+        runner = BlockRunner(self._model, self._samples)
+        with torch.no_grad():
+            runner.check()
+            groups = {block: list(group) for block, group in groupby(self.targets, key=lambda target: target.block)}
+            for index in range(len(runner.blocks)):
+                norms, targets = InputNorms(), groups.get(index, [])
+                if targets:
+                    with norms.watch(targets):
+                        runner.run_block(keep=False)
+                    yield targets, norms
+                runner.run_block(keep=True)
+            heads, norms = groups.get(len(runner.blocks), []), InputNorms()
+            if heads:
+                for ids in self._samples:
+                    hidden = runner.whole(ids)
+                    for target in heads:
+                        norms.add(target, hidden)
+                yield heads, norms
+
+    def finish(self) -> None:
+        """Close the step.
+
+        Raises:
+            UserError: If a target was not compressed, achieved less or more than asked, or is not finite.
+        """
+        self._progress.close()
+        done = {record["name"] for record in self.records}
+        self._faults += [f"{t.info.name} was not compressed" for t in self.targets if t.info.name not in done]
+        asked = self._step.asked_sparsity
+        if asked is not None and self.records and not self._faults:
+            numel = sum(record["shape"][0] * record["shape"][1] for record in self.records)
+            zeros = sum(record["zeros"] for record in self.records)
+            slack = max(1 / record["shape"][1] for record in self.records) + 1e-3
+            if zeros / numel < asked - slack:
+                self._faults.append(f"the targets have {zeros / numel:.4%} zeros together, asked {asked:.4%}")
+        if self._faults:
+            raise UserError(f"{self._step.method} did not do what was asked: {'; '.join(self._faults)}")

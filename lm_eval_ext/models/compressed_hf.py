@@ -1,0 +1,149 @@
+"""`compressed_hf`: lm-eval's Hugging Face model, compressed on load and proved."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+from lm_eval_ext.errors import UserError, require_extra, unknown_name
+
+require_extra(("torch", "transformers", "accelerate"), "hf", "model compressed_hf")
+
+import jinja2  # noqa: E402  (the check above must come first: it turns a missing torch into one line)
+from lm_eval.api.registry import register_model  # noqa: E402
+from lm_eval.models.huggingface import HFLM  # noqa: E402
+
+from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint  # noqa: E402
+from lm_eval_ext.models.compress.driver import compress_  # noqa: E402
+from lm_eval_ext.models.compress.resolve import recipe_keys, resolve  # noqa: E402
+
+__all__ = ["CompressedHFLM"]
+
+log = logging.getLogger(__name__)
+
+
+@register_model("compressed_hf")
+class CompressedHFLM(HFLM):  # type: ignore[misc]  (lm_eval ships no types)
+    """HFLM with every argument kept, plus a recipe.
+
+    The model is compressed after HFLM has loaded it (HFLM ties weights at the end of its construction, which would
+    undo an earlier change of a tied layer), on the device(s) where it lies.
+    """
+
+    def __init__(
+        self,
+        pretrained: Any,
+        recipe: str | None = None,
+        method: str | None = None,
+        save_compressed: str | None = None,
+        softmax_dtype: Any = "float32",
+        **kwargs: Any,
+    ) -> None:
+        """Load, compress, and keep the evidence.
+
+        Args:
+            pretrained: As HFLM's.
+            recipe: Packaged recipe or YAML file; further keys override its values.
+            method: Method by name, instead of a recipe, with its keys inline.
+            save_compressed: Folder for a plain Hugging Face checkpoint of the compressed model.
+            softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
+                flip answers that nothing else changed.
+            **kwargs: Keys of the recipe's methods and calibration, and every argument of HFLM.
+
+        Raises:
+            UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
+                compressed as asked before a weight is changed.
+        """
+        ours = {key: kwargs.pop(key) for key in recipe_keys() & set(kwargs)}
+        self._recipe = resolve(recipe=recipe, method=method, **ours)
+        _refuse_unknown(kwargs)
+        for step in self._recipe.steps:
+            step.check_installed()
+        if save_compressed is not None:
+            refuse_occupied(save_compressed)
+        try:
+            super().__init__(pretrained=pretrained, softmax_dtype=softmax_dtype, **kwargs)
+        except TypeError as error:
+            if "unexpected keyword argument" in str(error):
+                raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
+            raise
+        self._evidence = compress_(
+            self._model,
+            self.tokenizer,
+            self._recipe,
+            base={
+                "pretrained": pretrained if isinstance(pretrained, str) else type(pretrained).__name__,
+                "revision": str(kwargs.get("revision", "main")),
+                **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
+            },
+            softmax_dtype=str(softmax_dtype).removeprefix("torch."),
+        )
+        log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
+        if save_compressed is not None and self.rank == 0:
+            save_checkpoint(self._model, self.tokenizer, save_compressed, self._recipe, self._evidence)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """HFLM's facts and, under `compression`, the evidence; lm-eval writes them to results["config"]."""
+        info: dict[str, Any] = super().get_model_info()
+        return info | {"compression": self._evidence.as_dict()}
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Refuse lm-eval's response cache, which does not tell a compressed model from its original.
+
+        Raises:
+            UserError: If a cache file is behind the hook.
+        """
+        if getattr(cache_hook, "dbdict", None) is not None:
+            raise UserError(
+                "--use_cache is refused: lm-eval keys its cache by the prompt alone, so a compressed model would be given "
+                "the original's answers; run without --use_cache"
+            )
+        super().set_cache_hook(cache_hook)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Render a chat; a template without a system role gets the system text put in front of the user's.
+
+        HFLM drops the system message there, which would take the instruction away from such models alone.
+        """
+        if chat_history and chat_history[0]["role"] == "system" and not self._takes_system():
+            chat_history = _fold_system(chat_history)
+        rendered: str = super().apply_chat_template(chat_history, add_generation_prompt)
+        return rendered
+
+    def _takes_system(self) -> bool:
+        """Whether the chat template renders a system message; asked once."""
+        if not hasattr(self, "_system_role"):
+            probe = [{"role": "system", "content": "SYSTEM-PROBE"}, {"role": "user", "content": "x"}]
+            try:
+                rendered = self.tokenizer.apply_chat_template(probe, tokenize=False, **self.chat_template_args)
+                self._system_role = "SYSTEM-PROBE" in rendered
+            except jinja2.exceptions.TemplateError:
+                self._system_role = False
+        return self._system_role
+
+
+def _fold_system(chat_history: list[dict[str, str]]) -> list[dict[str, str]]:
+    system, *rest = chat_history
+    if not rest or rest[0]["role"] != "user":
+        return [{"role": "user", "content": system["content"]}, *rest]
+    first = rest[0] | {"content": f"{system['content']}\n\n{rest[0]['content']}"}
+    return [first, *rest[1:]]
+
+
+# What from_pretrained and the models' configs take besides HFLM's own arguments.
+_LOADER_KEYS = (
+    "attn_implementation cache_dir code_revision device_map force_download generation_config key_mapping local_files_only "
+    "low_cpu_mem_usage max_memory offload_buffers offload_state_dict proxies quantization_config rope_scaling "
+    "rope_parameters rope_theta sliding_window token torch_dtype use_safetensors variant weights_only max_position_embeddings "
+    "experts_implementation"
+).split()
+
+
+def _refuse_unknown(kwargs: dict[str, Any]) -> None:
+    """Raise UserError for a model argument that nobody knows, with the nearest one that somebody does."""
+    known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in {"self", "kwargs"}]
+    ours = sorted({*recipe_keys(), "save_compressed"})
+    for key in kwargs:
+        if key not in known and key not in _LOADER_KEYS:
+            raise unknown_name("model argument", key, [*ours, *known, *_LOADER_KEYS])
