@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+from pandas.api.types import pandas_dtype
 
 __all__ = ["ITEMS", "Column", "Table", "TableError"]
 
@@ -73,11 +74,13 @@ class Table:
         out = {}
         for column in self.columns:
             try:
-                values = frame[column.name].astype(column.dtype)
+                values = frame[column.name].astype(pandas_dtype(column.dtype))
             except (TypeError, ValueError) as error:
                 raise TableError(f"table {self.name!r}, column {column.name!r}: {error}") from error
             if not column.nullable and bool(values.isna().any()):
-                raise TableError(f"table {self.name!r}, column {column.name!r}: missing value in a column without")
+                raise TableError(
+                    f"table {self.name!r}, column {column.name!r}: missing value in a column that needs one"
+                )
             out[column.name] = values
         return pd.DataFrame(out, index=frame.index).reset_index(drop=True)
 
@@ -97,25 +100,103 @@ ITEMS = Table(
         Column(name="doc_id", kind="integer", doc="lm-eval's position of the document; never used to join."),
         Column(name="benchmark", kind="string", doc="Benchmark of the item, or the task's name for plain tasks."),
         Column(name="category", kind="string", doc="Category of the item; the task's name for plain tasks."),
-        Column(name="condition", kind="string", nullable=True, doc="ambig or disambig; missing where the benchmark has none."),
-        Column(name="polarity", kind="string", nullable=True, doc="neg or nonneg; missing where the benchmark has none."),
-        Column(name="cluster", kind="string", doc="Template that the item was made from: the unit of independence."),
-        Column(name="protocol", kind="string", doc="How the answer was got: letters, text, cyclic, sampled, or lm-eval's output type."),
-        Column(name="seed", kind="integer", nullable=True, doc="Seed of a sampled answer; missing for scored protocols."),
-        Column(name="status", kind="string", doc="answered, unparsed (text without an answer) or unscored (no finite score)."),
-        Column(name="choice", kind="integer", nullable=True, doc="0-based index of the chosen option; missing unless answered."),
-        Column(name="role", kind="string", nullable=True, doc="Role of the chosen option: stereotype, anti_stereotype, unknown, undetermined; missing unless answered, or where options have no roles."),
-        Column(name="correct", kind="boolean", nullable=True, doc="Whether the answer is the keyed one; missing where the item has no key. An unanswered item is false."),
-        Column(name="p_stereotype", kind="float", nullable=True, doc="Probability of the stereotype-consistent option among the options, in [0, 1]."),
-        Column(name="p_anti_stereotype", kind="float", nullable=True, doc="Likewise for the anti-stereotypical option."),
+        Column(
+            name="condition",
+            kind="string",
+            nullable=True,
+            doc="ambig or disambig; missing where the benchmark has none.",
+        ),
+        Column(
+            name="polarity",
+            kind="string",
+            nullable=True,
+            doc="neg or nonneg; missing where the benchmark has none.",
+        ),
+        Column(
+            name="cluster",
+            kind="string",
+            doc="Template that the item was made from: the unit of independence.",
+        ),
+        Column(
+            name="protocol",
+            kind="string",
+            doc="How the answer was got: letters, text, cyclic, sampled, or lm-eval's output type.",
+        ),
+        Column(
+            name="seed",
+            kind="integer",
+            nullable=True,
+            doc="Seed of a sampled answer; missing for scored protocols.",
+        ),
+        Column(
+            name="status",
+            kind="string",
+            doc="answered, unparsed (text without an answer) or unscored (no finite score).",
+        ),
+        Column(
+            name="choice",
+            kind="integer",
+            nullable=True,
+            doc="0-based index of the chosen option; missing unless answered.",
+        ),
+        Column(
+            name="role",
+            kind="string",
+            nullable=True,
+            doc="Role of the chosen option: stereotype, anti_stereotype, unknown, undetermined; missing "
+            "unless answered, or where options have no roles.",
+        ),
+        Column(
+            name="correct",
+            kind="boolean",
+            nullable=True,
+            doc="Whether the answer is the keyed one; missing where the item has no key. An unanswered item is false.",
+        ),
+        Column(
+            name="p_stereotype",
+            kind="float",
+            nullable=True,
+            doc="Probability of the stereotype-consistent option among the options, in [0, 1].",
+        ),
+        Column(
+            name="p_anti_stereotype",
+            kind="float",
+            nullable=True,
+            doc="Likewise for the anti-stereotypical option.",
+        ),
         Column(name="p_unknown", kind="float", nullable=True, doc="Likewise for the unknown option."),
-        Column(name="letter_mass", kind="float", nullable=True, doc="Probability that the model gives to the option letters among all tokens, in [0, 1]."),
-        Column(name="entropy", kind="float", nullable=True, doc="Shannon entropy of the options' probabilities in bits."),
-        Column(name="margin", kind="float", nullable=True, doc="Highest minus second highest option probability, in [0, 1]."),
-        Column(name="text", kind="string", nullable=True, doc="Raw text of a generated answer."),
+        Column(
+            name="letter_mass",
+            kind="float",
+            nullable=True,
+            doc="Probability that the model gives to the option letters among all tokens, in [0, 1].",
+        ),
+        Column(
+            name="entropy",
+            kind="float",
+            nullable=True,
+            doc="Shannon entropy of the options' probabilities in bits.",
+        ),
+        Column(
+            name="margin",
+            kind="float",
+            nullable=True,
+            doc="Highest minus second highest option probability, in [0, 1].",
+        ),
+        Column(
+            name="text",
+            kind="string",
+            nullable=True,
+            doc="Text of a generated answer: raw for a sampled answer, what the filter left for other tasks.",
+        ),
         Column(name="doc_hash", kind="string", doc="lm-eval's hash of the document."),
         Column(name="prompt_hash", kind="string", doc="lm-eval's hash of the first prompt."),
         Column(name="target_hash", kind="string", doc="lm-eval's hash of the target."),
-        Column(name="request_hash", kind="string", doc="sha256 of everything sent to the model for the item: every context and continuation, or the generation arguments."),
+        Column(
+            name="request_hash",
+            kind="string",
+            doc="sha256 of everything sent to the model for the item: every context and continuation, or the "
+            "generation arguments.",
+        ),
     ),
 )

@@ -10,7 +10,7 @@ from lm_eval_ext.errors import UserError, require_extra, unknown_name
 
 require_extra(("torch", "transformers", "accelerate"), "hf", "model compressed_hf")
 
-import jinja2  # noqa: E402  (the check above must come first: it turns a missing torch into one line)
+import torch  # noqa: E402  (the check above must come first: it turns a missing torch into one line)
 from lm_eval.api.registry import register_model  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @register_model("compressed_hf")
-class CompressedHFLM(HFLM):  # type: ignore[misc]  (lm_eval ships no types)
+class CompressedHFLM(HFLM):
     """HFLM with every argument kept, plus a recipe.
 
     The model is compressed after HFLM has loaded it (HFLM ties weights at the end of its construction, which would
@@ -37,6 +37,7 @@ class CompressedHFLM(HFLM):  # type: ignore[misc]  (lm_eval ships no types)
         recipe: str | None = None,
         method: str | None = None,
         save_compressed: str | None = None,
+        device: str | None = None,
         softmax_dtype: Any = "float32",
         **kwargs: Any,
     ) -> None:
@@ -47,6 +48,7 @@ class CompressedHFLM(HFLM):  # type: ignore[misc]  (lm_eval ships no types)
             recipe: Packaged recipe or YAML file; further keys override its values.
             method: Method by name, instead of a recipe, with its keys inline.
             save_compressed: Folder for a plain Hugging Face checkpoint of the compressed model.
+            device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
             **kwargs: Keys of the recipe's methods and calibration, and every argument of HFLM.
@@ -56,14 +58,15 @@ class CompressedHFLM(HFLM):  # type: ignore[misc]  (lm_eval ships no types)
                 compressed as asked before a weight is changed.
         """
         ours = {key: kwargs.pop(key) for key in recipe_keys() & set(kwargs)}
-        self._recipe = resolve(recipe=recipe, method=method, **ours)
         _refuse_unknown(kwargs)
+        self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
             step.check_installed()
         if save_compressed is not None:
             refuse_occupied(save_compressed)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            super().__init__(pretrained=pretrained, softmax_dtype=softmax_dtype, **kwargs)
+            super().__init__(pretrained=pretrained, device=device, softmax_dtype=softmax_dtype, **kwargs)
         except TypeError as error:
             if "unexpected keyword argument" in str(error):
                 raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
@@ -101,42 +104,13 @@ class CompressedHFLM(HFLM):  # type: ignore[misc]  (lm_eval ships no types)
             )
         super().set_cache_hook(cache_hook)
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Render a chat; a template without a system role gets the system text put in front of the user's.
-
-        HFLM drops the system message there, which would take the instruction away from such models alone.
-        """
-        if chat_history and chat_history[0]["role"] == "system" and not self._takes_system():
-            chat_history = _fold_system(chat_history)
-        rendered: str = super().apply_chat_template(chat_history, add_generation_prompt)
-        return rendered
-
-    def _takes_system(self) -> bool:
-        """Whether the chat template renders a system message; asked once."""
-        if not hasattr(self, "_system_role"):
-            probe = [{"role": "system", "content": "SYSTEM-PROBE"}, {"role": "user", "content": "x"}]
-            try:
-                rendered = self.tokenizer.apply_chat_template(probe, tokenize=False, **self.chat_template_args)
-                self._system_role = "SYSTEM-PROBE" in rendered
-            except jinja2.exceptions.TemplateError:
-                self._system_role = False
-        return self._system_role
-
-
-def _fold_system(chat_history: list[dict[str, str]]) -> list[dict[str, str]]:
-    system, *rest = chat_history
-    if not rest or rest[0]["role"] != "user":
-        return [{"role": "user", "content": system["content"]}, *rest]
-    first = rest[0] | {"content": f"{system['content']}\n\n{rest[0]['content']}"}
-    return [first, *rest[1:]]
-
 
 # What from_pretrained and the models' configs take besides HFLM's own arguments.
 _LOADER_KEYS = (
-    "attn_implementation cache_dir code_revision device_map force_download generation_config key_mapping local_files_only "
-    "low_cpu_mem_usage max_memory offload_buffers offload_state_dict proxies quantization_config rope_scaling "
-    "rope_parameters rope_theta sliding_window token torch_dtype use_safetensors variant weights_only max_position_embeddings "
-    "experts_implementation"
+    "attn_implementation cache_dir code_revision device_map experts_implementation force_download generation_config "
+    "key_mapping local_files_only low_cpu_mem_usage max_memory max_position_embeddings offload_buffers "
+    "offload_state_dict proxies quantization_config rope_parameters rope_scaling rope_theta sliding_window token "
+    "torch_dtype use_safetensors variant weights_only"
 ).split()
 
 

@@ -20,7 +20,7 @@ from lm_eval_ext.models.compress.layers import base_model, decoder_blocks, unwra
 __all__ = ["BlockRunner"]
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818  (no error: a pass that is over)
     """Ends a forward pass behind the block of interest."""
 
 
@@ -70,6 +70,11 @@ class BlockRunner:
         Raises:
             UserError: If it does not: the architecture passes more than hidden states between its blocks.
         """
+        if len({id(block) for block in self.blocks}) < len(self.blocks):
+            raise UserError(
+                f"{type(self._stack).__name__} uses one module as several blocks, so they have no statistics of their "
+                "own; use sequential=False"
+            )
         ids = self._samples[0]
         seen: dict[str, Tensor] = {}
         last = self.blocks[-1].register_forward_hook(lambda m, a, out: seen.update(out=_hidden_of(out)))
@@ -81,12 +86,12 @@ class BlockRunner:
         for index in range(len(self.blocks)):
             hidden = self._through(index, ids, hidden)
         assert hidden is not None
-        expected = seen["out"].float().cpu()
+        expected = seen["out"].detach().float().cpu()
         scale = float(expected.abs().max())
         if not torch.allclose(hidden.float().cpu(), expected, rtol=1e-3, atol=1e-3 * max(scale, 1e-6)):
             raise UserError(
-                f"{type(self._stack).__name__} passes more than hidden states between its blocks, so they can't be run one by "
-                "one; use sequential=False"
+                f"{type(self._stack).__name__} passes more than hidden states between its blocks, so they can't be run "
+                "one by one; use sequential=False"
             )
 
     def _through(self, index: int, ids: Tensor, given: Tensor | None) -> Tensor:

@@ -47,7 +47,9 @@ class CalibrationRecord:
         return asdict(self)
 
 
-def load_calibration(calibration: Calibration, tokenizer: Any, max_length: int | None) -> tuple[list[Tensor], CalibrationRecord]:
+def load_calibration(
+    calibration: Calibration, tokenizer: Any, max_length: int | None
+) -> tuple[list[Tensor], CalibrationRecord]:
     """Draw the token sequences that a calibration describes.
 
     Args:
@@ -84,7 +86,10 @@ def load_calibration(calibration: Calibration, tokenizer: Any, max_length: int |
         shortest=min(lengths),
         token_hash=digest.hexdigest(),
     )
-    log.info("calibration: %d samples, %d tokens of %s, token hash %s", *(asdict(record)[k] for k in ("samples", "tokens", "source", "token_hash")))
+    log.info(
+        "calibration: %d samples, %d tokens of %s, token hash %s",
+        *(asdict(record)[k] for k in ("samples", "tokens", "source", "token_hash")),
+    )
     return samples, record
 
 
@@ -105,7 +110,10 @@ def _from_text(text: str, calibration: Calibration, tokenizer: Any, seqlen: int,
     ids = _encode(tokenizer, text)
     name = calibration.source
     if len(ids) < seqlen:
-        raise UserError(f"calibration={name} has {len(ids)} tokens, fewer than one sample of seqlen={seqlen}; give more text or a smaller seqlen")
+        raise UserError(
+            f"calibration={name} has {len(ids)} tokens, fewer than one sample of seqlen={seqlen}; give more text "
+            "or a smaller seqlen"
+        )
     asked = calibration.samples * seqlen
     if asked > len(ids):
         log.warning("calibration=%s has %d tokens for %d asked: its samples overlap", name, len(ids), asked)
@@ -134,9 +142,11 @@ def _from_documents(
     found = f"{len(samples)} of {len(documents)} documents have {seqlen} tokens"
     if calibration.short == "error" or lacking > len(short):
         longest = max((len(ids) for ids in short), default=0)
+        shorter = f"; {len(short)} shorter ones have at most {longest}" if short else ""
+        keep = ", or short=keep to take shorter documents whole" if lacking <= len(short) else ""
         raise UserError(
-            f"calibration={calibration.source}: {found}, {calibration.samples} asked (the longest other one has {longest}); "
-            "give a smaller seqlen or samples, or short=keep to take shorter documents whole"
+            f"calibration={calibration.source}: {found}, {calibration.samples} asked{shorter}; give a smaller seqlen "
+            f"or samples, or more text{keep}"
         )
     log.warning("calibration=%s: %s; %d shorter ones are taken whole", calibration.source, found, lacking)
     short.sort(key=len, reverse=True)
@@ -145,7 +155,9 @@ def _from_documents(
 
 def _text(source: str) -> str:
     if source == "demo":
-        return (resources.files("lm_eval_ext") / "models" / "compress" / "calibration_demo.txt").read_text(encoding="utf-8")
+        return (resources.files("lm_eval_ext") / "models" / "compress" / "calibration_demo.txt").read_text(
+            encoding="utf-8"
+        )
     if source == "wikitext":
         return "\n\n".join(_wikitext())
     path = Path(source).expanduser()
@@ -167,7 +179,8 @@ def _readable(path: Path, read: Callable[[], str]) -> str:
 def _jsonl(path: Path) -> Iterator[str]:
     path = path.expanduser()
     text = _readable(path, lambda: path.read_text(encoding="utf-8"))
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: a JSON string may hold other line separators (U+2028) as they are.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -183,7 +196,8 @@ def _jsonl(path: Path) -> Iterator[str]:
 def _unreachable(source: str, error: Exception) -> UserError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UserError(
-        f"calibration={source} can't be had from the hub ({reason}); use text at hand: calibration=FILE.txt, FILE.jsonl or demo"
+        f"calibration={source} can't be had from the hub ({reason}); use text at hand: calibration=FILE.txt, "
+        "FILE.jsonl or demo"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,22 @@ def refuse_occupied(folder: str | Path) -> None:
 
 
 def plain_model(model: nn.Module) -> Any:
-    """The model to save: adapters merged into a copy is refused, marks of a quantized source are taken off.
+    """The model to save, with the marks of a quantized source taken off.
 
     A model read from GGUF is dequantized on load but still marked as quantized, and then refuses to be saved.
 
     Raises:
-        UserError: For a PEFT wrapper, whose adapter is not part of the weights.
+        UserError: For a PEFT wrapper, whose adapter is not part of the weights, and for a model whose weights are
+            still quantized.
     """
     inner: Any = unwrap(model)
     if inner is not model:
         raise UserError("save_compressed can't write a model under a PEFT adapter; merge the adapter first")
-    for holder in (inner, inner.config):
+    for name, parameter in inner.named_parameters():
+        if type(parameter.data) is not torch.Tensor or parameter.dtype.itemsize < 2:
+            raise UserError(f"save_compressed can't write {name} ({parameter.dtype}): the model is quantized already")
+    holders: tuple[Any, ...] = (inner, inner.config)
+    for holder in holders:
         if getattr(holder, "quantization_config", None) is not None:
             del holder.quantization_config
     for name in ("is_quantized", "_is_quantized"):
@@ -94,19 +100,17 @@ def save_checkpoint(model: nn.Module, tokenizer: Any, folder: str | Path, recipe
 
 
 def _check_saved(model: Any, folder: Path) -> None:
-    """Compare every saved tensor with the one in memory, one at a time."""
+    """Compare every saved tensor with the one in memory, one at a time, and the number of weights in all."""
     from safetensors import safe_open
 
     memory = model.state_dict()
-    found = set()
+    missing = sum({(tensor.data_ptr(), tensor.numel()): tensor.numel() for tensor in memory.values()}.values())
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(str(file), framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118  (a reader, not a dict)
-                # transformers renames some tensors on the way to disk (fused experts are split); those it checks itself.
-                if name not in memory:
-                    continue
-                found.add(name)
-                if not torch.equal(tensors.get_tensor(name), memory[name].cpu()):
+                missing -= math.prod(tensors.get_slice(name).get_shape())
+                # transformers renames some tensors on the way to disk (fused experts are split): those only count.
+                if name in memory and not torch.equal(tensors.get_tensor(name), memory[name].cpu()):
                     raise UserError(f"saved tensor {name} differs from the one in memory; nothing was kept")
-    if not found:
-        raise UserError(f"no tensor of the model was found in {folder}; nothing was kept")
+    if missing:
+        raise UserError(f"{missing} weights of the model are missing on disk; nothing was kept")

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.calibration import load_calibration
@@ -23,7 +23,12 @@ log = logging.getLogger(__name__)
 
 
 def compress_(
-    model: nn.Module, tokenizer: Any, recipe: Recipe, *, base: dict[str, Any] | None = None, softmax_dtype: str = "float32"
+    model: nn.Module,
+    tokenizer: Any,
+    recipe: Recipe,
+    *,
+    base: dict[str, Any] | None = None,
+    softmax_dtype: str = "float32",
 ) -> Evidence:
     """Apply a recipe to a model, in place.
 
@@ -46,11 +51,13 @@ def compress_(
     plan = [_plan(model, step) for step in recipe.steps]
     for step in recipe.steps:
         step.check_installed()
-    before = canary_logits(model, tokenizer)
     hash_before = weights_hash(model)
-    samples, record = [], None
+    before = canary_logits(model, tokenizer)
+    samples: list[Tensor] = []
+    record = None
     if recipe.needs_calibration:
-        max_length = getattr(unwrap(model).config, "max_position_embeddings", None)
+        config: Any = unwrap(model).config
+        max_length = getattr(config.get_text_config(), "max_position_embeddings", None)
         samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
     records: list[dict[str, Any]] = []
     skipped: dict[str, dict[str, str]] = {}
@@ -61,7 +68,9 @@ def compress_(
             step.run(bench)
         bench.finish()
         records += bench.records
-        skipped |= {f"{step.method} {s.name}": {"name": s.name, "reason": s.reason, "method": step.method} for s in bench.skips}
+        skipped |= {
+            f"{step.method} {s.name}": {"name": s.name, "reason": s.reason, "method": step.method} for s in bench.skips
+        }
         unseen += bench.unseen
     if unseen:
         log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
@@ -81,7 +90,7 @@ def compress_(
         dtype=str(parameter.dtype).removeprefix("torch."),
         softmax_dtype=softmax_dtype,
         device=str(parameter.device),
-        seconds=round(time.perf_counter() - start, 3),
+        seconds=time.perf_counter() - start,
         calibration=None if record is None else record.as_dict(),
         totals=totals(records),
         matrices=records,
@@ -99,4 +108,7 @@ def _plan(model: nn.Module, step: Method) -> tuple[list[Target], list[Skip]]:
         raise UserError(f"{len(broken)} matrices hold non-finite weights before compression: {', '.join(broken)}")
     left = step.check([target.info for target in targets])
     names = {skip.name for skip in left}
-    return [target for target in targets if target.info.name not in names], [*skips, *left]
+    kept = [target for target in targets if target.info.name not in names]
+    if not kept:
+        raise UserError(f"method {step.method} would skip every matrix ({left[0].name}: {left[0].reason}, and so on)")
+    return kept, [*skips, *left]

@@ -48,17 +48,27 @@ class Evidence:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """sha256 of all weights: name, dtype, shape and bytes of every parameter and buffer, by name.
+    """sha256 over all saved parameters and buffers: name, dtype, shape and sha256 of the bytes of each, by name.
 
-    One tensor at a time passes through the CPU. Tied parameters count once.
+    One tensor at a time passes through the CPU. A tied parameter is entered under each of its names, so that the hash
+    tells of values alone, not of how they are stored.
+
+    Raises:
+        UserError: If a weight is offloaded, so that its values are not there.
     """
     digest = hashlib.sha256()
-    inner = unwrap(model)
-    tensors = dict(inner.named_parameters()) | {k: v for k, v in inner.named_buffers() if k in inner.state_dict()}
+    tensors = unwrap(model).state_dict(keep_vars=True)
+    done: dict[int, str] = {}
     for name in sorted(tensors):
-        tensor = tensors[name].detach()
-        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
+        tensor = tensors[name]
+        if not isinstance(tensor, Tensor):
+            continue
+        if tensor.is_meta:
+            raise UserError(f"{name} is offloaded (on the meta device); load the model where it fits whole")
+        if id(tensor) not in done:
+            raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data
+            done[id(tensor)] = hashlib.sha256(raw).hexdigest()
+        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|{done[id(tensor)]}|".encode())
     return digest.hexdigest()
 
 
@@ -74,7 +84,9 @@ def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
         logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
     if not bool(torch.isfinite(logits).all()):
-        raise UserError("the model's logits on the canary prompt are not finite; load it in a wider dtype (dtype=float32)")
+        raise UserError(
+            "the model's logits on the canary prompt are not finite; load it in a wider dtype (dtype=float32)"
+        )
     assert isinstance(logits, Tensor)
     return logits
 

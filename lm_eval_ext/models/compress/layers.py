@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -38,13 +37,15 @@ class Target:
     """Whether the parameter is stored [inputs, outputs]."""
     place: Place
     block: int
-    """Index of the decoder block; the count of blocks for what comes outside them."""
+    """Index of the decoder block; -1 for the embedding, the count of blocks for the output layer."""
+    routed: bool = False
+    """Whether only the tokens that a router sends reach it: an expert."""
     aliases: tuple[str, ...] = ()
     """Other names of the same storage."""
 
     def view(self) -> Tensor:
         """The matrix as [rows = outputs, cols = inputs]: a view, so that writing to it changes the model."""
-        weight = getattr(self.module, self.parameter).data
+        weight: Tensor = getattr(self.module, self.parameter).data
         if self.expert is not None:
             weight = weight[self.expert]
         return weight.t() if self.transposed else weight
@@ -52,7 +53,8 @@ class Target:
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The transformers model inside a PEFT wrapper, or the model itself."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inside: Any = getattr(model, "get_base_model", None)
+    inner = model if inside is None else inside()
     assert isinstance(inner, nn.Module)
     return inner
 
@@ -100,15 +102,17 @@ def find_targets(model: nn.Module, step: Method) -> tuple[list[Target], list[Ski
         Targets in the order of the model, and the skipped matrices with their reasons.
 
     Raises:
-        UserError: If nothing matches, a weight is on the meta device, offloaded, sharded or already quantized, the
-            layout of an expert tensor is unknown, or a matrix shares storage with one that is not asked for.
+        UserError: If nothing matches, an exclude pattern fits no module, a weight is on the meta device, offloaded,
+            sharded or already quantized, the layout of an expert tensor is unknown, or a matrix shares storage with
+            one that is not asked for.
     """
     inner = unwrap(model)
+    _refuse_unmatched(inner, step)
     found: list[Target] = []
     skips: list[Skip] = []
     seen: dict[tuple[int, int], int] = {}
     for candidate in _candidates(inner, step, skips):
-        if any(fnmatchcase(candidate.module_name, pattern) for pattern in step.exclude):
+        if _excluded(step, candidate.module_name, candidate.parameter):
             skips.append(Skip(candidate.info.name, "excluded by the recipe"))
             continue
         _refuse_unusable(candidate)
@@ -126,15 +130,45 @@ def find_targets(model: nn.Module, step: Method) -> tuple[list[Target], list[Ski
     return found, skips
 
 
+def _plain(name: str) -> str:
+    """A name as it is without a PEFT wrapper around the layer."""
+    return name.replace(".base_layer", "")
+
+
+def _excluded(step: Method, module_name: str, parameter: str) -> bool:
+    """Whether a pattern fits the module, or the parameter of a module that holds several."""
+    names = (_plain(module_name), f"{_plain(module_name)}.{parameter}")
+    return any(fnmatchcase(name, pattern) for name in names for pattern in step.exclude)
+
+
+def _refuse_unmatched(inner: nn.Module, step: Method) -> None:
+    """A misspelt pattern would compress what its author wanted left alone."""
+    names = {_plain(name) for name, _ in (*inner.named_modules(), *inner.named_parameters(remove_duplicate=False))}
+    for pattern in step.exclude:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            list_name, blocks = decoder_blocks(inner)
+            linear = [name for name, module in blocks[0].named_modules() if isinstance(module, (nn.Linear, Conv1D))]
+            shown = ", ".join(f"{list_name}.0.{_plain(name)}" for name in linear) or "none"
+            raise UserError(
+                f"exclude={pattern!r} matches no module of {type(inner).__name__}; linear maps of its first block: "
+                f"{shown}"
+            )
+
+
 def _candidates(inner: nn.Module, step: Method, skips: list[Skip]) -> Iterator[Target]:
     list_name, blocks = decoder_blocks(inner)
     experts = _expert_count(inner)
     if step.targets_embeddings:
         yield from _outside(inner, "embedding", -1)
     for index, block in enumerate(blocks):
+        routed = tuple(f"{name}." for name, module in block.named_modules() if _is_expert_list(module, experts))
         for name, module in block.named_modules():
             full = f"{list_name}.{index}.{name}" if name else f"{list_name}.{index}"
-            yield from _in_module(full, module, index, experts, skips)
+            if name and _is_router(name, module, experts):
+                skips.append(Skip(f"{full}.weight", "router"))
+                continue
+            for target in _in_module(full, module, index, step, skips):
+                yield replace(target, routed=target.expert is not None or (bool(routed) and name.startswith(routed)))
     if step.targets_lm_head:
         yield from _outside(inner, "lm_head", len(blocks))
 
@@ -143,41 +177,56 @@ def _outside(inner: Any, place: Place, block: int) -> Iterator[Target]:
     module = inner.get_output_embeddings() if place == "lm_head" else inner.get_input_embeddings()
     if module is None:
         raise UserError(f"{type(inner).__name__} has no {place} to compress")
+    module = getattr(module, "base_layer", module)
     name = next(name for name, other in inner.named_modules() if other is module)
     yield _target(name, module, "weight", tuple(module.weight.shape), place=place, block=block)
 
 
 def _expert_count(inner: Any) -> int | None:
+    """Experts a block, or None for a dense model."""
     config = inner.config.get_text_config() if hasattr(inner.config, "get_text_config") else inner.config
     names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-    return next((getattr(config, name) for name in names if getattr(config, name, None)), None)
+    counts = [getattr(config, name, None) for name in names]
+    return next((count for count in counts if isinstance(count, int) and count > 0), None)
 
 
-def _is_router(leaf: str, module: nn.Module, experts: int | None) -> bool:
+def _is_expert_list(module: nn.Module, experts: int | None) -> bool:
+    return experts is not None and isinstance(module, (nn.ModuleList, nn.ModuleDict)) and len(module) == experts
+
+
+def _is_router(name: str, module: nn.Module, experts: int | None) -> bool:
     """A router has one output an expert (or one for a shared expert's gate); a dense model has none."""
-    outputs = getattr(module, "out_features", None)
-    return experts is not None and ("gate" in leaf or "router" in leaf) and outputs in {1, experts}
+    if experts is None or not isinstance(module, nn.Linear):
+        return False
+    named = any(word in part for part in name.split(".") for word in ("gate", "router"))
+    return named and module.out_features in {1, experts}
 
 
-def _in_module(
-    name: str, module: nn.Module, block: int, experts: int | None, skips: list[Skip]
-) -> Iterator[Target]:
+def _in_module(name: str, module: nn.Module, block: int, step: Method, skips: list[Skip]) -> Iterator[Target]:
     leaf = name.rsplit(".", 1)[-1]
     if isinstance(module, (nn.Linear, Conv1D)):
         full = f"{name}.weight"
         if "lora_" in name:
             skips.append(Skip(full, "adapter"))
-        elif _is_router(leaf, module, experts):
-            skips.append(Skip(full, "router"))
         else:
             transposed = isinstance(module, Conv1D)
             shape = tuple(module.weight.shape)
-            yield _target(name, module, "weight", shape[::-1] if transposed else shape, transposed=transposed, block=block)
+            yield _target(
+                name,
+                module,
+                "weight",
+                shape[::-1] if transposed else shape,
+                transposed=transposed,
+                block=block,
+            )
         return
     for parameter, value in module.named_parameters(recurse=False):
         full = f"{name}.{parameter}"
         if value.ndim == 3 and not isinstance(module, nn.Conv1d):
-            yield from _experts(name, module, parameter, value, block)
+            if _excluded(step, name, parameter):
+                skips.append(Skip(full, "excluded by the recipe"))
+            else:
+                yield from _experts(name, module, parameter, value, block)
         elif value.ndim >= 2:
             router = leaf in {"gate", "router"} or "router" in type(module).__name__.lower()
             skips.append(Skip(full, "router" if router else f"not a linear map ({type(module).__name__})"))
@@ -187,13 +236,19 @@ def _experts(name: str, module: nn.Module, parameter: str, value: Tensor, block:
     transposed = getattr(module, "is_transposed", None)
     if transposed is None:
         raise UserError(
-            f"{name}.{parameter} {list(value.shape)} looks like fused experts, but {type(module).__name__} does not say how "
-            f"they are laid out; leave it out with exclude=['{name}']"
+            f"{name}.{parameter} {list(value.shape)} looks like fused experts, but {type(module).__name__} does not "
+            f"say how they are laid out; leave such modules out with exclude=*.{name.rsplit('.', 1)[-1]}"
         )
     shape = tuple(value.shape[1:])
     for expert in range(value.shape[0]):
         yield _target(
-            name, module, parameter, shape[::-1] if transposed else shape, transposed=bool(transposed), expert=expert, block=block
+            name,
+            module,
+            parameter,
+            shape[::-1] if transposed else shape,
+            transposed=bool(transposed),
+            expert=expert,
+            block=block,
         )
 
 
@@ -217,13 +272,18 @@ def _refuse_unusable(target: Target) -> None:
     weight = getattr(target.module, target.parameter)
     if weight.is_meta:
         raise UserError(
-            f"{target.info.name} is offloaded (on the meta device), so it can't be compressed in place; load the model where "
-            "it fits whole: device=cpu, more GPUs with parallelize=True, or a smaller dtype"
+            f"{target.info.name} is offloaded (on the meta device), so it can't be compressed in place; load the model "
+            "where it fits whole: device=cpu, more GPUs with parallelize=True, or a smaller dtype"
         )
     if type(weight.data).__name__ == "DTensor":
         raise UserError(f"{target.info.name} is sharded by tensor parallelism; compress without tp_plan")
+    if type(weight.data) is not Tensor:
+        kind = type(weight.data).__name__
+        raise UserError(f"{target.info.name} is a {kind}: the model is quantized already; give the original checkpoint")
     if not weight.is_floating_point() or weight.dtype.itemsize < 2:
-        raise UserError(f"{target.info.name} holds {weight.dtype}: the model is quantized already; give the original checkpoint")
+        raise UserError(
+            f"{target.info.name} holds {weight.dtype}: the model is quantized already; give the original checkpoint"
+        )
 
 
 def _storages(inner: nn.Module) -> dict[int, set[str]]:
@@ -245,4 +305,3 @@ def _refuse_hidden_ties(inner: nn.Module, targets: list[Target]) -> None:
                 f"{target.info.name} shares its storage with {', '.join(others)}, which was not asked for; "
                 "ask for both (lm_head=True,embeddings=True) or for neither"
             )
-

@@ -8,12 +8,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.compress.registry import Method, method_class
 
-__all__ = ["Calibration", "Recipe", "load_recipe", "make_step", "recipe_folder", "recipe_names", "recipe_text"]
+__all__ = [
+    "Calibration",
+    "Recipe",
+    "load_recipe",
+    "make_step",
+    "recipe_folder",
+    "recipe_names",
+    "recipe_text",
+]
 
 
 class Calibration(BaseModel):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from lm_eval_ext.errors import UserError, require_extra, unknown_name
 
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
 
     from lm_eval_ext.models.compress.workbench import Workbench
 
-__all__ = ["MatrixInfo", "MatrixMethod", "Method", "Skip", "method_class", "method_names", "register"]
+__all__ = [
+    "MatrixInfo",
+    "MatrixMethod",
+    "Method",
+    "Skip",
+    "list_matrices",
+    "method_class",
+    "method_names",
+    "register",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,35 @@ class MatrixInfo:
     cols: int
     index: int
     """Position among all targeted matrices: the stream number of a seeded method."""
+
+
+def list_matrices(matrices: Iterable[MatrixInfo]) -> str:
+    """Name matrices for a message: all of them, those that differ in their block's or expert's number alone together.
+
+    'model.layers.{0-29}.mlp.up_proj.weight [1536, 576], ...': a large model's list stays readable.
+    """
+    groups: dict[tuple[str, int, int], list[list[int]]] = {}
+    for matrix in matrices:
+        parts = re.split(r"(?<=[.\[])(\d+)(?=[.\]])", matrix.name)
+        groups.setdefault(("{}".join(parts[::2]), matrix.rows, matrix.cols), []).append([int(n) for n in parts[1::2]])
+    shown = []
+    for (pattern, rows, cols), numbers in groups.items():
+        spans = [_spans(sorted(set(position))) for position in zip(*numbers, strict=True)]
+        shown.append(f"{pattern.format(*spans)} [{rows}, {cols}]")
+    return ", ".join(shown)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """'3' for one number, '{0-4,7}' for several."""
+    if len(numbers) == 1:
+        return str(numbers[0])
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return "{" + ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs) + "}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +96,13 @@ class Method(BaseModel, ABC):
     embeddings: bool = False
     """Compress the input embedding too."""
     exclude: tuple[str, ...] = ()
-    """Module names to leave alone, as shell patterns (`*.o_proj`); each is reported as skipped."""
+    """Modules to leave alone, as shell patterns of their names (`*.o_proj`), each of which must fit some module of
+    the model; one string with '+' between the patterns is taken too. Everything left alone is reported as skipped."""
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _split_patterns(cls, value: object) -> object:
+        return tuple(value.split("+")) if isinstance(value, str) else value
 
     @abstractmethod
     def run(self, bench: Workbench) -> None:
@@ -102,6 +147,18 @@ class Method(BaseModel, ABC):
         """Bits a weight asked for, or None for a method that does not quantize."""
         return None
 
+    @property
+    def level(self) -> str:
+        """How strong the step is, as the end of its name: '-50' for half the weights, '-4' for four bits."""
+        if self.asked_sparsity is not None:
+            return f"-{100 * self.asked_sparsity:g}"
+        return "" if self.asked_bits is None else f"-{self.asked_bits:g}"
+
+    @property
+    def level_keys(self) -> set[str]:
+        """The keys that `level` tells of."""
+        return {"sparsity", "bits"}
+
 
 class MatrixMethod(Method):
     """A method that needs nothing but the matrix itself."""
@@ -131,11 +188,11 @@ class MatrixMethod(Method):
         return {}
 
 
-M = TypeVar("M", bound=type[Method])
+M = TypeVar("M", bound=Method)
 _METHODS: dict[str, type[Method]] = {}
 
 
-def register(cls: M) -> M:
+def register(cls: type[M]) -> type[M]:
     """Enter a config class under the default of its `method` field (class decorator)."""
     name = cls.model_fields["method"].default
     if name in _METHODS and _METHODS[name] is not cls:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe, load_recipe, make_calibration, make_step
@@ -14,7 +17,13 @@ __all__ = ["DENSE", "recipe_keys", "resolve"]
 DENSE = Recipe(name="dense", description="The model as it is: the baseline.")
 
 # How the calibration's fields are called among the model arguments.
-_CALIBRATION_KEYS = {"calibration": "source", "samples": "samples", "seqlen": "seqlen", "seed": "seed", "short": "short"}
+_CALIBRATION_KEYS = {
+    "calibration": "source",
+    "samples": "samples",
+    "seqlen": "seqlen",
+    "seed": "seed",
+    "short": "short",
+}
 
 
 def recipe_keys() -> set[str]:
@@ -68,8 +77,7 @@ def _override(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
         changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
         steps.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
     calibration = _calibration(base.calibration, keys, steps)
-    changed = [key for key in keys if _visible(key, keys[key], base)]
-    name = base.name + "".join(f":{key}={keys[key]}" for key in changed)
+    name = base.name + _brackets({key: value for key, value in keys.items() if _visible(key, value, base)})
     return base.model_copy(update={"name": name, "steps": tuple(steps), "calibration": calibration})
 
 
@@ -105,21 +113,31 @@ def _refuse_left_over(keys: Mapping[str, Any], classes: list[type[Method]]) -> N
 
 
 def _label(steps: list[Method], calibration: Calibration | None) -> str:
-    """Name an inline recipe: method and level, then whatever differs from the defaults."""
+    """Name an inline recipe: method and level, then in brackets whatever differs from the defaults."""
     parts = []
     for step in steps:
-        level = ""
-        shown = {"method"}
-        if step.asked_sparsity is not None:
-            level, shown = f"-{100 * step.asked_sparsity:g}", shown | {"sparsity"}
-        elif step.asked_bits is not None:
-            level, shown = f"-{step.asked_bits:g}", shown | {"bits"}
-        fields = type(step).model_fields
-        rest = {k: getattr(step, k) for k in sorted(step.model_fields_set - shown)}
-        parts.append(f"{step.method}{level}" + "".join(f":{k}={v}" for k, v in rest.items() if v != fields[k].default))
-    if calibration is not None:
-        plain = Calibration()
-        for key, field in _CALIBRATION_KEYS.items():
-            if getattr(calibration, field) != getattr(plain, field):
-                parts[-1] += f":{key}={getattr(calibration, field)}"
+        keys = sorted(step.model_fields_set - {"method", *step.level_keys})
+        shown = {key: getattr(step, key) for key in keys if _matters(step, key)}
+        if calibration is not None and step is steps[-1]:
+            plain = Calibration()
+            pairs = {
+                key: (getattr(calibration, field), getattr(plain, field)) for key, field in _CALIBRATION_KEYS.items()
+            }
+            shown |= {key: value for key, (value, default) in pairs.items() if value != default}
+        parts.append(step.method + step.level + _brackets(shown))
     return "+".join(parts)
+
+
+def _matters(step: Method, key: str) -> bool:
+    """Whether the step would be another one without this key."""
+    values = {name: getattr(step, name) for name in step.model_fields_set | {"method"} if name != key}
+    try:
+        return bool(getattr(type(step).model_validate(values), key) != getattr(step, key))
+    except ValidationError:
+        return True
+
+
+def _brackets(values: Mapping[str, Any]) -> str:
+    """'(key=value,...)', a path shown by its last part; empty for no values."""
+    shown = [f"{key}={Path(value).name if isinstance(value, str) else value}" for key, value in values.items()]
+    return f"({','.join(shown)})" if shown else ""

@@ -56,21 +56,30 @@ class InputNorms:
         """The norm of each input column up to a common factor, [cols] float32; None if no token came.
 
         Raises:
-            UserError: If it is not finite, or if a matrix that is no expert saw nothing.
+            UserError: If it is not finite, or if a matrix that every token should reach saw nothing.
         """
         key = self._key(target)
         if key not in self._squares:
-            if target.expert is None:
-                raise UserError(f"no calibration token reached {target.info.name}; the model does not run it")
+            if not target.routed:
+                raise UserError(
+                    f"no calibration token reached {target.info.name}: the model does not run it as a module; leave it "
+                    f"out with exclude=*.{target.module_name.rsplit('.', 1)[-1]}"
+                )
             return None
         norm = self._squares[key].sqrt()
         if not bool(torch.isfinite(norm).all()):
-            raise UserError(f"the inputs of {target.info.name} are not finite; load the model in a wider dtype (dtype=float32)")
+            raise UserError(
+                f"the inputs of {target.info.name} are not finite; load the model in a wider dtype (dtype=float32)"
+            )
         return norm
 
     @contextmanager
     def watch(self, targets: Sequence[Target]) -> Iterator[None]:
-        """Collect from these targets while the body runs the model."""
+        """Collect from these targets while the body runs the model.
+
+        Raises:
+            UserError: If the body ran and not one expert of a fused tensor saw a token.
+        """
         handles = []
         experts: dict[int, list[Target]] = defaultdict(list)
         for target in targets:
@@ -85,6 +94,19 @@ class InputNorms:
         finally:
             for handle in handles:
                 handle.remove()
+        self._refuse_blind(fused)
+
+    def _refuse_blind(self, fused: Sequence[Target]) -> None:
+        """Some expert of every tensor is always used; if none was seen, its products go unseen, not its tokens."""
+        names = {(id(target.module), target.parameter): target for target in fused}
+        seen = {(id(target.module), target.parameter) for target in fused if self.tokens(target)}
+        for key in names.keys() - seen:
+            target = names[key]
+            raise UserError(
+                f"the inputs of {target.module_name}.{target.parameter} can't be observed in "
+                f"{type(target.module).__name__}; leave such modules out with "
+                f"exclude=*.{target.module_name.rsplit('.', 1)[-1]}"
+            )
 
     def _hook(self, target: Target) -> Any:
         def collect(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -19,13 +19,20 @@ from lm_eval_ext.models.compress.stats import InputNorms
 __all__ = ["Workbench"]
 
 _AS_ASKED = object()
+# Far below one entry, far above the rounding of share times entries in double precision.
+_EPSILON = 1e-6
 
 
 class Workbench:
     """One step at work on one model. Holds no copy of a weight."""
 
     def __init__(
-        self, model: nn.Module, step: Method, targets: Sequence[Target], skips: Sequence[Skip], samples: Sequence[Tensor]
+        self,
+        model: nn.Module,
+        step: Method,
+        targets: Sequence[Target],
+        skips: Sequence[Skip],
+        samples: Sequence[Tensor],
     ) -> None:
         self.targets = list(targets)
         self.skips = list(skips)
@@ -35,6 +42,9 @@ class Workbench:
         self._step = step
         self._samples = samples
         self._faults: list[str] = []
+        # Matrices, entries, zeros and newly removed of those that share a count over several matrices.
+        self._shared = [0, 0, 0, 0]
+        self._shared_at_most = True
         self._progress = tqdm(total=len(self.targets), desc=f"Compressing ({step.method})", unit="matrix")
 
     def replace(
@@ -42,8 +52,9 @@ class Workbench:
         target: Target,
         after: Tensor,
         *,
-        asked: float | None | object = _AS_ASKED,
+        asked: object = _AS_ASKED,
         tolerance: float = 0.0,
+        unit: int | None = None,
         at_most: bool = True,
         detail: dict[str, Any] | None = None,
     ) -> None:
@@ -53,44 +64,67 @@ class Workbench:
             target: The matrix.
             after: Its new values, [rows, cols].
             asked: Share of zeros asked of this matrix; None if only the total of the step counts.
-            tolerance: How far the achieved share may stray besides rounding to whole entries of a row.
+            tolerance: How far the achieved share may stray besides rounding to whole entries.
+            unit: Among how many entries the count was rounded; those of a row by default.
             at_most: Whether removing more than asked is a fault too.
             detail: Further facts for the record.
         """
         before = target.view()
-        assert after.shape == before.shape
+        assert after.shape == before.shape, (after.shape, before.shape)
         name = target.info.name
-        record: dict[str, Any] = {"name": name, "shape": [target.info.rows, target.info.cols], "method": self._step.method}
+        record: dict[str, Any] = {
+            "name": name,
+            "shape": [target.info.rows, target.info.cols],
+            "method": self._step.method,
+        }
         if target.aliases:
             record["aliases"] = list(target.aliases)
-        record |= self._sparsity(target, before, after, asked, tolerance, at_most)
+        if bool(torch.isfinite(after).all()):
+            slack = before.numel() * (tolerance + 1 / (unit or target.info.cols)) + _EPSILON
+            share = self._step.asked_sparsity if asked is _AS_ASKED else asked
+            record |= self._sparsity(name, before, after, share, slack, at_most)
+        else:
+            self._faults.append(f"{name} has non-finite weights after compression")
         if self._step.asked_bits is not None:
             record["asked_bits"] = self._step.asked_bits
         record["bytes"] = before.numel() * before.element_size()
         record |= detail or {}
-        if not bool(torch.isfinite(after).all()):
-            self._faults.append(f"{name} has non-finite weights after compression")
+        if record.get("levels", 0) > record.get("levels_allowed", record.get("levels", 0)):
+            self._faults.append(f"{name} has {record['levels']} values a group, {record['levels_allowed']} allowed")
         before.copy_(after)
         self.records.append(record)
         self._progress.update(1)
 
     def _sparsity(
-        self, target: Target, before: Tensor, after: Tensor, asked: object, tolerance: float, at_most: bool
+        self, name: str, before: Tensor, after: Tensor, share: object, slack: float, at_most: bool
     ) -> dict[str, Any]:
+        """The zeros of one matrix, held against the share asked; `slack` in entries."""
         numel = before.numel()
         zeros = int((after == 0).sum())
         record: dict[str, Any] = {"achieved_sparsity": zeros / numel, "zeros": zeros}
         if self._step.kind != "prune":
             return record
         removed = zeros - int((before == 0).sum())
-        assert bool(((after == before) | (after == 0)).all()), "pruning changed a weight that it kept"
-        share = self._step.asked_sparsity if asked is _AS_ASKED else asked
+        if not bool(((after == before) | (after == 0)).all()):
+            self._faults.append(f"{name} has changed weights among those kept")
         if not isinstance(share, float | int):
+            self._shared = [old + new for old, new in zip(self._shared, (1, numel, zeros, removed), strict=True)]
+            self._shared_at_most &= at_most
             return record
-        slack = tolerance + 1 / target.info.cols
-        if zeros / numel < share - slack or (at_most and removed / numel > share + slack):
-            self._faults.append(f"{target.info.name} has {zeros / numel:.4%} zeros, asked {share:.4%}")
+        if zeros < share * numel - slack or (at_most and removed > share * numel + slack):
+            self._faults.append(f"{name} has {zeros / numel:.4%} zeros, asked {share:.4%}")
         return {"asked_sparsity": share} | record
+
+    def _check_shared(self) -> None:
+        """Hold the matrices that share one count against what was asked of them together."""
+        matrices, numel, zeros, removed = self._shared
+        asked = self._step.asked_sparsity
+        if asked is None or not matrices:
+            return
+        # One count a group of matrices is rounded down, so less than one entry a matrix is missing.
+        slack = matrices + _EPSILON
+        if zeros < asked * numel - slack or (self._shared_at_most and removed > asked * numel + slack):
+            self._faults.append(f"the targets have {zeros / numel:.4%} zeros together, asked {asked:.4%}")
 
     def note_unseen(self, target: Target) -> None:
         """Remember an expert that no calibration token reached."""
@@ -140,12 +174,6 @@ class Workbench:
         self._progress.close()
         done = {record["name"] for record in self.records}
         self._faults += [f"{t.info.name} was not compressed" for t in self.targets if t.info.name not in done]
-        asked = self._step.asked_sparsity
-        if asked is not None and self.records and not self._faults:
-            numel = sum(record["shape"][0] * record["shape"][1] for record in self.records)
-            zeros = sum(record["zeros"] for record in self.records)
-            slack = max(1 / record["shape"][1] for record in self.records) + 1e-3
-            if zeros / numel < asked - slack:
-                self._faults.append(f"the targets have {zeros / numel:.4%} zeros together, asked {asked:.4%}")
+        self._check_shared()
         if self._faults:
             raise UserError(f"{self._step.method} did not do what was asked: {'; '.join(self._faults)}")

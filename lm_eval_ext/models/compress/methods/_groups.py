@@ -7,7 +7,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Literal
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.registry import MatrixInfo, Skip
+from lm_eval_ext.models.compress.registry import MatrixInfo, Skip, list_matrices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,16 +83,13 @@ def check_divisible(
     if not bad or policy == "pad":
         return []
     common = gcd(*(m.cols for m in matrices))
-    fitting = sorted((size for size in sizes if common % size == 0), key=lambda s: (abs(s - group_size), s))[
-        :3
-    ]
+    fitting = sorted((size for size in sizes if common % size == 0), key=lambda s: (abs(s - group_size), s))[:3]
     choices = [f"group_size={' or '.join(map(str, fitting))}"] if fitting else []
     choices += [otherwise] if otherwise else []
     choices += ["on_indivisible=pad (a shorter last group)", "on_indivisible=skip (these stay as they are)"]
-    listed = ", ".join(f"{m.name} [{m.rows}, {m.cols}]" for m in bad)
     raise UserError(
         f"group_size={group_size} does not divide the columns of {len(bad)} of {len(matrices)} matrices: "
-        f"{listed}. Choose {', '.join(choices[:-1])} or {choices[-1]}."
+        f"{list_matrices(bad)}. Choose {', '.join(choices[:-1])} or {choices[-1]}."
     )
 
 

@@ -6,12 +6,19 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.registry import MatrixInfo
+from lm_eval_ext.models.compress.registry import MatrixInfo, list_matrices
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_pattern", "parse_pattern", "prune_groups", "prune_rows", "prune_smallest", "smallest_threshold"]
+__all__ = [
+    "check_pattern",
+    "parse_pattern",
+    "prune_groups",
+    "prune_rows",
+    "prune_smallest",
+    "smallest_threshold",
+]
 
 # Entries in work at a time: sorting one costs about 20 bytes, so 2**22 stay below 100 MB.
 CHUNK = 2**22
@@ -26,7 +33,7 @@ def parse_pattern(pattern: str | None) -> tuple[int, int] | None:
     if pattern is None:
         return None
     kept, colon, size = pattern.partition(":")
-    if not (colon and kept.isdigit() and size.isdigit() and 0 < int(kept) < int(size)):
+    if not (colon and kept.isdecimal() and size.isdecimal() and 0 < int(kept) < int(size)):
         raise ValueError(f"pattern {pattern!r}: expected N:M with 0 < N < M, such as 2:4 (two of four kept)")
     return int(kept), int(size)
 
@@ -35,11 +42,11 @@ def check_pattern(pattern: tuple[int, int] | None, matrices: Iterable[MatrixInfo
     """Raise UserError, listing every matrix, if M does not divide some matrix's columns."""
     if pattern is None:
         return
-    bad = [f"{m.name} [{m.rows}, {m.cols}]" for m in matrices if m.cols % pattern[1]]
+    bad = [matrix for matrix in matrices if matrix.cols % pattern[1]]
     if bad:
         raise UserError(
             f"pattern {pattern[0]}:{pattern[1]} needs columns that {pattern[1]} divides; {len(bad)} matrices have not: "
-            f"{', '.join(bad)}. Choose another pattern, or leave them out with exclude."
+            f"{list_matrices(bad)}. Choose another pattern, or leave them out with exclude."
         )
 
 
@@ -90,18 +97,23 @@ def smallest_threshold(parts: Callable[[], Iterable[Tensor]], k: int) -> tuple[f
 
     high = torch.zeros(65536, dtype=torch.int64)
     for part in parts():
-        for piece in part.reshape(-1).split(CHUNK):
+        for piece in _pieces(part):
             high += torch.bincount(piece.view(torch.int32).long() >> 16, minlength=65536).cpu()
     below, top = _locate(high, k)
     low = torch.zeros(65536, dtype=torch.int64)
     for part in parts():
-        for piece in part.reshape(-1).split(CHUNK):
+        for piece in _pieces(part):
             bits = piece.view(torch.int32)
             inside = bits[(bits >> 16) == top].long() & 0xFFFF
             low += torch.bincount(inside, minlength=65536).cpu()
     before, bottom = _locate(low, k - below)
     value = torch.tensor((top << 16) | bottom, dtype=torch.int32).view(torch.float32)
     return float(value), k - below - before
+
+
+def _pieces(part: Tensor) -> Iterable[Tensor]:
+    flat = part.reshape(-1)
+    return (flat[start : start + CHUNK] for start in range(0, flat.numel(), CHUNK))
 
 
 def _locate(histogram: Tensor, k: int) -> tuple[int, int]:

@@ -34,7 +34,9 @@ class PruneMethod(Method):
         if self.sparsity is None and self.pattern is None:
             raise ValueError(f"method {self.method} needs sparsity (in [0, 1)) or pattern (such as 2:4)")
         if self.sparsity is not None and self.pattern is not None and self.sparsity != self.asked_sparsity:
-            raise ValueError(f"pattern {self.pattern} means sparsity {self.asked_sparsity:g}, not {self.sparsity:g}; give one")
+            raise ValueError(
+                f"pattern {self.pattern} means sparsity {self.asked_sparsity:g}, not {self.sparsity:g}; give one"
+            )
         return self
 
     @property
@@ -49,6 +51,16 @@ class PruneMethod(Method):
             return 1 - self.groups[0] / self.groups[1]
         assert self.sparsity is not None
         return self.sparsity
+
+    @property
+    def level(self) -> str:
+        """'-50' for half the weights, '-2:4' for a pattern."""
+        return super().level if self.pattern is None else f"-{self.pattern}"
+
+    @property
+    def level_keys(self) -> set[str]:
+        """The keys that `level` tells of."""
+        return super().level_keys | {"pattern"}
 
     def count(self, entries: int) -> int:
         """How many of so many entries are pruned: rounded down, as the published methods do."""

@@ -54,7 +54,7 @@ class Magnitude(PruneMethod):
                     _masks.prune_groups(scores, weight, self.groups)
                 else:
                     _masks.prune_rows(scores, weight, self.count(weight.shape[1]))
-                bench.replace(target, weight)
+                bench.replace(target, weight, unit=weight.numel() if self.groups is not None else None)
             return
         for group in self._groups(bench.targets):
             self._prune_together(bench, group)
@@ -67,10 +67,12 @@ class Magnitude(PruneMethod):
         return [[target] for target in targets]
 
     def _prune_together(self, bench: Workbench, targets: list[Target]) -> None:
+        # Which matrix loses how much is the outcome of a wider scope, not something asked of the matrix.
+        asked = None if len(targets) > 1 else self.asked_sparsity
         k = self.count(sum(target.info.rows * target.info.cols for target in targets))
         if k == 0:
             for target in targets:
-                bench.replace(target, target.view().clone())
+                bench.replace(target, target.view().clone(), asked=asked)
             return
         threshold, ties = _masks.smallest_threshold(lambda: (t.view().float().abs() for t in targets), k)
         left = None if self.ties == "threshold" else ties
@@ -78,9 +80,7 @@ class Magnitude(PruneMethod):
             weight = target.view().clone()
             gone = _masks.prune_smallest(_absolute(target.view()), weight, threshold, left)
             left = None if left is None else left - gone
-            # Which matrix loses how much is the outcome of a wider scope, not something asked of the matrix.
-            asked = None if len(targets) > 1 else self.asked_sparsity
-            bench.replace(target, weight, asked=asked, at_most=self.ties == "exact")
+            bench.replace(target, weight, asked=asked, unit=weight.numel(), at_most=self.ties == "exact")
 
 
 def _absolute(weight: Tensor) -> Callable[[slice], Tensor]:

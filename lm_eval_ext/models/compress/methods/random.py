@@ -37,25 +37,29 @@ class Random(PruneMethod):
         """Prune all targets of the bench."""
         for target in bench.targets:
             weight = target.view().clone()
-            draws = self._draws(target.info).to(weight.device)
-            if self.groups is not None:
-                _masks.prune_groups(lambda rows, d=draws: d[rows], weight, self.groups)
-            elif self.exact:
-                k = self.count(weight.numel())
-                if k:
-                    threshold, ties = _masks.smallest_threshold(lambda d=draws: [d], k)
-                    _masks.prune_smallest(lambda rows, d=draws: d[rows], weight, threshold, ties)
-            else:
-                weight.masked_fill_(draws < self.asked_sparsity, 0)
-            bench.replace(target, weight, tolerance=0.0 if self.exact else _six_sigma(self.asked_sparsity, weight.numel()))
+            self._prune(weight, self._draws(target.info).to(weight.device))
+            tolerance = 0.0 if self.exact else _six_sigma(self.asked_sparsity, weight.numel())
+            bench.replace(target, weight, tolerance=tolerance, unit=weight.numel())
+
+    def _prune(self, weight: Tensor, draws: Tensor) -> None:
+        """Zero the entries of the smallest draws, in place."""
+        if self.groups is not None:
+            _masks.prune_groups(lambda rows: draws[rows], weight, self.groups)
+        elif not self.exact:
+            weight.masked_fill_(draws < self.asked_sparsity, 0)
+        elif k := self.count(weight.numel()):
+            threshold, ties = _masks.smallest_threshold(lambda: [draws], k)
+            _masks.prune_smallest(lambda rows: draws[rows], weight, threshold, ties)
 
     def _draws(self, matrix: MatrixInfo) -> Tensor:
         """[rows, cols] float32 in [0, 1), from a stream of this seed and this matrix alone."""
+        import numpy as np
         import torch
 
-        # Drawn on the CPU: the generators of devices differ, and a mask must not depend on where it is made.
-        generator = torch.Generator().manual_seed((self.seed << 32) + matrix.index)
-        return torch.rand(matrix.rows, matrix.cols, generator=generator)
+        # Not torch's own generator: it differs from device to device, and on the CPU it takes in only the low
+        # 32 bits of a seed.
+        draws = np.random.default_rng([self.seed, matrix.index]).random((matrix.rows, matrix.cols), dtype=np.float32)
+        return torch.from_numpy(draws)
 
 
 def _six_sigma(p: float, n: int) -> float:

@@ -66,9 +66,7 @@ class RoundToNearest(MatrixMethod):
     @classmethod
     def _check_group_size(cls, value: object) -> int | None:
         if value == -1:
-            raise ValueError(
-                "got -1, expected a whole number of at least 8; one scale a row is granularity=channel"
-            )
+            raise ValueError("got -1, expected a whole number of at least 8; one scale a row is granularity=channel")
         return None if value is None else whole_number(value, _SMALLEST_GROUP)
 
     @model_validator(mode="after")

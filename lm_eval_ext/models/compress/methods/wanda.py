@@ -6,15 +6,18 @@ order, each fed with what the pruned blocks before it give.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lm_eval_ext.errors import UserError
+from pydantic import model_validator
+
 from lm_eval_ext.models.compress.methods import _masks
 from lm_eval_ext.models.compress.methods._prune import PruneMethod
 from lm_eval_ext.models.compress.registry import register
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lm_eval_ext.models.compress.layers import Target
     from lm_eval_ext.models.compress.stats import InputNorms
     from lm_eval_ext.models.compress.workbench import Workbench
@@ -33,11 +36,14 @@ class Wanda(PruneMethod):
     """Take each block's statistics behind the blocks already pruned, as published; False takes all of them from the
     dense model, as the pruning study does."""
 
+    @model_validator(mode="after")
+    def _check_embeddings(self) -> Wanda:
+        if self.embeddings:
+            raise ValueError("wanda ranks by input activations, which an embedding has not; remove embeddings=True")
+        return self
+
     def run(self, bench: Workbench) -> None:
         """Prune all targets of the bench."""
-        embedding = [target.info.name for target in bench.targets if target.place == "embedding"]
-        if embedding:
-            raise UserError(f"wanda ranks by input activations, which {embedding[0]} has not; remove embeddings=True")
         if not self.sequential:
             norms = bench.dense_norms()
             self._prune(bench, bench.targets, norms)
@@ -49,19 +55,21 @@ class Wanda(PruneMethod):
         for target in targets:
             norm = norms.norm(target)
             weight = target.view().clone()
-            seen = norms.tokens(target)
-
-            def scores(rows: slice, weight=target.view(), norm=norm):  # type: ignore[no-untyped-def]
-                magnitude = weight[rows].float().abs()
-                return magnitude if norm is None else magnitude * norm
-
+            scores = _scores(target.view(), norm)
             if self.groups is not None:
                 _masks.prune_groups(scores, weight, self.groups)
             else:
                 _masks.prune_rows(scores, weight, self.count(weight.shape[1]))
-            detail: dict[str, object] = {"tokens": seen}
+            detail: dict[str, object] = {"tokens": norms.tokens(target)}
             if norm is None:
-                # An expert that no token reached has no statistics: its weights are ranked by magnitude, and it is named.
+                # Without a token there are no statistics: the weights are ranked by magnitude, and the expert is named.
                 bench.note_unseen(target)
                 detail["ranked_by"] = "magnitude (no token reached this expert)"
-            bench.replace(target, weight, detail=detail)
+            unit = weight.numel() if self.groups is not None else None
+            bench.replace(target, weight, unit=unit, detail=detail)
+
+
+def _scores(weight: Tensor, norm: Tensor | None) -> Callable[[slice], Tensor]:
+    """|W_ij| * ||X_j|| of some rows, float32; |W_ij| without a norm."""
+    factor = 1 if norm is None else norm
+    return lambda rows: weight[rows].float().abs() * factor

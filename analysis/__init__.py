@@ -1,0 +1,8 @@
+"""Item-level comparison of lm-eval runs: what compression changed in the answers."""
+
+from __future__ import annotations
+
+from analysis.errors import UserError
+from analysis.pipeline import Analysis, analyze
+
+__all__ = ["Analysis", "UserError", "analyze"]

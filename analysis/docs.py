@@ -1,0 +1,71 @@
+"""Write docs/tables.md from the declarations: `python -m analysis.docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.catalogue import REPORT_TABLES
+from analysis.columns import ITEMS, Table
+from analysis.differences import DIFFERENCES
+from analysis.logs import ISSUES
+from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS
+
+__all__ = ["tables_markdown"]
+
+_HEAD = """\
+# The tables of a report
+
+This page is made from the declarations that the code checks every table against:
+`python -m analysis.docs` writes it.
+
+A report holds `report.json` (its marker: what made it, from what), `summary.md`, `issues.csv`,
+`items.parquet` and the folder `tables`, with every table below as CSV and as Parquet. Columns have the same
+name and meaning wherever they appear. A missing value is an empty cell in CSV and null in Parquet, never NaN
+and never a number that stands for it. Numbers are written in full; only `summary.md` and the terminal round.
+"""
+
+_LOG = """\
+Where each column comes from in a line of `samples_<task>_<date>.jsonl`: first for our tasks, whose documents
+carry an item record, then for any other lm-eval task. `$given` is the answer or one draw of it; for other
+tasks it is read from `filtered_resps` and the metrics acc, exact_match, em or acc_norm.
+`$request_hash` is made from `arguments`.
+"""
+
+
+def tables_markdown() -> str:
+    """The page docs/tables.md."""
+    parts = [_HEAD, *(_section(table, f"tables/{table.name}") for table in REPORT_TABLES)]
+    parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet"), _LOG + "\n" + _sources()]
+    parts += ["## Differences that `--allow` takes\n\n" + _differences()]
+    return "\n".join(parts)
+
+
+def _section(table: Table, where: str) -> str:
+    rows = [
+        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.doc)
+        for column in table.columns
+    ]
+    return f"## `{where}`\n\n{table.doc}\n\n" + _table(("column", "kind", "meaning"), rows)
+
+
+def _sources() -> str:
+    plain = {entry.column: entry.path for entry in PLAIN_FIELDS}
+    own = {entry.column: entry.path for entry in ITEM_FIELDS}
+    rows = [(f"`{name}`", f"`{own[name]}`", f"`{plain[name]}`") for name in ITEMS.names]
+    return _table(("column", "our tasks", "other tasks"), rows)
+
+
+def _differences() -> str:
+    return _table(("name", "meaning"), [(f"`{name}`", doc) for name, doc in DIFFERENCES.items()])
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    target = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(tables_markdown(), encoding="utf-8")

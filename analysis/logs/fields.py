@@ -1,0 +1,138 @@
+"""From a place in lm-eval's files to a column: one declared list a table, for code, tests and docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.logs.values import LogError, boolean, integer, number, text, words
+
+__all__ = ["ITEM_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column and the keys that lead to its value."""
+
+    column: str
+    path: str
+    """Keys from the top of the record, joined by dots. A first key with `$` is the reader's own."""
+    parse: Callable[[Any], Any]
+    required: bool = False
+    """Whether a value must be there and not null."""
+    keys: tuple[str, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        """Split the path once: it is walked for every line of every log."""
+        object.__setattr__(self, "keys", tuple(self.path.split(".")))
+
+    def take(self, record: dict[str, Any]) -> Any:
+        """The parsed value of this field in a record.
+
+        Raises:
+            LogError: If the value is absent though required, or not of its kind; the message names the path.
+        """
+        value: Any = record
+        for key in self.keys:
+            # dict and not Mapping: JSON knows nothing else, and this runs for every column of every line.
+            if not isinstance(value, dict):
+                value = None
+                break
+            value = value.get(key)
+        try:
+            parsed = self.parse(value)
+        except LogError as fault:
+            raise LogError(f"{self.path}: {fault}") from None
+        if parsed is None and self.required:
+            raise LogError(f"{self.path}: missing")
+        return parsed
+
+
+def take_all(fields: tuple[Field, ...], record: dict[str, Any]) -> dict[str, Any]:
+    """Every field of a record by column name; a fault in any one is raised (LogError)."""
+    return {entry.column: entry.take(record) for entry in fields}
+
+
+_COMPRESSION = "config.compression"
+
+RUN_FIELDS: tuple[Field, ...] = (
+    Field("label", f"{_COMPRESSION}.label", text),
+    Field("evidence_version", f"{_COMPRESSION}.schema_version", integer),
+    Field("model_type", "config.model", text, required=True),
+    Field("pretrained", f"{_COMPRESSION}.base.pretrained", text),
+    Field("pretrained_args", "$model_args.pretrained", words),
+    Field("revision", f"{_COMPRESSION}.base.revision", text),
+    Field("revision_args", "config.model_revision", text),
+    Field("model_name", "model_name", text),
+    Field("base_hash", f"{_COMPRESSION}.weights_hash_before", text),
+    Field("method", f"{_COMPRESSION}.method", text),
+    Field("recipe", f"{_COMPRESSION}.recipe.name", text),
+    Field("sparsity", f"{_COMPRESSION}.sparsity", number),
+    Field("bits", f"{_COMPRESSION}.bits", number),
+    Field("achieved_sparsity", f"{_COMPRESSION}.totals.achieved_sparsity", number),
+    Field("bits_per_weight", f"{_COMPRESSION}.totals.bits_per_weight", number),
+    Field("weights_hash", f"{_COMPRESSION}.weights_hash_after", text),
+    Field("calibration_source", f"{_COMPRESSION}.calibration.source", text),
+    Field("calibration_hash", f"{_COMPRESSION}.calibration.token_hash", text),
+    Field("dtype", f"{_COMPRESSION}.dtype", text),
+    Field("dtype_args", "config.model_dtype", words),
+    Field("softmax_dtype", f"{_COMPRESSION}.softmax_dtype", text),
+    Field("softmax_dtype_args", "$model_args.softmax_dtype", words),
+    Field("batch_size", "config.batch_size", words),
+    Field("max_length", "max_length", integer),
+    Field("chat_template_sha", "chat_template_sha", text),
+    Field("system_instruction_sha", "system_instruction_sha", text),
+    Field("fewshot_as_multiturn", "fewshot_as_multiturn", boolean),
+    Field("limit", "config.limit", number),
+    Field("lm_eval_version", "lm_eval_version", text),
+    Field("transformers_version", "transformers_version", text),
+)
+"""From a results file to the facts of a run. `$model_args` is config.model_args, parsed if it is a string."""
+
+_LINE = (
+    Field("run", "$run", text, required=True),
+    Field("task", "$task", text, required=True),
+    Field("filter", "filter", text, required=True),
+    Field("doc_id", "doc_id", integer, required=True),
+    Field("doc_hash", "doc_hash", text, required=True),
+    Field("prompt_hash", "prompt_hash", text, required=True),
+    Field("target_hash", "target_hash", text, required=True),
+    Field("request_hash", "$request_hash", text, required=True),
+    Field("seed", "$given.seed", integer),
+    Field("status", "$given.status", text, required=True),
+    Field("choice", "$given.choice", integer),
+    Field("role", "$given.role", text),
+    Field("correct", "$given.correct", boolean),
+    Field("p_stereotype", "$given.p_stereotype", number),
+    Field("p_anti_stereotype", "$given.p_anti_stereotype", number),
+    Field("p_unknown", "$given.p_unknown", number),
+    Field("letter_mass", "$given.letter_mass", number),
+    Field("entropy", "$given.entropy", number),
+    Field("margin", "$given.margin", number),
+    Field("text", "$given.text", text),
+)
+
+ITEM_FIELDS: tuple[Field, ...] = (
+    *_LINE,
+    Field("item_id", "doc.item.item_id", text, required=True),
+    Field("benchmark", "doc.item.benchmark", text, required=True),
+    Field("category", "doc.item.category", text, required=True),
+    Field("condition", "doc.item.condition", text),
+    Field("polarity", "doc.item.polarity", text),
+    Field("cluster", "doc.item.cluster", text, required=True),
+    Field("protocol", "answer.protocol", text, required=True),
+)
+"""From a sample line with an item record to a row. `$given` is the answer or one draw of it (answers.py)."""
+
+PLAIN_FIELDS: tuple[Field, ...] = (
+    *_LINE,
+    Field("item_id", "$item_id", text, required=True),
+    Field("benchmark", "$task", text, required=True),
+    Field("category", "$task", text, required=True),
+    Field("condition", "$given.condition", text),
+    Field("polarity", "$given.polarity", text),
+    Field("cluster", "$item_id", text, required=True),
+    Field("protocol", "$output_type", text, required=True),
+)
+"""From a sample line of any other task to a row. `$item_id` is task/doc_id, `$output_type` the task's."""

@@ -1,0 +1,103 @@
+"""A label for every run that is unique within one analysis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from analysis.logs.issues import Issue
+from analysis.logs.results import RunLog
+
+__all__ = ["base_groups", "label_runs"]
+
+
+def base_groups(runs: Iterable[RunLog]) -> dict[str, str]:
+    """Which names stand for the same base model.
+
+    Args:
+        runs: All runs.
+
+    Returns:
+        For each base model name the first name of its group. Names are of one group if runs of both have the
+        same hash of the weights before compression (a hub name and its local copy).
+    """
+    leader: dict[str, str] = {}
+    by_hash: dict[str, str] = {}
+    for run in runs:
+        name = run.base_model
+        first = leader.setdefault(name, name)
+        other = by_hash.setdefault(run.facts["base_hash"], first) if run.facts["base_hash"] else first
+        if other != first:
+            leader = {key: other if value == first else value for key, value in leader.items()}
+            by_hash = {key: other if value == first else value for key, value in by_hash.items()}
+    return leader
+
+
+def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
+    """Label the runs.
+
+    The label is that of the compression evidence, or 'dense'. Where several base models are present, the last
+    component of the base model's path goes before it ("pythia-70m/wanda-50"; all of it if two end alike).
+    Runs that still share a label get "#1", "#2" ... in order of date, then of file.
+
+    Args:
+        runs: Runs in order of date.
+
+    Returns:
+        The runs by label, and an issue for every run that shares its label with another.
+    """
+    leaders = base_groups(runs)
+    names = set(leaders.values())
+    short = {name: _last(name) for name in names}
+    ends = Counter(short.values())
+    prefix = {name: f"{end if ends[end] == 1 else name}/" for name, end in short.items()}
+    groups: dict[str, list[RunLog]] = {}
+    for run in runs:
+        start = prefix[leaders[run.base_model]] if len(names) > 1 else ""
+        groups.setdefault(start + run.label, []).append(run)
+    taken = set(groups)
+    labelled: dict[int, str] = {}
+    issues: list[Issue] = []
+    for label, same in groups.items():
+        numbered = [label] if len(same) == 1 else _numbered(label, len(same), taken)
+        labelled |= {id(run): name for run, name in zip(same, numbered, strict=True)}
+        if len(same) > 1:
+            issues += [
+                Issue(run.file, "same_identity", _explain(label, same, name), _level(same))
+                for run, name in zip(same, numbered, strict=True)
+            ]
+    return {labelled[id(run)]: run for run in runs}, issues
+
+
+def _last(name: str) -> str:
+    """The last path component of every part of a base model's name (model, adapter)."""
+    return "+".join(part.rsplit("/", 1)[-1] or part for part in name.split("+"))
+
+
+def _numbered(label: str, count: int, taken: set[str]) -> list[str]:
+    """`count` labels with numbers, leaving out those that a run already has as its own."""
+    out: list[str] = []
+    number = 1
+    while len(out) < count:
+        candidate = f"{label}#{number}"
+        number += 1
+        if candidate not in taken:
+            out.append(candidate)
+    return out
+
+
+def _overlap(runs: list[RunLog]) -> list[str]:
+    counts = Counter(task for run in runs for task in run.tasks)
+    return sorted(task for task, count in counts.items() if count > 1)
+
+
+def _level(runs: list[RunLog]) -> str:
+    return "warning" if _overlap(runs) else "note"
+
+
+def _explain(label: str, runs: list[RunLog], name: str) -> str:
+    hashes = {run.facts["weights_hash"] for run in runs}
+    weights = "different weights" if len(hashes) > 1 else "the same weights" if None not in hashes else "no hash"
+    shared = _overlap(runs)
+    tasks = f"the same tasks ({', '.join(shared[:3])})" if shared else "no task in common"
+    return f"{len(runs)} runs are {label!r}, with {weights} and {tasks}; kept apart, this one is {name!r}"

@@ -1,0 +1,138 @@
+"""From a folder of lm-eval outputs to a report, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.flips import FLIP_COLUMNS, FLIPS, flips
+from analysis.logs import Issue, ItemStore, Logs, read_logs
+from analysis.measures import bias_scores, rates
+from analysis.pairing import Pairing, check_allowed, pair_runs
+from analysis.perplexity import evaluation_gap, perplexity_changes
+from analysis.report import headline, write_report
+from analysis.report.folder import staged_folder
+from analysis.roles import role_frames
+from analysis.runs import Baselines, choose_baselines, runs_frame
+from analysis.studies import study_logistic, study_tests
+from analysis.transitions import role_transitions, transitions
+
+__all__ = ["Analysis", "analyze"]
+
+_ROLE_TABLES = {
+    "rates": rates,
+    "bias_scores": bias_scores,
+    "role_transitions": role_transitions,
+    "transitions": transitions,
+    "study_tests": study_tests,
+    "study_logistic": study_logistic,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The outcome of one analysis; its tables are what the report's files hold."""
+
+    folder: Path
+    """Analysed folder."""
+    output: Path
+    """Report folder."""
+    tables: dict[str, pd.DataFrame]
+    """Tables of the report by name (analysis.catalogue.REPORT_TABLES)."""
+    headline: pd.DataFrame
+    """Table HEADLINE: the main numbers of each run and task."""
+    perplexity_metric: str | None
+    """Task and metric of the headline's perplexity; None without one."""
+    pairing: Pairing
+    """What was compared, and what was refused."""
+    issues: list[Issue]
+    """Everything that was left out, kept apart, refused, accepted or noted."""
+    named_baseline: str | None
+    allow: frozenset[str]
+    patterns: tuple[str, ...]
+
+
+def analyze(
+    folder: Path | str,
+    output: Path | str,
+    baseline: str | None = None,
+    allow: Iterable[str] = (),
+    tasks: Iterable[str] = (),
+) -> Analysis:
+    """Read lm-eval runs, compare each with its baseline item by item, and write a report.
+
+    Args:
+        folder: Folder of lm-eval outputs (results and samples files at any depth).
+        output: Report folder. It appears whole or not at all; an earlier report there is replaced.
+        baseline: Label of the run to compare with, where the uncompressed run is not the one.
+        allow: Names of differences to accept (analysis.differences.DIFFERENCES).
+        tasks: Shell patterns of the tasks to analyse; none takes all.
+
+    Returns:
+        The analysis. Refused comparisons are no error: they are left out of every table, and named in
+        `pairing.refusals` and in the issues.
+
+    Raises:
+        UserError: If the folder holds no readable run, no task matches, the baseline is unknown or not
+            unique, `allow` holds an unknown name, or `output` holds something that is not a report.
+    """
+    folder, output = Path(folder), Path(output)
+    allowed, patterns = check_allowed(allow), tuple(tasks)
+    with staged_folder(output, folder) as stage:
+        with ItemStore(stage / "items.parquet") as store:
+            logs = read_logs(folder, store, patterns)
+            baselines = choose_baselines(logs.runs, baseline)
+            pairing = pair_runs(logs, baselines, allowed)
+            perplexities, left_out = perplexity_changes(logs, pairing.pairs)
+            tables = _tables(logs, baselines, pairing, perplexities)
+            accuracy = _accuracies(logs, baselines, pairing)
+        shown, metric = headline(accuracy, perplexities, tables)
+        analysis = Analysis(
+            folder=folder,
+            output=output,
+            tables=tables,
+            headline=shown,
+            perplexity_metric=metric,
+            pairing=pairing,
+            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out],
+            named_baseline=baseline,
+            allow=allowed,
+            patterns=patterns,
+        )
+        write_report(analysis, stage)
+    return analysis
+
+
+def _tables(logs: Logs, baselines: Baselines, pairing: Pairing, perplexities: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    runs = runs_frame(logs.runs, baselines)
+    items, role_runs = role_frames(logs, baselines, pairing, runs)
+    tables = {"runs": runs, **{name: measure(items, role_runs) for name, measure in _ROLE_TABLES.items()}}
+    tables["evaluation_gap"] = evaluation_gap(perplexities, tables["transitions"])
+    tables["flips"] = _flips(logs.store, pairing)
+    return tables
+
+
+def _flips(store: ItemStore, pairing: Pairing) -> pd.DataFrame:
+    """Flips pair by pair: only two runs of one task are in memory at a time."""
+    parts = []
+    for pair in pairing.pairs:
+        rows = [
+            pairing.items(store, label, pair.baseline, pair.task, FLIP_COLUMNS) for label in (pair.run, pair.baseline)
+        ]
+        parts.append(flips(pd.concat(rows), pd.DataFrame({"run": [pair.run], "baseline": [pair.baseline]})))
+    return FLIPS.conform(pd.concat(parts)) if parts else FLIPS.empty()
+
+
+def _accuracies(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:
+    """Answers with a key and the share that is right, of everything in the tables."""
+    parts = []
+    for label, task, reference in pairing.shown(logs, baselines):
+        rows = pairing.items(logs.store, label, reference, task, ("filter", "correct"))
+        keyed = rows["correct"].astype("Float64").groupby(rows["filter"])
+        part = pd.DataFrame({"n": keyed.count(), "accuracy": keyed.mean()}).reset_index()
+        parts.append(part.assign(run=label, task=task))
+    columns = ["run", "task", "filter", "n", "accuracy"]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)

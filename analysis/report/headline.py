@@ -1,0 +1,120 @@
+"""The one table that a reader looks at first; summary.md and the terminal show this same frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from analysis.columns import Column, Table
+
+__all__ = ["HEADLINE", "headline"]
+
+
+def _number(name: str, doc: str) -> Column:
+    return Column(name=name, kind="float", doc=doc, nullable=True)
+
+
+def _text(name: str, doc: str) -> Column:
+    return Column(name=name, kind="string", doc=doc, nullable=True)
+
+
+HEADLINE = Table(
+    name="headline",
+    doc="One row per run, task and filter; baselines have no changes.",
+    columns=(
+        Column(name="run", kind="string", doc="Label of the run."),
+        _text("baseline", "Label of the run it is compared with."),
+        _text("task", "lm-eval task name; missing for a run without items."),
+        _text("filter", "lm-eval filter."),
+        _number("perplexity", "Perplexity, by the first metric at hand."),
+        _number("perplexity_pct_change", "Its change from the baseline in percent."),
+        Column(name="n", kind="integer", doc="Answers with a key.", nullable=True),
+        _number("accuracy", "Share of these that are right."),
+        _number("flip_rate", "Share whose correctness differs from the baseline's."),
+        _number("srs", "Share of stereotypical answers among the answered ambiguous items."),
+        _number("new_bias_pct", "Percentage of items without stereotypical answers that got some."),
+        _number("resolved_bias_pct", "Percentage of items with stereotypical answers that lost them."),
+    ),
+)
+
+_METRICS = ("word_perplexity", "token_perplexity", "byte_perplexity", "perplexity")
+
+
+def headline(
+    accuracy: pd.DataFrame, perplexities: pd.DataFrame, tables: dict[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, str | None]:
+    """Bring the main numbers of all tables into one.
+
+    Args:
+        accuracy: Columns run, task, filter, n, accuracy of every run's items.
+        perplexities: Table PERPLEXITIES.
+        tables: Tables of the report by name: runs, rates, transitions and flips are used.
+
+    Returns:
+        Table HEADLINE in the order of `runs`, and 'task/metric' of its perplexity (None without one).
+    """
+    metric = _metric(tables["runs"])
+    rates, moves = tables["rates"], tables["transitions"]
+    rates = rates[(rates["category"] == "all") & (rates["aggregate"] == "pooled") & (rates["subset"] == "all")]
+    moves = moves[(moves["category"] == "all") & (moves["summary"] == "run") & (moves["subset"] == "all")]
+    rows = []
+    for run in tables["runs"].itertuples(index=False):
+        own = accuracy[accuracy["run"] == run.run]
+        parts: Iterable[Any] = own.itertuples(index=False) if len(own) else [None]
+        for part in parts:
+            row: dict[str, Any] = {
+                "run": run.run,
+                "baseline": run.baseline,
+                **_perplexity_of(run, perplexities, metric),
+            }
+            if part is not None:
+                key = {"run": run.run, "task": part.task, "filter": part.filter}
+                row |= {**key, "n": part.n, "accuracy": part.accuracy}
+                row["flip_rate"] = _first(_where(tables["flips"], key), "flip_rate")
+                row["srs"] = _first(_ambiguous(_where(rates, key)), "srs")
+                for name in ("new_bias", "resolved_bias"):
+                    found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
+                    row[f"{name}_pct"] = pd.NA if pd.isna(found) else 100 * found
+            rows.append({name: row.get(name, pd.NA) for name in HEADLINE.names})
+    return HEADLINE.conform(pd.DataFrame(rows, columns=HEADLINE.names)), metric
+
+
+def _metric(runs: pd.DataFrame) -> str | None:
+    """'task/metric' of the perplexity to show: of the best known kind that any run has."""
+    present: list[str] = sorted({name for text in runs["perplexities"] for name in json.loads(text)})
+    for metric in _METRICS:
+        for name in present:
+            if name.rsplit("/", 1)[1] == metric:
+                return name
+    return None
+
+
+def _perplexity_of(run: Any, perplexities: pd.DataFrame, name: str | None) -> dict[str, Any]:
+    """The run's own or borrowed perplexity with its change, or the bare value of a run without comparison."""
+    if name is None:
+        return {}
+    task, metric = name.rsplit("/", 1)
+    key = {"run": run.run, "perplexity_task": task, "perplexity_metric": metric}
+    rows = _where(perplexities, key)
+    if len(rows):
+        return {column: rows[column].iloc[0] for column in ("perplexity", "perplexity_pct_change")}
+    value = json.loads(run.perplexities).get(name)
+    return {"perplexity": pd.NA if value is None else float(value)}
+
+
+def _where(frame: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
+    for name, value in key.items():
+        frame = frame[frame[name] == value]
+    return frame
+
+
+def _ambiguous(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ambiguous items; all rows if the benchmark has no such split."""
+    return rows[rows["condition"] == "ambig"] if (rows["condition"] != "none").any() else rows
+
+
+def _first(rows: pd.DataFrame, column: str) -> Any:
+    return rows[column].iloc[0] if len(rows) else pd.NA

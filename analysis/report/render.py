@@ -1,0 +1,63 @@
+"""Frames as text: the one place where numbers are rounded."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["cells", "present"]
+
+_TITLES = {
+    "perplexity_pct_change": "perplexity change",
+    "n": "answers",
+    "flip_rate": "flips",
+    "srs": "SRS",
+    "new_bias_pct": "new bias",
+    "resolved_bias_pct": "resolved bias",
+    "achieved_sparsity": "achieved sparsity",
+    "bits_per_weight": "bits per weight",
+    "softmax_dtype": "softmax dtype",
+    "base_model": "base model",
+}
+_FORMATS = {
+    "accuracy": "{:.3f}",
+    "srs": "{:.3f}",
+    "flip_rate": "{:.1%}",
+    "perplexity": "{:,.4g}",
+    "perplexity_pct_change": "{:+.1f}%",
+    "new_bias_pct": "{:.1f}%",
+    "resolved_bias_pct": "{:.1f}%",
+    "achieved_sparsity": "{:.3f}",
+    "bits_per_weight": "{:.2f}",
+}
+"""How a column's numbers are rounded; integers get thousands separators, others four significant digits."""
+
+
+def present(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without columns that hold nothing, or a filter that is 'none' throughout."""
+    kept = [name for name in frame.columns if frame[name].notna().any()]
+    if "filter" in kept and (frame["filter"].dropna() == "none").all():
+        kept.remove("filter")
+    return frame[kept]
+
+
+def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Titles and rounded cells of a frame; a missing value is '-'."""
+    names = [str(name) for name in frame.columns]
+    rows = [
+        [_cell(name, value) for name, value in zip(names, row, strict=True)]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    return [_TITLES.get(name, name) for name in names], rows
+
+
+def _cell(name: str, value: Any) -> str:
+    if pd.isna(value):
+        return "-"
+    if isinstance(value, (bool, str)):
+        return str(value)
+    if name in _FORMATS:
+        return _FORMATS[name].format(value)
+    return f"{value:,}" if isinstance(value, Integral) else f"{value:,.4g}"

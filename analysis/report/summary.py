@@ -1,0 +1,129 @@
+"""summary.md: what was compared, what came out, what to be careful with, and where everything lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.catalogue import REPORT_TABLES
+from analysis.report.render import cells, present
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Analysis
+
+__all__ = ["READING", "compared", "summary_markdown"]
+
+READING = {
+    "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
+    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong.",
+    "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
+    "srs": "**SRS**: share of stereotypical answers among the answered ambiguous items.",
+    "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
+    "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
+}
+"""How to read the columns of the headline table; `{metric}` is filled in."""
+
+_MOST = 30
+_RUN_COLUMNS = [
+    "run",
+    "baseline",
+    "base_model",
+    "method",
+    "sparsity",
+    "achieved_sparsity",
+    "bits",
+    "bits_per_weight",
+    "dtype",
+    "softmax_dtype",
+    "file",
+]
+
+
+def compared(analysis: Analysis) -> str:
+    """One sentence on what was compared with what."""
+    runs = analysis.tables["runs"]
+    models = runs["base_model"].nunique()
+    pairs = {(pair.run, pair.task) for pair in analysis.pairing.pairs}
+    refused = len(analysis.pairing.refusals)
+    text = f"{_many(len(runs), 'run')} of {_many(models, 'base model')}, {_many(len(pairs), 'task comparison')}"
+    baselines = sorted({pair.baseline for pair in analysis.pairing.pairs})
+    text += f" with {', '.join(baselines)}" if baselines else ""
+    return text + (f"; {_many(refused, 'comparison')} refused." if refused else ".")
+
+
+def summary_markdown(analysis: Analysis) -> str:
+    """The page summary.md of an analysis."""
+    parts = [
+        "# What compression changed",
+        f"{compared(analysis)} Analysed folder: `{analysis.folder}`.",
+        *_warnings(analysis),
+        "## Headline",
+        _markdown(present(analysis.headline)),
+        *_reading(analysis),
+        "## Runs",
+        _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
+        *_notes(analysis),
+        "## Where everything is",
+        _contents(analysis),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _many(count: int, name: str) -> str:
+    return f"{count} {name}" + ("" if count == 1 else "s")
+
+
+def _reading(analysis: Analysis) -> list[str]:
+    shown = present(analysis.headline).columns
+    lines = [text.format(metric=analysis.perplexity_metric) for name, text in READING.items() if name in shown]
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _warnings(analysis: Analysis) -> list[str]:
+    serious = [issue for issue in analysis.issues if issue.level in ("error", "warning")]
+    if not serious:
+        return []
+    return [
+        "## Read this first",
+        _issues(f"**{issue.kind}** {issue.message} (`{issue.file}`)" for issue in serious),
+    ]
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    notes = [issue for issue in analysis.issues if issue.level == "note"]
+    accepted = [issue.message for issue in notes if issue.kind == "accepted"]
+    others = [f"{issue.message} (`{issue.file}`)" for issue in notes if issue.kind != "accepted"]
+    out = ["## Accepted differences", _issues(accepted)] if accepted else []
+    return out + (["## Notes", _issues(others)] if others else [])
+
+
+def _issues(lines: Iterable[str]) -> str:
+    lines = list(lines)
+    shown = [f"- {line}" for line in lines[:_MOST]]
+    if len(lines) > _MOST:
+        shown.append(f"- and {len(lines) - _MOST} more, see [issues.csv](issues.csv)")
+    return "\n".join(shown)
+
+
+def _contents(analysis: Analysis) -> str:
+    frame = pd.DataFrame(
+        {
+            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in REPORT_TABLES],
+            "rows": [len(analysis.tables[table.name]) for table in REPORT_TABLES],
+            "holds": [table.doc for table in REPORT_TABLES],
+        }
+    )
+    others = (
+        "Each table is also there as Parquet. `items.parquet` holds every answer that was read, "
+        "`issues.csv` everything that was left out, refused, accepted or noted, "
+        "`report.json` what this report was made from."
+    )
+    return f"{_markdown(frame)}\n\n{others}"
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    titles, rows = cells(frame)
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

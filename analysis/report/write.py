@@ -1,0 +1,59 @@
+"""The files of a report."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.catalogue import REPORT_TABLES
+from analysis.logs import issues_frame
+from analysis.report.folder import MARKER, MARKER_FORMAT
+from analysis.report.summary import summary_markdown
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Analysis
+
+__all__ = ["write_report"]
+
+_SCHEMA_VERSION = 1
+
+
+def write_report(analysis: Analysis, folder: Path) -> None:
+    """Write all files but items.parquet (which reading the logs has made) into an existing folder.
+
+    Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
+    lists every file.
+    """
+    tables = folder / "tables"
+    tables.mkdir()
+    for table in REPORT_TABLES:
+        frame = table.conform(analysis.tables[table.name])
+        frame.to_csv(tables / f"{table.name}.csv", index=False, lineterminator="\n")
+        frame.to_parquet(tables / f"{table.name}.parquet", index=False, engine="pyarrow")
+    issues_frame(analysis.issues).to_csv(folder / "issues.csv", index=False, lineterminator="\n")
+    (folder / "summary.md").write_text(summary_markdown(analysis), encoding="utf-8")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    marker = _marker(analysis, sorted([*files, MARKER]))
+    (folder / MARKER).write_text(json.dumps(marker, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _marker(analysis: Analysis, files: list[str]) -> dict[str, Any]:
+    try:
+        made_by = f"lm-eval-ext {version('lm-eval-ext')}"
+    except PackageNotFoundError:
+        made_by = "lm-eval-ext"
+    return {
+        "format": MARKER_FORMAT,
+        "schema_version": _SCHEMA_VERSION,
+        "made_by": made_by,
+        "runs_folder": str(analysis.folder),
+        "baseline": analysis.named_baseline,
+        "allow": sorted(analysis.allow),
+        "tasks": list(analysis.patterns),
+        "runs": {row.run: row.file for row in analysis.tables["runs"].itertuples(index=False)},
+        "comparisons": len(analysis.pairing.pairs),
+        "refused": len(analysis.pairing.refusals),
+        "files": files,
+    }

@@ -1,0 +1,40 @@
+"""`lm-eval-ext analyze`: compare runs with their baseline and write a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["analyze"]
+
+
+def analyze(
+    runs: Annotated[Path, typer.Argument(help="Folder that lm_eval wrote to, with results and samples files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("report"),
+    baseline: Annotated[
+        str | None, typer.Option(help="Label of the run to compare with, if not the uncompressed one.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A difference between runs to accept, such as items. Repeatable.")
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only tasks that match this pattern, such as 'bbq*'. Repeatable.")
+    ] = None,
+) -> None:
+    """Compare compressed runs with their baseline, item by item, and write a report.
+
+    Exit codes: 0 all comparisons made; 1 the report is written, but comparisons were refused; 2 nothing
+    written, the message says why.
+    """
+    from rich.console import Console
+
+    from analysis import analyze as run_analysis
+    from analysis.report import print_analysis
+
+    with Console(stderr=True).status("Reading and comparing runs"):
+        result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or ())
+    print_analysis(result, Console())
+    if result.pairing.refusals:
+        raise typer.Exit(1)

@@ -1,0 +1,33 @@
+"""`lm-eval-ext recipes`: which recipes are packaged, and what is in one."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List the packaged recipes, or show one.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """List the packaged recipes: name, methods in order, description."""
+    from lm_eval_ext.models.compress.recipe import load_recipe, recipe_names
+
+    rows: list[tuple[str, str, str]] = []
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        rows.append((name, recipe.method, " ".join(recipe.description.split())))
+    wide = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    for name, method, description in rows:
+        typer.echo(f"{name:<{wide[0]}}  {method:<{wide[1]}}  {description}".rstrip())
+
+
+@app.command("show")
+def show_recipe(
+    name: str = typer.Argument(help="Name of a packaged recipe, or path of a YAML file."),
+) -> None:
+    """Print a recipe as it was written (YAML), to read or to start your own from."""
+    from lm_eval_ext.models.compress.recipe import recipe_text
+
+    typer.echo(recipe_text(name).rstrip())

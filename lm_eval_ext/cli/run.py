@@ -1,0 +1,27 @@
+"""`lm-eval-ext run`: lm_eval's own command with our model and tasks, where the start-up hook is off."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+__all__ = ["PASS_THROUGH", "run"]
+
+# Every argument, options included, belongs to lm_eval.
+PASS_THROUGH: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def run(context: typer.Context) -> None:
+    """Run lm_eval with compressed_hf and our tasks known; all arguments go to lm_eval as they are."""
+    from lm_eval.__main__ import cli_evaluate
+
+    from lm_eval_ext import plugin
+
+    plugin.activate()
+    arguments = list(context.args)
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["run", *arguments]
+    sys.argv = ["lm_eval", *arguments]
+    cli_evaluate()

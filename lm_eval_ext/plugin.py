@@ -1,0 +1,86 @@
+"""How lm_eval finds our model and our tasks.
+
+lm_eval 0.4.13 discovers nothing by itself. The start-up hook calls `register_model` and `add_tasks` when
+lm_eval is imported; `lm-eval-ext run` calls `activate`. Each of them does nothing where its work is already
+done, by us or by lm_eval, so hook, front-end and a later lm_eval that discovers plugins go together.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lm_eval_ext.errors import show_in_one_line
+
+__all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "register_model"]
+
+MODEL_NAME = "compressed_hf"
+# A string, not an EntryPoint: lm_eval replaces only string placeholders by the class that they name.
+MODEL_TARGET = "lm_eval_ext.models.compressed_hf:CompressedHFLM"
+TASKS_PATH = Path(__file__).parent / "tasks"
+# Set on the function that we put in place of lm_eval's, so that it is wrapped only once.
+_MARK = "adds_lm_eval_ext_tasks"
+
+
+def activate() -> None:
+    """Make the lm_eval of this process know our model and our tasks.
+
+    Imports lm_eval's registries, but no torch. Calling it again changes nothing.
+
+    Raises:
+        RuntimeError: If this release of lm_eval builds its task index in a way that we do not know.
+    """
+    # lm_eval.models first: lm_eval fills its own registry only while that is empty, so with our name in it
+    # beforehand "hf" and all the others would be missing.
+    import_module("lm_eval.models")
+    register_model()
+    import_module("lm_eval.tasks")
+    add_tasks()
+
+
+def register_model() -> None:
+    """Register `compressed_hf` with lm_eval, unless lm_eval loads models from entry points by itself.
+
+    Must run after lm_eval.models has registered lm_eval's own models. The model's module is not imported:
+    lm_eval does that when the name is asked for.
+    """
+    from lm_eval.api import registry
+
+    show_in_one_line()
+    if hasattr(registry, "load_plugins") or hasattr(registry, "import_plugins"):
+        return
+    if MODEL_NAME not in registry.model_registry:
+        registry.model_registry.register(MODEL_NAME, target=MODEL_TARGET)
+
+
+def add_tasks() -> None:
+    """Make every TaskManager index our task folder, behind lm_eval's own tasks and the user's `include_path`.
+
+    A name that lm_eval or the user has defined is left as it is. A tag that exists gets our tasks added;
+    through `include_path` it would lose its other tasks instead, which is why we do not go that way.
+
+    Raises:
+        RuntimeError: If this release of lm_eval builds its task index in a way that we do not know.
+    """
+    index_module = import_module("lm_eval.tasks._index")
+    original = vars(index_module.TaskIndex).get("build")
+    if not isinstance(original, staticmethod):
+        raise RuntimeError(f"TaskIndex.build is not what it was in lm_eval 0.4.13; use --include_path {TASKS_PATH}")
+    build = original.__func__
+    if _MARK in vars(build):
+        return
+    tag = index_module.Kind.TAG
+
+    @wraps(build)
+    def build_with_ours(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        index: dict[str, Any] = build(*args, **kwargs)
+        for name, entry in build([TASKS_PATH]).items():
+            present = index.setdefault(name, entry)
+            if present is not entry and present.kind is tag and entry.kind is tag:
+                present.tags |= entry.tags
+        return index
+
+    vars(build_with_ours)[_MARK] = True
+    index_module.TaskIndex.build = staticmethod(build_with_ours)

@@ -1,0 +1,1 @@
+"""BBQ, item by item: see README.md."""

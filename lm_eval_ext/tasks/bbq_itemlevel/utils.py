@@ -1,0 +1,90 @@
+"""What the YAML files of this folder call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval_ext.tasks.answers import cyclic_answer, letters_answer, text_answer
+from lm_eval_ext.tasks.items import bbq_docs, bbq_features
+from lm_eval_ext.tasks.metrics import (
+    aggregate_answered,
+    aggregate_bias_amb,
+    aggregate_bias_disamb,
+    aggregate_rate,
+    sample_metrics,
+)
+from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, TextTask
+from lm_eval_ext.tasks.sources import choose_source, read_rows
+
+__all__ = [
+    "ChatTask",
+    "CyclicTask",
+    "TextTask",
+    "aggregate_answered",
+    "aggregate_bias_amb",
+    "aggregate_bias_disamb",
+    "aggregate_rate",
+    "lettered_prompt",
+    "load_items",
+    "plain_prompt",
+    "process_cyclic",
+    "process_letters",
+    "process_text",
+]
+
+
+def load_items(
+    task_categories: Sequence[str] | None = None,
+    task_condition: str | None = None,
+    task_source: str | None = None,
+    **metadata: Any,
+) -> dict[str, Any]:
+    """Load a task's items; lm_eval calls this with `dataset_kwargs`, the metadata and all model arguments.
+
+    Args:
+        task_categories: BBQ's categories, None for all.
+        task_condition: "ambig" or "disambig", None for both.
+        task_source: A source that the task insists on; the user's choice does not change it.
+        **metadata: `bbq_source` and `bbq_dir` choose the source (see `choose_source`).
+
+    Returns:
+        The one split "test".
+    """
+    from datasets import Dataset
+
+    source = choose_source({"bbq_source": task_source} if task_source else metadata)
+    rows = read_rows(source, task_categories)
+    docs = bbq_docs(rows, source.benchmark, task_condition)
+    return {"test": Dataset.from_list([dict(doc) for doc in docs], features=bbq_features())}
+
+
+def lettered_prompt(doc: dict[str, Any]) -> str:
+    """Show context, question and the options as A) B) C), in the layout of the Rath & Maliakkal studies."""
+    shown = "\n".join(f"{letter}) {option}" for letter, option in zip("ABC", doc["options"], strict=True))
+    return f"Context: {doc['context']}\n\nQuestion: {doc['question']}\n\n{shown}\n\nAnswer:"
+
+
+def plain_prompt(doc: dict[str, Any]) -> str:
+    """Show context and question only, in the layout of PostTrainingBiasBench's BBQ."""
+    return f"{doc['context']}\n\n{doc['question']}"
+
+
+def process_letters(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Score a sample by its three letters."""
+    answer = letters_answer([value for value, _ in results], doc["item"]["roles"])
+    return sample_metrics(doc["item"], answer)
+
+
+def process_text(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Score a sample by its three options' texts; a fourth result is the prompt's trailing white space."""
+    values = [value for value, _ in results]
+    whitespace = values[3] if len(values) > 3 else 0.0
+    answer = text_answer(values[:3], doc["option_tokens"], doc["item"]["roles"], whitespace)
+    return sample_metrics(doc["item"], answer)
+
+
+def process_cyclic(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Score a sample by its letters in three rotations."""
+    answer = cyclic_answer([value for value, _ in results], doc["item"]["roles"])
+    return sample_metrics(doc["item"], answer)

@@ -1,0 +1,1 @@
+"""Perplexity on a text of the user's: see README.md."""

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+from scipy.stats import entropy
+
+from analysis.logs.answers import item_answers, plain_answer
+from analysis.logs.values import LogError
+from tests.helpers.runlogs import bbq_item, bbq_line, choice_line, drawn_line, text_line
+
+SCORES = st.lists(st.floats(-50, 0), min_size=2, max_size=6)
+
+
+@given(SCORES)
+def test_choice_entropy_and_margin_of_scored_options(scores: list[float]) -> None:
+    line = choice_line(0, 0) | {"filtered_resps": [[str(value), "False"] for value in scores]}
+    found = plain_answer(line, "multiple_choice")
+    shares = softmax(np.array(scores))
+    ordered = np.sort(shares)
+    assert found["choice"] == int(np.argmax(scores))  # the first of equals, as lm-eval
+    assert found["entropy"] == pytest.approx(entropy(shares, base=2), abs=1e-12)
+    assert found["margin"] == pytest.approx(ordered[-1] - ordered[-2], abs=1e-12)
+
+
+@pytest.mark.parametrize("scores", [["nan", "-1.0"], ["-inf", "-inf"], []])
+def test_options_without_a_finite_score_are_unscored_and_wrong(scores: list[str]) -> None:
+    line = choice_line(0, 0) | {"filtered_resps": [[value, "False"] for value in scores], "acc": 1.0}
+    assert plain_answer(line, "multiple_choice") == {"status": "unscored", "correct": False}
+
+
+def test_an_impossible_option_beside_a_possible_one_is_no_fault() -> None:
+    line = choice_line(0, 0) | {"filtered_resps": [["-inf", "False"], ["-2.0", "False"]], "acc": 0.0}
+    found = plain_answer(line, "multiple_choice")
+    assert (found["choice"], found["entropy"], found["margin"]) == (1, 0.0, 1.0)
+
+
+def test_mutual_information_counts_each_option_once() -> None:
+    responses = [["-3.0", "False"], ["-1.0", "False"], ["-0.5", "False"], ["-9.0", "False"]]
+    line = choice_line(0, 0) | {"filtered_resps": responses, "metrics": ["acc", "acc_mutual_info"]}
+    assert plain_answer(line, "multiple_choice")["choice"] == 1
+
+
+def test_acc_norm_alone_tells_right_from_wrong_but_no_choice() -> None:
+    line = choice_line(0, 1)
+    del line["acc"]
+    found = plain_answer(line | {"acc_norm": "True"}, "multiple_choice")
+    assert (found["choice"], found["correct"], found["status"]) == (None, True, "answered")
+
+
+def test_a_share_is_no_correctness() -> None:
+    assert plain_answer(choice_line(0, 1, acc=0.25), "multiple_choice")["correct"] is None
+
+
+@pytest.mark.parametrize(
+    ("responses", "status", "text"),
+    [
+        (["4"], "answered", "4"),
+        (["[invalid]"], "unparsed", "[invalid]"),
+        (["  "], "unparsed", "  "),
+        ([["first", "second"]], "answered", "first"),
+        ([], "unparsed", None),
+    ],
+)
+def test_generated_text(responses: list[Any], status: str, text: str | None) -> None:
+    found = plain_answer(text_line(0, "4") | {"filtered_resps": responses}, "generate_until")
+    assert (found["status"], found["text"]) == (status, text)
+    assert found["correct"] is (status == "answered")
+
+
+@pytest.mark.parametrize(("score", "status"), [("-2.5", "answered"), ("nan", "unscored"), ("-inf", "unscored")])
+def test_a_single_loglikelihood_has_no_choice(score: str, status: str) -> None:
+    found = plain_answer({"filtered_resps": [[score, "True"]], "acc": "True"}, "loglikelihood")
+    assert found == {"status": status, "correct": status == "answered"}
+
+
+def test_our_answer_of_a_scored_item() -> None:
+    (found,) = item_answers(bbq_line(3, 1, item=bbq_item(3, correct=1)))
+    assert (found["status"], found["choice"], found["role"], found["correct"]) == (
+        "answered", 1, "anti_stereotype", True,
+    )  # fmt: skip
+    assert (found["p_stereotype"], found["p_anti_stereotype"], found["p_unknown"]) == (0.2, 0.6, 0.2)
+
+
+def test_an_unscored_item_is_wrong_and_one_without_key_is_neither() -> None:
+    (found,) = item_answers(bbq_line(3, None))
+    assert (found["status"], found["choice"], found["role"], found["correct"]) == (
+        "unscored",
+        None,
+        None,
+        False,
+    )
+    (keyless,) = item_answers(bbq_line(3, 0, item=bbq_item(3) | {"correct": None}))
+    assert keyless["correct"] is None
+
+
+def test_options_that_share_a_role_add_up_and_a_missing_role_has_no_probability() -> None:
+    item = bbq_item(0) | {"roles": ["undetermined", "undetermined", "unknown"]}
+    (found,) = item_answers(bbq_line(0, 0, item=item))
+    assert (found["p_stereotype"], found["p_anti_stereotype"], found["p_unknown"]) == (None, None, 0.2)
+    item = bbq_item(0) | {"roles": ["stereotype", "stereotype", "unknown"]}
+    (found,) = item_answers(bbq_line(0, 0, item=item))
+    assert found["p_stereotype"] == pytest.approx(0.8)
+
+
+def test_each_draw_is_an_answer_with_its_seed_and_text() -> None:
+    found = item_answers(drawn_line(0, [0, None, 2]))
+    assert [(row["seed"], row["text"], row["status"], row["role"], row["correct"]) for row in found] == [
+        (42, "A", "answered", "stereotype", False),
+        (43, "?", "unparsed", None, False),
+        (44, "C", "answered", "unknown", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "good"}, "answer.status: expected one of"),
+        ({"choice": None}, "does not go with status 'answered'"),
+        ({"status": "unparsed"}, "does not go with status 'unparsed'"),
+        ({"choice": 3}, "expected 0 to 2, got 3"),
+        ({"role": "unknown"}, "option 0 has role 'stereotype'"),
+        ({"probs": [0.5, 0.5]}, "expected 3 probabilities"),
+        ({"draws": []}, "expected a list of draws"),
+    ],
+)
+def test_an_answer_that_contradicts_its_item_is_a_fault(change: dict[str, Any], message: str) -> None:
+    line = bbq_line(0, 0)
+    line["answer"] |= change
+    with pytest.raises(LogError, match=message):
+        item_answers(line)
+
+
+def test_nan_probabilities_are_missing() -> None:
+    (found,) = item_answers(bbq_line(0, 0, probs=[math.nan, 0.5, 0.5]))
+    assert (found["p_stereotype"], found["p_unknown"]) == (None, 0.5)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.catalogue import REPORT_TABLES
+from analysis.columns import ITEMS
+from analysis.docs import tables_markdown
+from analysis.logs import ISSUES
+from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
+
+
+def test_the_page_is_what_the_declarations_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == tables_markdown(), "run: python -m analysis.docs"
+
+
+def test_every_table_has_its_section_and_every_column_its_row() -> None:
+    sections = {part.split("\n", 1)[0].strip("`"): part for part in PAGE.read_text().split("\n## ")[1:]}
+    expected = {f"tables/{table.name}": table for table in REPORT_TABLES}
+    for title, table in (expected | {"issues.csv": ISSUES, "items.parquet": ITEMS}).items():
+        rows = [line.split(" | ")[0].strip("| `") for line in sections[title].splitlines() if line.startswith("| `")]
+        assert rows[: len(table.names)] == table.names
+
+
+def test_the_tables_of_a_report_have_their_agreed_names() -> None:
+    names = [table.name for table in REPORT_TABLES]
+    assert names == [
+        "runs", "rates", "bias_scores", "role_transitions", "transitions", "study_tests", "study_logistic",
+        "evaluation_gap", "flips",
+    ]  # fmt: skip
+
+
+def test_both_kinds_of_lines_fill_every_column_of_items() -> None:
+    for fields in (ITEM_FIELDS, PLAIN_FIELDS):
+        assert sorted(field.column for field in fields) == sorted(ITEMS.names)

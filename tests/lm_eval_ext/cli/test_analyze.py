@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lm_eval_ext.cli import main
+from tests.helpers.runlogs import DENSE, Task, choice_line, evidence, write_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    write_run(folder, 1, {"arc": Task([choice_line(i, 0) for i in range(4)])}, evidence("dense", **DENSE))
+    write_run(folder, 2, {"arc": Task([choice_line(i, i % 2) for i in range(4)])}, evidence("wanda-50"))
+    return folder
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Exit code of `lm-eval-ext analyze ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "analyze", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "160")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+def test_the_table_on_the_terminal_is_that_of_the_summary(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = runs.parent / "report"
+    assert run(monkeypatch, runs, "--output", output, "--task", "arc") == 0
+    shown = capsys.readouterr().out
+    assert "2 runs of 1 base model, 1 task comparison with dense." in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("│ wanda-50")]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == ["wanda-50", "dense", "arc", "4", "0.500", "50.0%"]
+    assert "| " + " | ".join(cells) + " |" in (output / "summary.md").read_text()
+    assert str(output) in shown
+
+
+def test_refused_comparisons_end_in_exit_code_1_and_a_report(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(runs, 3, {"arc": Task([choice_line(i, 0, prompt="Please") for i in range(4)])}, evidence("rtn-3"))
+    arguments = (runs, "--output", runs.parent / "report")
+    assert run(monkeypatch, *arguments) == 1
+    assert "rtn-3 on arc is not comparable with dense: prompts" in capsys.readouterr().out
+    assert (runs.parent / "report" / "summary.md").is_file()
+    assert run(monkeypatch, *arguments, "--allow", "prompts", "--allow", "items") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{runs}/absent"], "is not a folder"),
+        (["{runs}/.."  , "-o", "{runs}"], "is not empty and no earlier report"),
+        (["{runs}", "--allow", "promts"], "Did you mean 'prompts'?"),
+        (["{runs}", "--baseline", "wanda"], "Did you mean 'wanda-50'? Labels: dense, wanda-50."),
+        (["{runs}", "--task", "mmlu"], "no task matches mmlu"),
+    ],
+)  # fmt: skip
+def test_a_users_fault_is_one_line(
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    assert run(monkeypatch, *(argument.format(runs=runs) for argument in arguments)) == 2
+    caught = capsys.readouterr()
+    (line,) = caught.err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (runs.parent / "report").exists()

@@ -1,0 +1,151 @@
+"""Block by block equals the model's own pass, in every family, and leaves no trace in the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compress.blocks import BlockRunner
+from tests.helpers.compress import STRUCTURE
+from tests.helpers.tiny import FAMILIES, tiny_model
+
+# Beyond the sliding windows of Gemma-2 (8) and Mistral (16), and of unequal lengths.
+LENGTHS = (40, 23, 2)
+
+
+def samples() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return [torch.randint(3, 300, (1, length), generator=generator) for length in LENGTHS]
+
+
+def hidden(output: Any) -> Tensor:
+    return (output[0] if isinstance(output, tuple) else output).detach()
+
+
+@contextmanager
+def outputs_of(block: nn.Module) -> Iterator[list[Tensor]]:
+    """What a block gives while the body runs."""
+    seen: list[Tensor] = []
+    handle = block.register_forward_hook(lambda module, args, output: seen.append(hidden(output)))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_block_by_block_is_the_whole_pass(family: str) -> None:
+    model = tiny_model(family)
+    ids = samples()
+    logits = [model(input_ids=sample).logits for sample in ids]
+    runner = BlockRunner(model, ids)
+    runner.check()
+    assert len(runner.blocks) == STRUCTURE[family][1]
+    for block in runner.blocks:
+        with outputs_of(block) as wanted:
+            for sample in ids:
+                model(input_ids=sample, use_cache=False)
+        for keep in (False, True):
+            with outputs_of(block) as seen:
+                runner.run_block(keep=keep)
+            assert len(seen) == len(wanted) == len(ids)
+            for one, other in zip(seen, wanted, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(model(input_ids=sample).logits, before) for sample, before in zip(ids, logits, strict=True))
+    assert not any("forward" in vars(block) for block in runner.blocks)
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in runner.blocks)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "mistral"])
+@torch.no_grad()
+def test_sliding_windows_matter_at_this_length(family: str) -> None:
+    # Otherwise the test above would not see a block that was given the wrong mask.
+    wide = tiny_model(family)
+    narrow = tiny_model(family, sliding_window=4)
+    ids = samples()[0]
+    assert not torch.allclose(wide(input_ids=ids).logits, narrow(input_ids=ids).logits, atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_change_of_an_earlier_block_reaches_the_next() -> None:
+    model = tiny_model("llama")
+    ids = samples()
+    runner = BlockRunner(model, ids)
+    runner.run_block(keep=False)
+    model.model.layers[0].mlp.down_proj.weight.zero_()
+    runner.run_block(keep=True)
+    with outputs_of(runner.blocks[1]) as seen:
+        runner.run_block(keep=True)
+    with outputs_of(runner.blocks[1]) as wanted:
+        for sample in ids:
+            model(input_ids=sample)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(seen, wanted, strict=True))
+
+
+@torch.no_grad()
+def test_adapters_take_part() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    dense = tiny_model("llama")
+    plain = dense(input_ids=samples()[0]).logits
+    model = get_peft_model(dense, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)).eval()
+    assert not torch.allclose(model(input_ids=samples()[0]).logits, plain, atol=1e-3)
+    BlockRunner(model, samples()).check()
+
+
+def test_model_that_passes_more_than_hidden_states() -> None:
+    model = tiny_model("llama")
+    kept: dict[str, Tensor] = {}
+    first, second = model.model.layers
+
+    def remember(module: nn.Module, args: Any, output: Any) -> None:
+        kept["out"] = hidden(output)
+
+    def add(module: nn.Module, args: Any) -> Any:
+        return args[0] + kept["out"], *args[1:]
+
+    first.register_forward_hook(remember)
+    second.register_forward_pre_hook(add)
+    with pytest.raises(UserError, match=r"LlamaModel passes more than hidden states between its blocks.*sequential=False"):
+        BlockRunner(model, samples()).check()
+
+
+def test_one_module_as_two_blocks() -> None:
+    model = tiny_model("llama")
+    model.model.layers[1] = model.model.layers[0]
+    with pytest.raises(UserError, match=r"LlamaModel uses one module as several blocks.*sequential=False"):
+        BlockRunner(model, samples()).check()
+
+
+def test_model_that_leaves_a_block_out() -> None:
+    model = tiny_model("llama")
+    runner = BlockRunner(model, samples())
+    model.model.layers = model.model.layers[:1]
+    runner.run_block(keep=True)
+    with pytest.raises(UserError, match=r"block 1 of LlamaModel was not run by the model; use sequential=False"):
+        runner.run_block(keep=True)
+
+
+def test_a_failure_on_the_way_leaves_the_model_whole() -> None:
+    model = tiny_model("llama")
+    ids = samples()
+    before = model(input_ids=ids[0]).logits
+    runner = BlockRunner(model, ids)
+    runner.run_block(keep=True)
+
+    def fail(module: nn.Module, args: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    handle = runner.blocks[1].mlp.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        runner.run_block(keep=True)
+    handle.remove()
+    assert torch.equal(model(input_ids=ids[0]).logits, before)

@@ -1,0 +1,85 @@
+"""Counting tokens: against what lm_eval's own hf model does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.tasks.tokens import TokenCounter, TokenSpan
+from tests.helpers.tiny import tiny_tokenizer
+from tests.lm_eval_ext.tasks.runs import model_args
+
+CONTEXTS = ["Who lost the key?", "Who?\n", "<|assistant|>\n", "a \n\n ", "<s>Who?\n"]
+
+
+@pytest.fixture(scope="module")
+def model(llama: Path) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(**model_args(llama), device="cpu")
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("continuation", ["A", " A", " the older one", "Cannot be determined"])
+def test_spans_are_what_lm_eval_scores(context: str, continuation: str, model: Any, llama: Path) -> None:
+    counter = TokenCounter.from_metadata(model_args(llama), "a test")
+    scored = model._encode_pair(context, continuation)[1]
+    span = counter.span(context, continuation)
+    # With an empty continuation lm_eval scores the context's trailing white space alone.
+    own = model._encode_pair(context, "")[1] if span.whitespace else []
+    assert span.tokens + len(own) == len(scored)
+    assert scored[: len(own)] == own
+    if not context.endswith(" "):  # a space may merge with the word after it
+        assert span.whitespace == context.endswith("\n")
+    merged = context[len(context.rstrip()) :] if not span.whitespace else ""
+    assert model.tokenizer.decode(scored[len(own) :]) == merged + continuation
+
+
+@settings(max_examples=50)
+@given(st.text(min_size=1, max_size=40))
+def test_a_byte_level_tokenizer_counts_any_continuation(text: str) -> None:
+    counter = TokenCounter(tiny_tokenizer())
+    assert counter.span("Who?", text).tokens == len(counter.encode("Who?" + text)) - len(counter.encode("Who?"))
+
+
+class Merging:
+    """A tokenizer that joins a space with the word after it, as SentencePiece ones do."""
+
+    bos_token_id, eos_token_id = None, 0
+
+    def decode(self, token: int) -> str:
+        return "</s>"
+
+    def encode(self, text: str, **special: Any) -> list[int]:
+        words = text.split(" ")
+        return list(range(len(words) if words[-1] or len(words) == 1 else len(words) - 1))
+
+
+def test_white_space_that_merges_with_the_answer_is_not_told_apart() -> None:
+    assert TokenCounter(Merging()).span("Answer: ", "the older one") == TokenSpan(tokens=3, whitespace=False)
+
+
+def test_a_tokenizer_object_or_a_name_is_taken_before_the_models(llama: Path, tmp_path: Path) -> None:
+    for named in (tiny_tokenizer(), str(llama)):
+        counter = TokenCounter.from_metadata({"tokenizer": named, "pretrained": str(tmp_path)}, "a test")
+        assert counter.encode("Who?") == tiny_tokenizer().encode("Who?")
+
+
+def test_without_a_tokenizers_name_the_message_says_what_to_pass() -> None:
+    with pytest.raises(UserError) as caught:
+        TokenCounter.from_metadata({"method": "rtn"}, "task bbq_itemlevel_text")
+    assert str(caught.value).startswith("task bbq_itemlevel_text counts tokens, but the run names no tokenizer")
+    assert 'metadata={"tokenizer": NAME}' in str(caught.value)
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_named_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        TokenCounter.from_metadata({"pretrained": str(tmp_path)}, "a test")
+    assert f"the tokenizer {str(tmp_path)!r} cannot be loaded" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__suppress_context__

@@ -1,0 +1,141 @@
+"""The command `lm-eval-ext`: what it lists, what it passes on, and how a user's fault looks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import analysis.errors
+import lm_eval_ext
+from lm_eval_ext.cli import main
+from tests.helpers.venvs import ROOT, Venv
+
+RECIPES = {path.stem: path for path in (ROOT / "recipes").glob("*.yaml")}
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lm-eval-ext", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"lm-eval-ext {lm_eval_ext.__version__}\n"
+
+
+def test_recipes_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "recipes", "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(RECIPES)
+    for line in lines:
+        name, methods = line.split("  ")[0], line.split()[1]
+        steps = yaml.safe_load(RECIPES[name].read_text())["steps"]
+        assert methods == ("+".join(step["method"] for step in steps) or "none")
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_recipes_show(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "recipes", "show", name) == 0
+    assert capsys.readouterr().out == RECIPES[name].read_text().rstrip() + "\n"
+
+
+def test_users_fault_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "recipes", "show", "wnda-50") == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert len(seen.err.splitlines()) == 1
+    assert seen.err.startswith("error: unknown recipe 'wnda-50'. Did you mean 'wanda-50'?")
+
+
+def test_fault_of_the_other_package_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(name: str) -> str:
+        raise analysis.errors.UserError(f"nothing to\nanalyse in {name}")
+
+    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.recipe_text", fail)
+    assert call(monkeypatch, "recipes", "show", "runs") == 2
+    assert capsys.readouterr().err == "error: nothing to analyse in runs\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LM_EVAL_EXT_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "recipes", "show", "wnda-50"])
+    with pytest.raises(lm_eval_ext.errors.UserError, match="wnda-50"):
+        main()
+
+
+def test_our_own_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.recipe_text", fail)
+    monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "recipes", "show", "any"])
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+def test_command_line_loads_nothing_heavy(installed: Venv, tmp_path: Path) -> None:
+    source = (
+        "import sys, lm_eval_ext.cli\n"
+        "print(*{'torch', 'transformers', 'lm_eval', 'datasets', 'pandas', 'numpy'} & set(sys.modules))"
+    )
+    done = installed.code(source, tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (
+            [
+                "--model",
+                "compressed_hf",
+                "--model_args",
+                "pretrained=M,bits=4",
+                "-s",
+                "-b",
+                "4",
+                "-o",
+                "runs",
+            ],
+            [
+                "run",
+                "--model",
+                "compressed_hf",
+                "--model_args",
+                "pretrained=M,bits=4",
+                "-s",
+                "-b",
+                "4",
+                "-o",
+                "runs",
+            ],
+        ),
+        (["run", "--tasks", "a,b", "--limit=8"], ["run", "--tasks", "a,b", "--limit=8"]),
+        (["ls", "tasks", "--include_path", "d"], ["ls", "tasks", "--include_path", "d"]),
+        (
+            ["-E", '{"a": [1, 2]}', "--gen_kwargs", "x=1", "y=2"],
+            ["run", "-E", '{"a": [1, 2]}', "--gen_kwargs", "x=1", "y=2"],
+        ),
+        (["--help"], ["run", "--help"]),
+        ([], ["run"]),
+    ],
+)
+def test_run_passes_everything_on(given: list[str], passed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: seen.append(sys.argv[1:]))
+    assert call(monkeypatch, "run", *given) == 0
+    assert seen == [passed]
+
+
+@pytest.mark.slow
+def test_run_knows_our_tasks_where_the_hook_is_off(installed: Venv, tmp_path: Path) -> None:
+    off = {"LM_EVAL_EXT_NO_HOOK": "1"}
+    arguments = ["validate", "--tasks", "bbq_itemlevel_demo"]
+    done = installed.run(installed.folder / "bin" / "lm-eval-ext", "run", *arguments, cwd=tmp_path, env=off)
+    assert (done.returncode, "All tasks found and valid" in done.stdout) == (0, True), done.stderr
