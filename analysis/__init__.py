@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.errors import UserError
-from analysis.pipeline import Analysis, analyze
+from analysis.pipeline import analyze
+from analysis.result import Analysis
 
 __all__ = ["Analysis", "UserError", "analyze"]

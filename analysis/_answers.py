@@ -54,7 +54,7 @@ class Answers:
     """All answers, sorted by run, item and seed, so that no result depends on the order of the rows."""
 
     items: pd.DataFrame
-    """One row per item of a task: GROUP, item_id, and `determined` (whether its roles are known)."""
+    """One row per item of a task: GROUP, item_id, and `determined` (whether its stereotype is told)."""
     rows: pd.DataFrame
     """One row per answer: key (item and seed in one), item, state, choice (-1: none), keyed, correct."""
     spans: dict[str, slice]
@@ -65,8 +65,8 @@ class Answers:
     def of(cls, items: pd.DataFrame) -> Answers:
         """Read an ITEMS frame.
 
-        An item's roles count as unknown when any answer to it, in any run, names an option without a role,
-        or gives the unknown option a probability but none to a stereotype.
+        An item is determined where `determined` is true in every answer to it, in every run; a missing value
+        counts as false. What was answered has no say in it.
 
         Raises:
             UserError: If a run answers an item twice with the same seed.
@@ -90,7 +90,7 @@ class Answers:
         order = np.lexsort((rows["key"].to_numpy(), run))
         bounds = np.searchsorted(run[order], np.arange(len(labels) + 1))
         spans = {str(label): slice(bounds[i], bounds[i + 1]) for i, label in enumerate(labels)}
-        table = _item_table(items, item, state)
+        table = _item_table(items, item)
         rows = rows.iloc[order].reset_index(drop=True)
         _refuse_repeats(rows, spans, table)
         return cls(items=table, rows=rows, spans=spans, n_choices=int(rows["choice"].max()) + 1 if len(rows) else 0)
@@ -169,15 +169,13 @@ def _tally(
     return {name: table[:, i] for i, name in enumerate(names)}
 
 
-def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64], state: npt.NDArray[np.int8]) -> pd.DataFrame:
+def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64]) -> pd.DataFrame:
     """One row per item, in the order of the item codes."""
     _, first = np.unique(item, return_index=True)
     table = items.iloc[first][[*_ITEM, "category", "condition"]].reset_index(drop=True)
     table["condition"] = table["condition"].fillna("none")
-    # The options' probabilities show a missing stereotype even where the unknown option was chosen.
-    without = items["p_unknown"].notna() & items["p_stereotype"].isna()
-    unknown_roles = (state == _UNDETERMINED) | without.to_numpy(bool)
-    table["determined"] = np.bincount(item[unknown_roles], minlength=len(table)) == 0
+    told = items["determined"].fillna(False).to_numpy(bool)
+    table["determined"] = np.bincount(item[~told], minlength=len(table)) == 0
     return table.astype(dict.fromkeys((*_ITEM, "category", "condition"), "object"))
 
 

@@ -147,6 +147,13 @@ ITEMS = Table(
             "unless answered, or where options have no roles.",
         ),
         Column(
+            name="determined",
+            kind="boolean",
+            nullable=True,
+            doc="Whether the item's stereotype is told: its options' roles hold a stereotype and none is "
+            "undetermined, whatever was answered; missing where options have no roles.",
+        ),
+        Column(
             name="correct",
             kind="boolean",
             nullable=True,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.flips import FLIP_COLUMNS, FLIPS, flips
-from analysis.logs import Issue, ItemStore, Logs, read_logs
+from analysis.logs import ItemStore, Logs, read_logs
 from analysis.measures import bias_scores, rates
 from analysis.pairing import Pairing, check_allowed, pair_runs
 from analysis.perplexity import evaluation_gap, perplexity_changes
 from analysis.report import headline, write_report
 from analysis.report.folder import staged_folder
+from analysis.result import Analysis
 from analysis.roles import role_frames
 from analysis.runs import Baselines, choose_baselines, runs_frame
 from analysis.studies import study_logistic, study_tests
@@ -30,29 +30,6 @@ _ROLE_TABLES = {
     "study_tests": study_tests,
     "study_logistic": study_logistic,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Analysis:
-    """The outcome of one analysis; its tables are what the report's files hold."""
-
-    folder: Path
-    """Analysed folder."""
-    output: Path
-    """Report folder."""
-    tables: dict[str, pd.DataFrame]
-    """Tables of the report by name (analysis.catalogue.REPORT_TABLES)."""
-    headline: pd.DataFrame
-    """Table HEADLINE: the main numbers of each run and task."""
-    perplexity_metric: str | None
-    """Task and metric of the headline's perplexity; None without one."""
-    pairing: Pairing
-    """What was compared, and what was refused."""
-    issues: list[Issue]
-    """Everything that was left out, kept apart, refused, accepted or noted."""
-    named_baseline: str | None
-    allow: frozenset[str]
-    patterns: tuple[str, ...]
 
 
 def analyze(

@@ -36,6 +36,7 @@ def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(roles, list):
         raise LogError("doc.item.roles: missing")
     shared = {
+        "determined": _determined(roles),
         **_role_probabilities(roles, answer.get("probs")),
         **{name: answer.get(name) for name in ("letter_mass", "entropy", "margin")},
     }
@@ -74,6 +75,11 @@ def _checked(answer: Mapping[str, Any], roles: list[str], key: Any) -> dict[str,
         "role": role,
         "correct": None if keyed is None else choice == keyed,
     }
+
+
+def _determined(roles: list[str]) -> bool | None:
+    """Whether the item's stereotype is told; missing where no option has a role."""
+    return "stereotype" in roles and "undetermined" not in roles if any(roles) else None
 
 
 def _role_probabilities(roles: list[str], probabilities: Any) -> dict[str, float | None]:

@@ -103,6 +103,7 @@ _LINE = (
     Field("status", "$given.status", text, required=True),
     Field("choice", "$given.choice", integer),
     Field("role", "$given.role", text),
+    Field("determined", "$given.determined", boolean),
     Field("correct", "$given.correct", boolean),
     Field("p_stereotype", "$given.p_stereotype", number),
     Field("p_anti_stereotype", "$given.p_anti_stereotype", number),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from analysis.catalogue import REPORT_TABLES
 from analysis.report.render import cells, present
-
-if TYPE_CHECKING:
-    from analysis.pipeline import Analysis
+from analysis.result import Analysis
 
 __all__ = ["READING", "compared", "summary_markdown"]
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from analysis.report.render import cells, present
 from analysis.report.summary import READING, compared
-
-if TYPE_CHECKING:
-    from analysis.pipeline import Analysis
+from analysis.result import Analysis
 
 __all__ = ["print_analysis"]
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.catalogue import REPORT_TABLES
 from analysis.logs import issues_frame
 from analysis.report.folder import MARKER, MARKER_FORMAT
 from analysis.report.summary import summary_markdown
-
-if TYPE_CHECKING:
-    from analysis.pipeline import Analysis
+from analysis.result import Analysis
 
 __all__ = ["write_report"]
 

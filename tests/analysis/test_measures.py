@@ -130,15 +130,20 @@ def test_undetermined_items_are_left_out_of_every_run_and_counted() -> None:
     for run in ("a", "b"):
         found = only(rates(items, PAIR), run=run, category="Age", subset="all")
         assert found[["n_items", "n", "n_undetermined", "srs"]].tolist() == [2, 2, 1, 0.5]
-    # Scored options show it too: the unknown option has a probability and no option is the stereotype.
-    scored = items_frame(
-        [
-            {"run": "a", "item": "i0", "role": "unknown", "p_unknown": 0.5, "p_stereotype": 0.2},
-            {"run": "a", "item": "i1", "role": "unknown", "p_unknown": 0.5},
-        ]
-    )
-    found = only(rates(scored, ALONE), category="Age")
-    assert found[["n_items", "n_undetermined"]].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("other", [False, None])
+def test_what_is_answered_does_not_determine_an_item(other: bool | None) -> None:
+    # All answers are "unknown"; a answers i00 twice. Run b alone says that i01 isn't told: it is out of a as well.
+    rows = answers("a", "kk", seed=1) + answers("b", "kk", seed=1) + answers("a", "k", seed=2)
+    rows[3]["determined"] = other
+    table = rates(items_frame(rows), PAIR)
+    for run, n in (("a", 2), ("b", 1)):
+        found = only(table, run=run, category="Age", subset="all")
+        assert found[["n_items", "n", "n_undetermined", "usr"]].tolist() == [1, n, 1, 1.0]
+    # Probabilities have no say either.
+    scored = items_frame([{"run": "a", "item": "i0", "role": "unknown", "p_unknown": 0.5}])
+    assert only(rates(scored, ALONE), category="Age")[["n_items", "n_undetermined"]].tolist() == [1, 0]
 
 
 def test_conditions_and_filters_are_kept_apart() -> None:

@@ -18,6 +18,7 @@ from tests.helpers.runlogs import (
     bbq_item,
     bbq_line,
     choice_line,
+    drawn_line,
     evidence,
     rolling_line,
     samples_of,
@@ -168,6 +169,28 @@ def test_allowed_items_put_all_runs_on_the_common_items(runs: Path) -> None:
     # Of the first four items, dense and wanda chose the stereotype in 1 and 2.
     assert pooled["n_stereotype"].tolist() == [1, 2, 4]
     assert found.headline.set_index(["run", "task"]).loc[("dense", "bbq"), "n"] == 4
+
+
+@pytest.mark.parametrize("protocol", ["text", "sampled"])
+def test_an_undetermined_item_is_left_out_though_every_run_answers_unknown(tmp_path: Path, protocol: str) -> None:
+    # Neither role nor probability of any answer shows that item 1 has no stereotype: its options' roles do.
+    items = [bbq_item(0), bbq_item(1) | {"roles": ["undetermined", "undetermined", "unknown"]}]
+    lines = [
+        drawn_line(i, [U, U], item=item)
+        if protocol == "sampled"
+        else bbq_line(i, U, item=item, protocol="text", probs=None)
+        for i, item in enumerate(items)
+    ]
+    write_run(tmp_path / "runs", 1, {"bbq": Task(lines)})
+    write_run(tmp_path / "runs", 2, {"bbq": Task(lines)}, evidence("w"))
+    found = analysed(tmp_path / "runs")
+    draws = 2 if protocol == "sampled" else 1
+    for run in ("dense", "w"):
+        rates = row(found.tables["rates"], run=run, aggregate="pooled", subset="all")
+        assert [rates[name] for name in ("n_items", "n", "n_unknown", "n_undetermined")] == [1, draws, draws, draws]
+        assert row(found.tables["bias_scores"], run=run, category="all")["n_undetermined_items"] == 1
+    moves = row(found.tables["transitions"], category="all", subset="all", transition="new_bias")
+    assert (moves["n_items"], moves["n_at_risk"]) == (1, 1)
 
 
 def test_baselines_of_other_tasks_are_joined(tmp_path: Path) -> None:

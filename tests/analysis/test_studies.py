@@ -13,7 +13,7 @@ from scipy.stats import chi2_contingency
 from statsmodels.stats.proportion import proportion_effectsize
 
 from analysis.columns import ITEMS
-from analysis.studies import study_logistic, study_tests
+from analysis.studies import _BANDS, _band, study_logistic, study_tests
 from analysis.tables import STUDY_LOGISTIC, STUDY_TESTS
 from tests.helpers.answers import items_frame, run_table
 
@@ -88,6 +88,27 @@ def test_a_rebuilt_count_can_lose_one() -> None:
 def test_bands_of_cohens_h(old: float, new: float, band: str) -> None:
     rows = picks("a", round(20 * old), round(20 * (1 - old))) + picks("b", round(20 * new), round(20 * (1 - new)))
     assert only(study_tests(items_frame(rows), PAIR), category="Age")["effect_size"] == band
+
+
+@pytest.mark.parametrize(("edge", "below", "above"), [
+    (0.2, "negligible", "small"), (0.5, "small", "medium"), (0.8, "medium", "large"),
+])  # fmt: skip
+def test_an_exact_edge_belongs_to_the_band_above(edge: float, below: str, above: str) -> None:
+    # Cohen (1988) calls 0.2 itself small. The bands are asked directly: no two shares have an h of exactly 0.2. The
+    # studies' published tables do not show the edge: their |h| jumps from 0.190 (negligible) to 0.202 (small).
+    assert _band(math.nextafter(edge, 0), _BANDS) == below
+    assert _band(edge, _BANDS) == above
+
+
+@pytest.mark.parametrize(("old", "new", "n", "band"), [(7, 11, 54, "negligible"), (9, 12, 32, "small")])
+def test_bands_are_of_the_unrounded_h(old: int, new: int, n: int, band: str) -> None:
+    # 2 (asin sqrt(11/54) - asin sqrt(7/54)) = 0.19990, and 2 (asin sqrt(12/32) - asin sqrt(9/32)) = 0.20014: to three
+    # digits both are 0.200. A change in the other direction is in the same band.
+    for before, after in ((old, new), (new, old)):
+        items = items_frame(picks("a", before, n - before) + picks("b", after, n - after))
+        found = only(study_tests(items, PAIR), category="Age")
+        assert f"{abs(found['cohens_h']):.3f}" == "0.200"
+        assert found["effect_size"] == band
 
 
 @pytest.mark.parametrize(

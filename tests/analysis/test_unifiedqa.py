@@ -86,16 +86,17 @@ def test_pooled_scores_add_the_categories_up(formats: Formats) -> None:
 
 
 def test_items_without_known_roles_are_left_out_and_counted(formats: Formats) -> None:
-    # The oracle lacks Physical_appearance: 1,576 items, of which those count as undetermined whose person
-    # options were chosen at least once. All others had "unknown" from all three formats.
+    # The oracle lacks Physical_appearance: none of its 1,576 items is determined, not even those that had
+    # "unknown" from all three formats.
     items = formats.items[formats.items["category"] == "Physical_appearance"]
     chosen = items.loc[items["role"] == "undetermined", "item_id"].nunique()
+    assert 1000 < chosen < 1576
     for run in ("race", "arc", "qonly"):
         found = row(formats.scores, run, "Physical_appearance")
-        assert found["n_undetermined_items"] == chosen > 1000
+        assert found["n_undetermined_items"] == 1576
         assert pd.isna(found["bias_ambig"])
-        assert found["bias_ambig_reason"] == "no non-unknown answer"
-        assert found["n_ambig"] + found["n_disambig"] == items["item_id"].nunique() - chosen
+        assert found["bias_ambig_reason"] == "no items"
+        assert found["n_ambig"] + found["n_disambig"] == 0
 
 
 def test_role_transitions_hold_every_pair(formats: Formats) -> None:

@@ -29,8 +29,11 @@ def items_frame(answers: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """An ITEMS frame from answers that name only what matters.
 
     Each answer names run and item, and role (one of ROLES or undetermined) or status. The rest has a default:
-    ambiguous items of category Age, no seed, the options in the order of ROLES, unknown as the key.
+    ambiguous items of category Age, no seed, the options in the order of ROLES, unknown as the key, determined
+    unless an answer to the item is undetermined.
     """
+    answers = list(answers)
+    untold = {given["item"] for given in answers if given.get("role") == "undetermined"}
     rows = []
     for given in answers:
         role = given.get("role")
@@ -39,6 +42,7 @@ def items_frame(answers: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         row: dict[str, Any] = {column.name: None if column.nullable else "-" for column in ITEMS.columns}
         row |= {"task": "bbq", "filter": "none", "category": "Age", "condition": "ambig", "doc_id": 0}
         row |= {"status": status, "role": role, "choice": choice, "correct": role == "unknown"}
+        row["determined"] = given["item"] not in untold
         row |= {"item_id": given["item"], **{key: value for key, value in given.items() if key != "item"}}
         rows.append(row)
     return ITEMS.conform(pd.DataFrame(rows, columns=ITEMS.names)) if rows else ITEMS.empty()

@@ -108,6 +108,31 @@ def test_options_that_share_a_role_add_up_and_a_missing_role_has_no_probability(
     assert found["p_stereotype"] == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(
+    ("roles", "determined"),
+    [
+        (["stereotype", "anti_stereotype", "unknown"], True),
+        (["undetermined", "undetermined", "unknown"], False),
+        (["stereotype", "undetermined", "unknown"], False),
+        (["anti_stereotype", "anti_stereotype", "unknown"], False),
+        ([], None),
+    ],
+)
+def test_an_item_is_determined_by_its_roles_alone(roles: list[str], determined: bool | None) -> None:
+    # The unknown option or nothing is answered, and no option has a probability: the answer tells nothing.
+    item = bbq_item(0) | {"roles": roles}
+    (unanswered,) = item_answers(bbq_line(0, None, item=item))
+    assert unanswered["determined"] is determined
+    if roles:
+        (scored,) = item_answers(bbq_line(0, 2, item=item, protocol="text", probs=None))
+        drawn = item_answers(drawn_line(0, [2, None], item=item))
+        assert [answer["determined"] for answer in (scored, *drawn)] == [determined] * 3
+
+
+def test_a_plain_answer_has_nothing_to_determine() -> None:
+    assert "determined" not in plain_answer(choice_line(0, 0), "multiple_choice")
+
+
 def test_each_draw_is_an_answer_with_its_seed_and_text() -> None:
     found = item_answers(drawn_line(0, [0, None, 2]))
     assert [(row["seed"], row["text"], row["status"], row["role"], row["correct"]) for row in found] == [

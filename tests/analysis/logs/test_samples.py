@@ -74,6 +74,7 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "status": "answered",
             "choice": 1,
             "role": "anti_stereotype",
+            "determined": True,
             "correct": True,
             "p_stereotype": 0.2,
             "p_anti_stereotype": 0.6,

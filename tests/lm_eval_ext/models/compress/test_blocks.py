@@ -90,6 +90,20 @@ def test_a_change_of_an_earlier_block_reaches_the_next() -> None:
 
 
 @torch.no_grad()
+def test_blocks_that_are_done_do_not_run_again() -> None:
+    model = tiny_model("gemma2")
+    ids = samples()
+    runner = BlockRunner(model, ids)
+    runs: list[int] = []
+    for index, block in enumerate(runner.blocks):
+        block.mlp.register_forward_hook(lambda module, args, output, i=index: runs.append(i))
+    for _ in runner.blocks:
+        runner.run_block(keep=True)
+    # Block after block, three samples each; the first sample's first two tokens once more, to see what a block answers.
+    assert [runs.count(index) for index in range(4)] == [4, 4, 4, 4]
+
+
+@torch.no_grad()
 def test_adapters_take_part() -> None:
     from peft import LoraConfig, get_peft_model
 

@@ -189,6 +189,8 @@ class Experts(nn.Module):
         self.gate.wg = nn.Linear(64, 4, bias=False)
         self.experts = nn.ModuleList(nn.ModuleDict({"w1": nn.Linear(64, 96), "w2": nn.Linear(96, 64)}) for _ in range(4))
         self.shared_expert_gate = nn.Linear(64, 1)
+        # A gate by name, but one of a gated MLP: 96 outputs are no choice among 4 experts.
+        self.shared_expert = nn.ModuleDict({"gate_proj": nn.Linear(64, 96)})
 
 
 def test_experts_that_are_modules() -> None:
@@ -196,8 +198,9 @@ def test_experts_that_are_modules() -> None:
     model.model.layers[1].mlp = Experts()
     targets, skips = find_targets(model, magnitude())
     inside = [t for t in targets if t.info.name.startswith("model.layers.1.mlp.")]
-    assert len(inside) == 8
-    assert all(t.routed and t.expert is None for t in inside)
+    assert len(inside) == 8 + 1
+    assert {t.info.name for t in inside if not t.routed} == {"model.layers.1.mlp.shared_expert.gate_proj.weight"}
+    assert all(t.expert is None for t in inside)
     assert {t.routed for t in targets if ".self_attn." in t.info.name} == {False}
     routers = [skip.name for skip in skips if skip.reason == "router"]
     assert routers == [

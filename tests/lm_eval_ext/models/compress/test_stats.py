@@ -202,6 +202,40 @@ class BlindExperts(nn.Module):
         return torch.einsum("tef,edf->td", inside, self.down_proj)
 
 
+class AddedExperts(nn.Module):
+    """Fused experts with a bias, stored [inputs, outputs], by the product that takes both."""
+
+    is_transposed = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.up_proj = nn.Parameter(torch.randn(4, 64, 64) / 8)
+
+    def forward(self, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+        out = torch.zeros_like(hidden)
+        for expert in range(4):
+            tokens = (index == expert).any(dim=1)
+            out[tokens] = torch.addmm(torch.ones(64), hidden[tokens], self.up_proj[expert])
+        return out
+
+
+def test_inputs_stand_before_the_weight_in_a_product() -> None:
+    model = tiny_model("mixtral")
+    model.model.layers[0].mlp.experts = AddedExperts(model.config)
+    entering: list[Tensor] = []
+    model.model.layers[0].mlp.experts.register_forward_pre_hook(lambda m, args: entering.extend(args[:2]))
+    targets, norms = watched(model, samples((40,)))
+    hidden, index = entering
+    for expert in range(4):
+        target = targets[f"model.layers.0.mlp.experts.up_proj[{expert}]"]
+        tokens = (index == expert).any(dim=1)
+        norm = norms.norm(target)
+        assert norm is not None
+        assert norms.tokens(target) == int(tokens.sum())
+        torch.testing.assert_close(norm.double(), hidden[tokens].double().square().sum(dim=0).sqrt(), rtol=1e-5, atol=0)
+
+
 def test_experts_that_can_not_be_observed() -> None:
     model = tiny_model("mixtral")
     model.model.layers[1].mlp.experts = BlindExperts(model.config)

@@ -106,3 +106,12 @@ def test_small_bernoulli_matrices_pass_their_own_check(tokenizer: Any) -> None:
     keys = {"sparsity": 0.5, "exact": False, "exclude": "*.q_proj+*.v_proj+*.o_proj+*.mlp.*+model.layers.1.*"}
     for seed in range(12):
         compress_(tiny_model("llama"), tokenizer, resolve(method="random", seed=seed, **keys))
+
+
+@pytest.mark.gpu
+def test_device_does_not_change_the_mask(tokenizer: Any) -> None:
+    for keys in ({"sparsity": 0.37}, {"sparsity": 0.5, "exact": False}, {"pattern": "2:4"}):
+        model = tiny_model("llama").to("cuda")
+        compress_(model, tokenizer, resolve(method="random", **keys))
+        on_cpu = pruned(tokenizer, **keys)
+        assert all(torch.equal(mask.cpu(), on_cpu[name]) for name, mask in masks(model).items())
