@@ -128,7 +128,9 @@ def test_model_that_passes_more_than_hidden_states() -> None:
 
     first.register_forward_hook(remember)
     second.register_forward_pre_hook(add)
-    with pytest.raises(UserError, match=r"LlamaModel passes more than hidden states between its blocks.*sequential=False"):
+    with pytest.raises(
+        UserError, match=r"LlamaModel passes more than hidden states between its blocks.*sequential=False"
+    ):
         BlockRunner(model, samples()).check()
 
 

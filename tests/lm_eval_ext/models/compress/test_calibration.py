@@ -52,7 +52,9 @@ def test_pieces_of_one_text(tokenizer: Any, text_file: Path) -> None:
 def test_a_piece_each_of_different_documents(tokenizer: Any, tmp_path: Path) -> None:
     # Twelve documents, each with a letter of its own, so that a piece tells where it comes from.
     texts = [" ".join(f"{letter}{number}" for number in range(40)) for letter in "GHIJKLMNOPQR"]
-    samples, record = load(tokenizer, lines(tmp_path / "d.jsonl", *({"text": text} for text in texts)), samples=12, seqlen=20)
+    samples, record = load(
+        tokenizer, lines(tmp_path / "d.jsonl", *({"text": text} for text in texts)), samples=12, seqlen=20
+    )
     wholes = [tokenizer(text)["input_ids"] for text in texts]
     origins = [[index for index, whole in enumerate(wholes) if inside(sample, whole)] for sample in samples]
     assert sorted(origins) == [[index] for index in range(12)]
@@ -135,7 +137,9 @@ def test_hash_and_counts_are_logged(tokenizer: Any, text_file: Path, caplog: pyt
 @pytest.fixture
 def few_long(tmp_path: Path) -> Path:
     """Two documents of more than 64 tokens, three of fewer, and one of none."""
-    return lines(tmp_path / "few.jsonl", *({"text": text} for text in (TEXT, TEXT[3:], "A B C", "A B C D E F", "A B", "")))
+    return lines(
+        tmp_path / "few.jsonl", *({"text": text} for text in (TEXT, TEXT[3:], "A B C", "A B C D E F", "A B", ""))
+    )
 
 
 def test_fewer_documents_than_asked(few_long: Path, tokenizer: Any) -> None:
@@ -211,7 +215,7 @@ def test_line_separators_inside_a_string(tokenizer: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("source", ["c44", "text", "folder/", "my.csv", "my.json"])
 def test_unknown_sources(source: str, tokenizer: Any) -> None:
-    with pytest.raises(UserError, match="expected c4, wikitext, demo, or the path of a .txt or .jsonl file"):
+    with pytest.raises(UserError, match=r"expected c4, wikitext, demo, or the path of a \.txt or \.jsonl file"):
         load(tokenizer, source)
 
 

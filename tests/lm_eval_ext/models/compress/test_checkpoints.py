@@ -35,7 +35,9 @@ def load(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def compressed(tokenizer: Any, family: str = "llama", dtype: torch.dtype = torch.float32, **keys: Any) -> tuple[Any, Any, Any]:
+def compressed(
+    tokenizer: Any, family: str = "llama", dtype: torch.dtype = torch.float32, **keys: Any
+) -> tuple[Any, Any, Any]:
     model = tiny_model(family, dtype=dtype)
     recipe = resolve(**(keys or {"method": "magnitude", "sparsity": 0.5}))
     return model, recipe, compress_(model, tokenizer, recipe)
@@ -135,7 +137,9 @@ def test_a_failure_on_the_way_leaves_nothing(
 
 
 @pytest.mark.parametrize("family", ["llama", "mixtral"])
-def test_what_is_on_disk_is_compared(family: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_on_disk_is_compared(
+    family: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, recipe, evidence = compressed(tokenizer, family)
     honest = model.save_pretrained
 
@@ -144,13 +148,17 @@ def test_what_is_on_disk_is_compared(family: str, tokenizer: Any, tmp_path: Path
         model.model.layers[1].self_attn.o_proj.weight.data[0, 0] += 1
 
     monkeypatch.setattr(model, "save_pretrained", other_values)
-    with pytest.raises(UserError, match=r"saved tensor model.layers.1.self_attn.o_proj.weight differs from the one in memory"):
+    with pytest.raises(
+        UserError, match=r"saved tensor model.layers.1.self_attn.o_proj.weight differs from the one in memory"
+    ):
         save_checkpoint(model, tokenizer, tmp_path / "saved", recipe, evidence)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "mixtral"])
-def test_a_tensor_that_was_not_saved(family: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensor_that_was_not_saved(
+    family: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import load_file, save_file
 
     model, recipe, evidence = compressed(tokenizer, family)
@@ -210,7 +218,9 @@ def test_model_that_is_quantized_indeed(tokenizer: Any, tmp_path: Path) -> None:
     evidence = compress_(model, tokenizer, recipe)
     packed = nn.Parameter(torch.zeros(64, 32, dtype=torch.uint8), requires_grad=False)
     mark_as_gguf(model).model.layers[0].mlp.down_proj.weight = packed
-    with pytest.raises(UserError, match=r"can't write model.layers.0.mlp.down_proj.weight \(torch.uint8\): the model is quantized"):
+    with pytest.raises(
+        UserError, match=r"can't write model.layers.0.mlp.down_proj.weight \(torch.uint8\): the model is quantized"
+    ):
         save_checkpoint(model, tokenizer, tmp_path / "saved", recipe, evidence)
     assert not list(tmp_path.iterdir())
     assert model.config.quantization_config is not None

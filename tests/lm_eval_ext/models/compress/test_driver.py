@@ -190,7 +190,13 @@ def test_evidence_of_a_run(tokenizer: Any, text_file: Path) -> None:
 def test_default_length_is_the_models_own(run: Any, tokenizer: Any, tmp_path: Path) -> None:
     file = tmp_path / "long.txt"
     file.write_text("the older one and the younger one wrote letters " * 300, encoding="utf-8")
-    evidence = run(tiny_model("llama", max_position_embeddings=128), method="wanda", sparsity=0.5, calibration=str(file), seqlen=None)
+    evidence = run(
+        tiny_model("llama", max_position_embeddings=128),
+        method="wanda",
+        sparsity=0.5,
+        calibration=str(file),
+        seqlen=None,
+    )
     assert evidence.calibration["seqlen"] == 128
 
 
@@ -209,7 +215,9 @@ def test_weights_that_are_not_finite(method: str, bad: float, run: Any) -> None:
     model.model.layers[1].mlp.up_proj.weight.data[3, 4] = bad
     model.model.layers[0].mlp.down_proj.weight.data[0, 0] = bad
     before = snapshot(model)
-    message = r"2 matrices hold non-finite weights before compression: model.layers.0.mlp.down_proj.*layers.1.mlp.up_proj"
+    message = (
+        r"2 matrices hold non-finite weights before compression: model.layers.0.mlp.down_proj.*layers.1.mlp.up_proj"
+    )
     with pytest.raises(UserError, match=message):
         run(model, **METHODS[method])
     after = snapshot(model)
@@ -242,7 +250,9 @@ def test_all_matrices_skipped_is_an_error(run: Any) -> None:
     model = tiny_model("llama", intermediate_size=96)
     evidence = run(model, method="rtn", bits=4, group_size=64, on_indivisible="skip")
     assert evidence.totals["matrices"] == 12
-    assert sorted(skip["name"] for skip in evidence.skipped) == [f"model.layers.{i}.mlp.down_proj.weight" for i in (0, 1)]
+    assert sorted(skip["name"] for skip in evidence.skipped) == [
+        f"model.layers.{i}.mlp.down_proj.weight" for i in (0, 1)
+    ]
 
 
 def test_offloaded_output_layer(run: Any) -> None:
@@ -250,7 +260,7 @@ def test_offloaded_output_layer(run: Any) -> None:
     model = tiny_model("llama")
     model.lm_head.weight = nn.Parameter(torch.empty(300, 64, device="meta"))
     for keys in ({}, {"method": "magnitude", "sparsity": 0.5}):
-        with pytest.raises(UserError, match="lm_head.weight is offloaded"):
+        with pytest.raises(UserError, match=r"lm_head\.weight is offloaded"):
             run(model, **keys)
 
 
@@ -274,7 +284,9 @@ def lazy(*args: Any) -> int:
         ("prune_groups", {"method": "random", "pattern": "2:4"}),
     ],
 )
-def test_a_method_that_prunes_nothing(part: str, keys: dict[str, Any], run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_prunes_nothing(
+    part: str, keys: dict[str, Any], run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_masks, part, lazy)
     with pytest.raises(UserError, match=rf"did not do what was asked: {FIRST} has 0.0000% zeros, asked 50.0000%"):
         run(tiny_model("llama"), **keys)
@@ -294,7 +306,7 @@ def test_a_count_that_is_slightly_off(scope: str, off: int, run: Any, monkeypatc
     honest = Magnitude.count
     change = off * 14 if scope == "global" else off
     monkeypatch.setattr(Magnitude, "count", lambda self, entries: honest(self, entries) + change)
-    with pytest.raises(UserError, match="asked 50.0000%"):
+    with pytest.raises(UserError, match=r"asked 50\.0000%"):
         run(tiny_model("llama"), method="magnitude", sparsity=0.5, scope=scope)
 
 
@@ -331,7 +343,9 @@ def test_a_result_that_is_not_finite(bad: float, run: Any, monkeypatch: pytest.M
         return result.round()
 
     monkeypatch.setattr(RoundToNearest, "apply", spoil)
-    with pytest.raises(UserError, match=r"rtn did not do what was asked: model.layers.1.mlp.up_proj.weight has non-finite weights"):
+    with pytest.raises(
+        UserError, match=r"rtn did not do what was asked: model.layers.1.mlp.up_proj.weight has non-finite weights"
+    ):
         run(tiny_model("llama"), recipe="rtn-4")
 
     def prune(scores: Any, weight: Tensor, k: int) -> None:

@@ -51,7 +51,10 @@ def test_block_numbers_and_list(family: str) -> None:
 
 def test_views_write_into_the_model() -> None:
     # GPT-2 stores [inputs, outputs]; the experts of Mixtral lie in one tensor.
-    for family, where in (("gpt2", "transformer.h.1.mlp.c_proj.weight"), ("mixtral", "model.layers.1.mlp.experts.down_proj[2]")):
+    for family, where in (
+        ("gpt2", "transformer.h.1.mlp.c_proj.weight"),
+        ("mixtral", "model.layers.1.mlp.experts.down_proj[2]"),
+    ):
         model = tiny_model(family)
         target = next(t for t in find_targets(model, magnitude())[0] if t.info.name == where)
         target.view()[3, 5] = 77.0
@@ -68,7 +71,10 @@ def test_untied_ends_are_found_only_on_request(family: str) -> None:
     assert sorted(names(model, embeddings=True)) == sorted([*inside, "model.embed_tokens.weight"])
     both = find_targets(model, magnitude(lm_head=True, embeddings=True))[0]
     assert sorted(t.info.name for t in both) == sorted([*inside, "lm_head.weight", "model.embed_tokens.weight"])
-    assert [(t.place, t.info.rows, t.info.cols) for t in (both[0], both[-1])] == [("embedding", 300, 64), ("lm_head", 300, 64)]
+    assert [(t.place, t.info.rows, t.info.cols) for t in (both[0], both[-1])] == [
+        ("embedding", 300, 64),
+        ("lm_head", 300, 64),
+    ]
 
 
 @pytest.mark.parametrize("family", TIED)
@@ -137,7 +143,9 @@ def test_exclude_reaches_fused_experts_by_their_parameter() -> None:
 
 def test_a_pattern_that_fits_nothing_is_refused() -> None:
     # Misspelt, it would compress what was to be left alone.
-    with pytest.raises(UserError, match=r"exclude='\*.o_porj' matches no module of LlamaForCausalLM.*layers.0.self_attn.o_proj"):
+    with pytest.raises(
+        UserError, match=r"exclude='\*.o_porj' matches no module of LlamaForCausalLM.*layers.0.self_attn.o_proj"
+    ):
         find_targets(tiny_model("llama"), magnitude(exclude=["*.o_porj"]))
     # Naming what is left alone anyway is no fault.
     assert len(find_targets(tiny_model("llama"), magnitude(exclude=["lm_head"]))[0]) == 14
@@ -152,7 +160,10 @@ def test_unknown_layout_of_experts() -> None:
     model = tiny_model("mixtral")
     for block in model.model.layers:
         del block.mlp.experts.is_transposed
-    with pytest.raises(UserError, match=r"layers.0.mlp.experts.gate_up_proj \[4, 256, 64\] looks like fused experts.*exclude=\*.experts"):
+    with pytest.raises(
+        UserError,
+        match=r"layers.0.mlp.experts.gate_up_proj \[4, 256, 64\] looks like fused experts.*exclude=\*.experts",
+    ):
         find_targets(model, magnitude())
     # The way out that the message names is one.
     assert len(find_targets(model, magnitude(exclude=["*.experts"]))[0]) == 8
@@ -187,7 +198,9 @@ class Experts(nn.Module):
         super().__init__()
         self.gate = nn.Module()
         self.gate.wg = nn.Linear(64, 4, bias=False)
-        self.experts = nn.ModuleList(nn.ModuleDict({"w1": nn.Linear(64, 96), "w2": nn.Linear(96, 64)}) for _ in range(4))
+        self.experts = nn.ModuleList(
+            nn.ModuleDict({"w1": nn.Linear(64, 96), "w2": nn.Linear(96, 64)}) for _ in range(4)
+        )
         self.shared_expert_gate = nn.Linear(64, 1)
         # A gate by name, but one of a gated MLP: 96 outputs are no choice among 4 experts.
         self.shared_expert = nn.ModuleDict({"gate_proj": nn.Linear(64, 96)})
@@ -223,7 +236,9 @@ def test_quantized_weight_is_refused(dtype: torch.dtype) -> None:
     model = tiny_model("llama")
     weight = torch.zeros(64, 64).to(dtype)
     model.model.layers[0].self_attn.o_proj.weight = nn.Parameter(weight, requires_grad=False)
-    with pytest.raises(UserError, match=rf"layers.0.self_attn.o_proj.weight holds {dtype}: the model is quantized already"):
+    with pytest.raises(
+        UserError, match=rf"layers.0.self_attn.o_proj.weight holds {dtype}: the model is quantized already"
+    ):
         find_targets(model, magnitude())
 
 
@@ -235,7 +250,9 @@ def test_quantized_tensor_type_is_refused() -> None:
     model = tiny_model("llama")
     packed = torch.zeros(64, 64).as_subclass(Packed)
     model.model.layers[0].self_attn.o_proj.weight = nn.Parameter(packed, requires_grad=False)
-    with pytest.raises(UserError, match=r"layers.0.self_attn.o_proj.weight is a Packed: the model is quantized already"):
+    with pytest.raises(
+        UserError, match=r"layers.0.self_attn.o_proj.weight is a Packed: the model is quantized already"
+    ):
         find_targets(model, magnitude())
 
 

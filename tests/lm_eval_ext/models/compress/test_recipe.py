@@ -23,16 +23,18 @@ from lm_eval_ext.models.compress.recipe import (
     recipe_text,
 )
 
+PRUNERS = ("random", "magnitude", "wanda")
+LEVELS = (10, 30, 50, 70)
 # Every packaged recipe, with method, sparsity and bits as its name and the issue of its making say.
 PACKAGED: dict[str, tuple[str, float | None, float | None]] = {
     "dense": ("none", None, None),
-    **{f"{method}-{level}": (method, level / 100, None) for method in ("random", "magnitude", "wanda") for level in (10, 30, 50, 70)},
-    **{f"rath-{method}-{level}": (method, level / 100, None) for method in ("random", "magnitude", "wanda") for level in (10, 30, 50, 70)},
-    **{f"{method}-{pattern}": (method, 0.5, None) for method in ("magnitude", "wanda") for pattern in ("2-4", "4-8")},
+    **{f"{method}-{level}": (method, level / 100, None) for method in PRUNERS for level in LEVELS},
+    **{f"rath-{method}-{level}": (method, level / 100, None) for method in PRUNERS for level in LEVELS},
+    **{f"{method}-{pattern}": (method, 0.5, None) for method in PRUNERS[1:] for pattern in ("2-4", "4-8")},
     **{f"rtn-{bits}": ("rtn", None, bits) for bits in (2, 3, 4, 8)},
     **{f"mlx-{bits}": ("mlx_affine", None, bits) for bits in (3, 4, 6, 8)},
     **{f"rath-q-{bits}": ("mlx_affine", None, bits) for bits in (3, 4, 6, 8)},
-}  # fmt: skip
+}
 
 
 def test_these_recipes_are_packaged() -> None:
@@ -130,13 +132,19 @@ BAD_RECIPES: dict[str, tuple[Any, str]] = {
     "not a mapping": (["wanda"], "a recipe is a mapping with version, name and steps, got list"),
     "steps is no list": ({"name": "x", "steps": "wanda"}, "steps: got 'wanda', expected a list"),
     "a step without a method": ({"name": "x", "steps": [{"sparsity": 0.5}]}, "a step must be a mapping with a method"),
-    "a step that is a string": ({"name": "x", "steps": ["wanda"]}, "a step must be a mapping with a method, got 'wanda'"),
+    "a step that is a string": (
+        {"name": "x", "steps": ["wanda"]},
+        "a step must be a mapping with a method, got 'wanda'",
+    ),
     "sparsity of one": (wanda(sparsity=1), "sparsity=1: input should be less than 1"),
     "sparsity below zero": (wanda(sparsity=-0.1), "sparsity=-0.1: input should be greater than or equal to 0"),
     "sparsity in percent": (wanda(sparsity=50), "sparsity=50: input should be less than 1"),
     "sparsity not a number": (wanda(sparsity=float("nan")), "sparsity=nan"),
     "sparsity in words": (wanda(sparsity="half"), "sparsity='half'"),
-    "sparsity left out": ({"name": "x", "steps": [{"method": "random"}]}, "method random needs sparsity (in [0, 1)) or pattern"),
+    "sparsity left out": (
+        {"name": "x", "steps": [{"method": "random"}]},
+        "method random needs sparsity (in [0, 1)) or pattern",
+    ),
     "pattern that keeps all": (wanda(sparsity=None, pattern="4:4"), "pattern '4:4': expected N:M with 0 < N < M"),
     "pattern that keeps none": (wanda(sparsity=None, pattern="0:4"), "pattern '0:4': expected N:M with 0 < N < M"),
     "pattern without a colon": (wanda(sparsity=None, pattern="24"), "pattern '24': expected N:M"),
@@ -155,7 +163,10 @@ BAD_RECIPES: dict[str, tuple[Any, str]] = {
         {"name": "x", "steps": [{"method": "magnitude", "sparsity": 0.5, "scope": "row", "ties": "threshold"}]},
         "scope=row always prunes an exact count",
     ),
-    "unknown scope": ({"name": "x", "steps": [{"method": "magnitude", "sparsity": 0.5, "scope": "model"}]}, "scope='model'"),
+    "unknown scope": (
+        {"name": "x", "steps": [{"method": "magnitude", "sparsity": 0.5, "scope": "model"}]},
+        "scope='model'",
+    ),
     "negative seed": ({"name": "x", "steps": [{"method": "random", "sparsity": 0.5, "seed": -1}]}, "seed=-1"),
     "no samples": (wanda() | {"calibration": {"samples": 0}}, "samples=0"),
     "one token": (wanda() | {"calibration": {"seqlen": 1}}, "seqlen=1"),
@@ -164,7 +175,7 @@ BAD_RECIPES: dict[str, tuple[Any, str]] = {
         {"name": "x", "steps": [{"method": "magnitude", "sparsity": 0.5}], "calibration": {"source": "demo"}},
         "recipe 'x' sets a calibration, but none of its methods looks at data",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", BAD_RECIPES)
@@ -182,7 +193,7 @@ def test_every_fault_of_a_step_is_told_at_once() -> None:
 
 
 def test_unknown_recipe_gets_the_nearest_name() -> None:
-    with pytest.raises(UserError, match="unknown recipe 'wanda-5O'. Did you mean 'wanda-50'"):
+    with pytest.raises(UserError, match=r"unknown recipe 'wanda-5O'\. Did you mean 'wanda-50'"):
         load_recipe("wanda-5O")
 
 

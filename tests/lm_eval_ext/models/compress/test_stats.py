@@ -125,7 +125,10 @@ def explicit_routing(model: Any, ids: Sequence[Tensor]) -> dict[str, tuple[Tenso
             for expert in (router @ token).topk(model.config.num_experts_per_tok).indices.tolist():
                 gate, up = (experts.gate_up_proj[expert].double() @ token).chunk(2)
                 inside = gate * torch.sigmoid(gate) * up
-                for name, vector in ((f"{prefix}.gate_up_proj[{expert}]", token), (f"{prefix}.down_proj[{expert}]", inside)):
+                for name, vector in (
+                    (f"{prefix}.gate_up_proj[{expert}]", token),
+                    (f"{prefix}.down_proj[{expert}]", inside),
+                ):
                     square, count = found.get(name, (torch.zeros_like(vector), 0))
                     found[name] = square + vector.square(), count + 1
     return found
@@ -239,7 +242,10 @@ def test_inputs_stand_before_the_weight_in_a_product() -> None:
 def test_experts_that_can_not_be_observed() -> None:
     model = tiny_model("mixtral")
     model.model.layers[1].mlp.experts = BlindExperts(model.config)
-    with pytest.raises(UserError, match=r"inputs of model.layers.1.mlp.experts.\w+ can't be observed in BlindExperts.*exclude=\*.experts"):
+    with pytest.raises(
+        UserError,
+        match=r"inputs of model.layers.1.mlp.experts.\w+ can't be observed in BlindExperts.*exclude=\*.experts",
+    ):
         watched(model, samples())
 
 

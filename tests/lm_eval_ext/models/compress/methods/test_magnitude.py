@@ -182,6 +182,8 @@ def test_weights_that_are_zero_already_count(tokenizer: Any) -> None:
 def test_indivisible_pattern_stops_before_any_change(tokenizer: Any) -> None:
     model = tiny_model("llama", intermediate_size=126)
     before = snapshot(model)
-    with pytest.raises(UserError, match=r"pattern 2:4 needs columns that 4 divides; 2 matrices have not.*down_proj.*\[64, 126\]"):
+    with pytest.raises(
+        UserError, match=r"pattern 2:4 needs columns that 4 divides; 2 matrices have not.*down_proj.*\[64, 126\]"
+    ):
         run(model, tokenizer, pattern="2:4")
     assert all(torch.equal(value, before[name]) for name, value in snapshot(model).items())

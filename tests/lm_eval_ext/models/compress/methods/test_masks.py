@@ -119,7 +119,9 @@ def test_good_patterns() -> None:
 
 def test_all_indivisible_matrices_are_named() -> None:
     matrices = [MatrixInfo("a", 3, 8, 0), MatrixInfo("b", 3, 6, 1), MatrixInfo("c", 2, 4, 2), MatrixInfo("d", 1, 7, 3)]
-    with pytest.raises(UserError, match=r"pattern 2:4 needs columns that 4 divides; 2 matrices have not: b \[3, 6\], d \[1, 7\]"):
+    with pytest.raises(
+        UserError, match=r"pattern 2:4 needs columns that 4 divides; 2 matrices have not: b \[3, 6\], d \[1, 7\]"
+    ):
         _masks.check_pattern((2, 4), matrices)
     _masks.check_pattern((2, 4), matrices[::2])
     _masks.check_pattern(None, matrices)

@@ -87,9 +87,7 @@ def test_the_stream_is_that_of_seed_and_matrix_number(tokenizer: Any) -> None:
 
 def test_bernoulli_strays_as_independent_draws_do(tokenizer: Any) -> None:
     counts = pruned(tokenizer, sparsity=0.3, exact=False)
-    standard = [
-        (int(mask.sum()) - 0.3 * mask.numel()) / (0.21 * mask.numel()) ** 0.5 for mask in counts.values()
-    ]
+    standard = [(int(mask.sum()) - 0.3 * mask.numel()) / (0.21 * mask.numel()) ** 0.5 for mask in counts.values()]
     assert len(standard) == 14
     assert max(map(abs, standard)) < 6
     # Fourteen exact counts would all stray by less than one weight, which is 0.07 of a standard deviation here.

@@ -44,7 +44,11 @@ def pruned_row(scores: Tensor, sparsity: float, pattern: tuple[int, int] | None)
 
 
 def reference(
-    model: Any, ids: Sequence[Tensor], sparsity: float = 0.5, pattern: tuple[int, int] | None = None, dense: bool = False
+    model: Any,
+    ids: Sequence[Tensor],
+    sparsity: float = 0.5,
+    pattern: tuple[int, int] | None = None,
+    dense: bool = False,
 ) -> None:
     """The published procedure on a Llama, in place.
 
@@ -99,7 +103,9 @@ def run(model: Any, tokenizer: Any, text: Path, **keys: Any) -> Evidence:
         ({"pattern": "4:8", "sequential": False}, {"pattern": (4, 8), "dense": True}),
     ],
 )
-def test_against_the_published_procedure(keys: dict[str, Any], published: dict[str, Any], lengths: Sequence[int]) -> None:
+def test_against_the_published_procedure(
+    keys: dict[str, Any], published: dict[str, Any], lengths: Sequence[int]
+) -> None:
     model, slow = tiny_model("llama"), tiny_model("llama")
     ours(model, samples(lengths), **keys)
     reference(slow, samples(lengths), **published)
@@ -207,7 +213,10 @@ def test_the_studys_variant_leaves_two_projections_dense(family: str, tokenizer:
     assert evidence.sparsity == 0.5
     # Half of what was targeted; less than half of what a reader of "50 %" would think.
     assert evidence.totals["achieved_sparsity"] == 0.5
-    assert evidence.totals["parameters"] == {"llama": 2 * (64 * 64 + 2 * 32 * 64 + 2 * 128 * 64), "phi3": 2 * (128 * 64 + 256 * 64)}[family]
+    assert (
+        evidence.totals["parameters"]
+        == {"llama": 2 * (64 * 64 + 2 * 32 * 64 + 2 * 128 * 64), "phi3": 2 * (128 * 64 + 256 * 64)}[family]
+    )
 
 
 def test_the_studys_variant_wants_its_projections(tokenizer: Any, text_file: Path) -> None:
