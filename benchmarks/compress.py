@@ -20,7 +20,7 @@ from statistics import median
 SPARSITY = 0.5
 
 
-def load():  # noqa: ANN201
+def load():
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -32,7 +32,7 @@ def load():  # noqa: ANN201
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def tokens(tokenizer, samples: int, seqlen: int):  # noqa: ANN001, ANN201
+def tokens(tokenizer, samples: int, seqlen: int):
     from lm_eval_ext.models.compress.calibration import load_calibration
     from lm_eval_ext.models.compress.recipe import Calibration
 

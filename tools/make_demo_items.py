@@ -113,9 +113,7 @@ def expand(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
         example_id = 0
         for index, template in enumerate(templates, start=1):
             if len(template["fillers"]) != 2:
-                raise ValueError(
-                    f"{category} template {index}: {len(template['fillers'])} fillers, expected 2."
-                )
+                raise ValueError(f"{category} template {index}: {len(template['fillers'])} fillers, expected 2.")
             for number, filler in enumerate(template["fillers"]):
                 # Different periods keep these two apart from each other and from the option order.
                 flags = {
@@ -152,8 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.output.is_file() and options.output.read_text(encoding="utf-8") == text:
         return 0
     print(
-        f"{options.output.name} is not what {TEMPLATES.name} expands to. "
-        f"Run: python tools/{Path(__file__).name}",
+        f"{options.output.name} is not what {TEMPLATES.name} expands to. Run: python tools/{Path(__file__).name}",
         file=sys.stderr,
     )
     return 1

@@ -1,6 +1,6 @@
 """Draw what `lm-eval-ext analyze` prints as an SVG, for the README.
 
-    python tools/picture.py RUNS docs/images/analyze.svg
+python tools/picture.py RUNS docs/images/analyze.svg
 """
 
 from __future__ import annotations

@@ -99,19 +99,40 @@ class CompressedHFLM(HFLM):
         """
         if getattr(cache_hook, "dbdict", None) is not None:
             raise UserError(
-                "--use_cache is refused: lm-eval keys its cache by the prompt alone, so a compressed model would be given "
-                "the original's answers; run without --use_cache"
+                "--use_cache is refused: lm-eval keys its cache by the prompt alone, so a compressed model would be "
+                "given the original's answers; run without --use_cache"
             )
         super().set_cache_hook(cache_hook)
 
 
 # What from_pretrained and the models' configs take besides HFLM's own arguments.
 _LOADER_KEYS = (
-    "attn_implementation cache_dir code_revision device_map experts_implementation force_download generation_config "
-    "key_mapping local_files_only low_cpu_mem_usage max_memory max_position_embeddings offload_buffers "
-    "offload_state_dict proxies quantization_config rope_parameters rope_scaling rope_theta sliding_window token "
-    "torch_dtype use_safetensors variant weights_only"
-).split()
+    "attn_implementation",
+    "cache_dir",
+    "code_revision",
+    "device_map",
+    "experts_implementation",
+    "force_download",
+    "generation_config",
+    "key_mapping",
+    "local_files_only",
+    "low_cpu_mem_usage",
+    "max_memory",
+    "max_position_embeddings",
+    "offload_buffers",
+    "offload_state_dict",
+    "proxies",
+    "quantization_config",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "sliding_window",
+    "token",
+    "torch_dtype",
+    "use_safetensors",
+    "variant",
+    "weights_only",
+)
 
 
 def _refuse_unknown(kwargs: dict[str, Any]) -> None:

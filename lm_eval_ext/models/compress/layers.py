@@ -123,7 +123,7 @@ def find_targets(model: nn.Module, step: Method) -> tuple[list[Target], list[Ski
             found[seen[key]] = replace(first, aliases=(*first.aliases, candidate.info.name))
             continue
         seen[key] = len(found)
-        found.append(replace(candidate, info=replace(candidate.info, index=len(found))))
+        found.append(candidate)
     if not found:
         raise UserError(f"method {step.method} matched no weight matrix of {type(inner).__name__}; nothing to compress")
     _refuse_hidden_ties(inner, found)
@@ -264,7 +264,7 @@ def _target(
     place: Place = "block",
 ) -> Target:
     full = f"{name}.{parameter}" + ("" if expert is None else f"[{expert}]")
-    info = MatrixInfo(name=full, rows=shape[0], cols=shape[1], index=-1)
+    info = MatrixInfo(name=full, rows=shape[0], cols=shape[1])
     return Target(info, module, name, parameter, expert, transposed, place, block)
 
 

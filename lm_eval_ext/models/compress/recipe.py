@@ -19,7 +19,8 @@ from pydantic import (
 )
 
 from lm_eval_ext.errors import UserError, unknown_name
-from lm_eval_ext.models.compress.registry import Method, method_class
+from lm_eval_ext.models.compress.catalogue import method_class
+from lm_eval_ext.models.compress.registry import Method
 
 __all__ = [
     "Calibration",

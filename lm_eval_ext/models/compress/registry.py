@@ -1,4 +1,4 @@
-"""Methods by name: the base of every method's config class, and the table that finds it."""
+"""The base of every method's config class, and the table that they enter themselves into."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from lm_eval_ext.errors import UserError, require_extra, unknown_name
+from lm_eval_ext.errors import require_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from lm_eval_ext.models.compress.workbench import Workbench
 
 __all__ = [
+    "METHODS",
     "MatrixInfo",
     "MatrixMethod",
     "Method",
     "Skip",
     "list_matrices",
-    "method_class",
-    "method_names",
     "register",
 ]
 
@@ -37,8 +36,6 @@ class MatrixInfo:
     """Parameter name in the model; an expert of a fused tensor adds its index in brackets."""
     rows: int
     cols: int
-    index: int
-    """Position among all targeted matrices: the stream number of a seeded method."""
 
 
 def list_matrices(matrices: Iterable[MatrixInfo]) -> str:
@@ -189,34 +186,14 @@ class MatrixMethod(Method):
 
 
 M = TypeVar("M", bound=Method)
-_METHODS: dict[str, type[Method]] = {}
+METHODS: dict[str, type[Method]] = {}
+"""Registered config classes by name; look them up through `catalogue`."""
 
 
 def register(cls: type[M]) -> type[M]:
     """Enter a config class under the default of its `method` field (class decorator)."""
     name = cls.model_fields["method"].default
-    if name in _METHODS and _METHODS[name] is not cls:
-        raise ValueError(f"method {name!r} is registered twice: {_METHODS[name]!r} and {cls!r}")
-    _METHODS[name] = cls
+    if name in METHODS and METHODS[name] is not cls:
+        raise ValueError(f"method {name!r} is registered twice: {METHODS[name]!r} and {cls!r}")
+    METHODS[name] = cls
     return cls
-
-
-def method_names() -> list[str]:
-    """Names of all registered methods, sorted."""
-    from lm_eval_ext.models.compress import methods  # noqa: F401  (importing registers them)
-
-    return sorted(_METHODS)
-
-
-def method_class(name: object) -> type[Method]:
-    """The config class of a method.
-
-    Raises:
-        UserError: If there is no method of this name; the message gives the nearest and lists all.
-    """
-    names = method_names()
-    if not isinstance(name, str):
-        raise UserError(f"method must be a name, got {name!r}. Known: {', '.join(names)}.")
-    if name not in _METHODS:
-        raise unknown_name("method", name, names)
-    return _METHODS[name]

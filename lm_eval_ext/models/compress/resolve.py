@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.models.compress.catalogue import method_class, method_names
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe, load_recipe, make_calibration, make_step
-from lm_eval_ext.models.compress.registry import Method, method_class, method_names
+from lm_eval_ext.models.compress.registry import Method
 
 __all__ = ["DENSE", "recipe_keys", "resolve"]
 

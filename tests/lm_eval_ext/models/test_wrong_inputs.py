@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.registry import method_class
+from lm_eval_ext.models.compress.catalogue import method_class
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from tests.helpers.tiny import write_tiny
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -56,9 +57,12 @@ class Random(PruneMethod):
         import numpy as np
         import torch
 
+        # By name, so that a matrix has the same mask whatever else is compressed; a PEFT wrapper adds to the name.
+        name = matrix.name.replace(".base_layer", "").encode()
+        words = np.frombuffer(hashlib.sha256(name).digest(), dtype="<u4").tolist()
         # Not torch's own generator: it differs from device to device, and on the CPU it takes in only the low
         # 32 bits of a seed.
-        draws = np.random.default_rng([self.seed, matrix.index]).random((matrix.rows, matrix.cols), dtype=np.float32)
+        draws = np.random.default_rng([self.seed, *words]).random((matrix.rows, matrix.cols), dtype=np.float32)
         return torch.from_numpy(draws)
 
 

@@ -30,7 +30,6 @@ def test_the_matrices_of_a_family(family: str) -> None:
     targets, skips = find_targets(model, magnitude())
     assert {t.info.name: (t.info.rows, t.info.cols) for t in targets} == expected(family)
     assert len(targets) == COUNTS[family]
-    assert [t.info.index for t in targets] == list(range(COUNTS[family]))
     assert all(t.view().shape == (t.info.rows, t.info.cols) for t in targets)
     assert {t.place for t in targets} == {"block"}
     # Only Mixtral has something two-dimensional in its blocks that is left alone: its two routers.

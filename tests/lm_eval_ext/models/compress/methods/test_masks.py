@@ -118,7 +118,7 @@ def test_good_patterns() -> None:
 
 
 def test_all_indivisible_matrices_are_named() -> None:
-    matrices = [MatrixInfo("a", 3, 8, 0), MatrixInfo("b", 3, 6, 1), MatrixInfo("c", 2, 4, 2), MatrixInfo("d", 1, 7, 3)]
+    matrices = [MatrixInfo("a", 3, 8), MatrixInfo("b", 3, 6), MatrixInfo("c", 2, 4), MatrixInfo("d", 1, 7)]
     with pytest.raises(
         UserError, match=r"pattern 2:4 needs columns that 4 divides; 2 matrices have not: b \[3, 6\], d \[1, 7\]"
     ):

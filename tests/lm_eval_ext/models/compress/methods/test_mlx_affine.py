@@ -22,7 +22,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def info(weight: Tensor, name: str = "w") -> MatrixInfo:
-    return MatrixInfo(name, weight.shape[0], weight.shape[1], 0)
+    return MatrixInfo(name, weight.shape[0], weight.shape[1])
 
 
 def quantized(weight: Tensor, bits: int, group_size: int = 64, **keys: object) -> Tensor:
@@ -183,7 +183,7 @@ def test_refuses_dtypes_that_mlx_does_not_quantize() -> None:
 
 
 def test_indivisible_lists_every_matrix_and_the_choices() -> None:
-    matrices = [MatrixInfo("a", 8, 96, 0), MatrixInfo("b", 8, 128, 1), MatrixInfo("c", 4, 32, 2)]
+    matrices = [MatrixInfo("a", 8, 96), MatrixInfo("b", 8, 128), MatrixInfo("c", 4, 32)]
     with pytest.raises(UserError) as caught:
         MlxAffine(bits=4).check(matrices)
     assert str(caught.value) == (
@@ -197,7 +197,7 @@ def test_indivisible_lists_every_matrix_and_the_choices() -> None:
 def test_mlx_lm_scope_takes_both_ends_and_reports_what_it_skips() -> None:
     method = MlxAffine(bits=4, scope="mlx_lm")
     assert (method.lm_head, method.embeddings, method.on_indivisible) == (True, True, "skip")
-    assert method.check([MatrixInfo("a", 8, 96, 0), MatrixInfo("b", 8, 128, 1)]) == [
+    assert method.check([MatrixInfo("a", 8, 96), MatrixInfo("b", 8, 128)]) == [
         Skip("a", "group_size 64 does not divide its 96 columns")
     ]
     plain = MlxAffine(bits=4)
@@ -207,9 +207,7 @@ def test_mlx_lm_scope_takes_both_ends_and_reports_what_it_skips() -> None:
 def test_mlx_lm_scope_is_logged_resolved_but_overridden_as_given() -> None:
     method = MlxAffine(bits=4, scope="mlx_lm")
     assert MlxAffine.model_validate(method.model_dump()) == method
-    assert MlxAffine.model_validate(method.model_dump(exclude_unset=True) | {"scope": "blocks"}) == MlxAffine(
-        bits=4
-    )
+    assert MlxAffine.model_validate(method.model_dump(exclude_unset=True) | {"scope": "blocks"}) == MlxAffine(bits=4)
 
 
 @pytest.mark.parametrize("keys", [{"lm_head": False}, {"embeddings": False}, {"on_indivisible": "pad"}])
@@ -251,11 +249,7 @@ def test_evidence_counts_levels_and_overhead(dtype: torch.dtype, stored: float) 
 
 @pytest.mark.parametrize(
     ("name", "scope"),
-    [
-        (f"{kind}-{bits}", scope)
-        for kind, scope in (("mlx", "blocks"), ("rath-q", "mlx_lm"))
-        for bits in (8, 6, 4, 3)
-    ],
+    [(f"{kind}-{bits}", scope) for kind, scope in (("mlx", "blocks"), ("rath-q", "mlx_lm")) for bits in (8, 6, 4, 3)],
 )
 def test_recipe_files(name: str, scope: str) -> None:
     recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,25 @@ def test_order_of_the_matrices_does_not_change_the_mask(exact: bool) -> None:
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
-def test_the_stream_is_that_of_seed_and_matrix_number(tokenizer: Any) -> None:
-    # The rule in words: numpy's default generator of (seed, position among the targets), float32, row by row; the
-    # int(n * sparsity) smallest draws go.
-    mask = pruned(tokenizer, sparsity=0.5, seed=11)["model.layers.0.self_attn.k_proj.weight"]
-    draws = np.random.default_rng([11, 1]).random((32, 64), dtype=np.float32)
+def test_the_stream_is_that_of_seed_and_name(tokenizer: Any) -> None:
+    # The rule in words: numpy's default generator of the seed and the eight 32-bit words of the name's sha256,
+    # float32, row by row; the int(n * sparsity) smallest draws go.
+    name = "model.layers.0.self_attn.k_proj.weight"
+    mask = pruned(tokenizer, sparsity=0.5, seed=11)[name]
+    digest = hashlib.sha256(name.encode()).digest()
+    words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)]
+    draws = np.random.default_rng([11, *words]).random((32, 64), dtype=np.float32)
     expected_mask = np.zeros(2048, dtype=bool)
     expected_mask[np.argsort(draws.reshape(-1), kind="stable")[:1024]] = True
     assert np.array_equal(mask.numpy().reshape(-1), expected_mask)
+
+
+@pytest.mark.parametrize("also", [{"lm_head": True}, {"embeddings": True}, {"exclude": "*.q_proj"}])
+def test_what_else_is_pruned_does_not_change_the_mask(tokenizer: Any, also: dict[str, Any]) -> None:
+    alone, beside = pruned(tokenizer, sparsity=0.5), pruned(tokenizer, sparsity=0.5, **also)
+    for name, mask in alone.items():
+        if not (name.endswith("q_proj.weight") and "exclude" in also):
+            assert torch.equal(mask, beside[name]), name
 
 
 def test_bernoulli_strays_as_independent_draws_do(tokenizer: Any) -> None:

@@ -26,7 +26,7 @@ BITS = range(2, 9)
 
 
 def info(weight: Tensor, name: str = "w") -> MatrixInfo:
-    return MatrixInfo(name, weight.shape[0], weight.shape[1], 0)
+    return MatrixInfo(name, weight.shape[0], weight.shape[1])
 
 
 def method(bits: int = 4, **keys: object) -> RoundToNearest:
@@ -99,9 +99,7 @@ def test_equals_a_slow_loop(bits: int, symmetric: bool, granularity: str) -> Non
     sizes = {"group": 32, "channel": 128, "tensor": 1024}
     keys = {"group_size": 32} if granularity == "group" else {}
     flat = weight.reshape(-1, sizes[granularity]).tolist()
-    expected = torch.tensor([slow_loop(g, bits, symmetric) for g in flat], dtype=torch.float64).reshape(
-        8, 128
-    )
+    expected = torch.tensor([slow_loop(g, bits, symmetric) for g in flat], dtype=torch.float64).reshape(8, 128)
     ours = quantized(weight, bits, symmetric=symmetric, granularity=granularity, **keys)
     if symmetric:
         # The least value of a group, if it is the largest in magnitude, lies half-way between two levels: the
@@ -179,17 +177,12 @@ def test_affine_again_changes_nothing_but_the_last_place(bits: int, granularity:
 def test_error_falls_with_every_bit_and_rises_with_the_group(symmetric: bool, granularity: str) -> None:
     weight = normal(92, 64)
     mse = [
-        (quantized(weight, bits, symmetric=symmetric, granularity=granularity) - weight)
-        .square()
-        .mean()
-        .item()
+        (quantized(weight, bits, symmetric=symmetric, granularity=granularity) - weight).square().mean().item()
         for bits in BITS
     ]
     assert mse == sorted(mse, reverse=True)
     assert all(less < more / 2 for more, less in pairwise(mse))
-    by_size = [
-        (quantized(weight, 4, group_size=g) - weight).square().mean().item() for g in (16, 32, 64, 128)
-    ]
+    by_size = [(quantized(weight, 4, group_size=g) - weight).square().mean().item() for g in (16, 32, 64, 128)]
     assert by_size == sorted(by_size)
     # Uniform rounding error: step^2 / 12.
     expected = (steps(weight, 8, 64).square().mean() / 12).item()
@@ -220,9 +213,7 @@ def test_zeros_of_a_pruned_matrix_stay_zero(symmetric: bool) -> None:
     bits=st.integers(2, 8),
     symmetric=st.booleans(),
 )
-def test_any_finite_group_stays_finite_with_few_levels(
-    values: list[float], bits: int, symmetric: bool
-) -> None:
+def test_any_finite_group_stays_finite_with_few_levels(values: list[float], bits: int, symmetric: bool) -> None:
     weight = torch.tensor([values], dtype=torch.float32)
     ours = quantized(weight, bits, group_size=8, symmetric=symmetric)
     assert torch.isfinite(ours).all()
@@ -310,7 +301,7 @@ def test_refuses_other_dtypes() -> None:
 
 
 def test_indivisible_lists_every_matrix_and_the_choices() -> None:
-    matrices = [MatrixInfo("a", 8, 96, 0), MatrixInfo("b", 8, 128, 1), MatrixInfo("c", 4, 160, 2)]
+    matrices = [MatrixInfo("a", 8, 96), MatrixInfo("b", 8, 128), MatrixInfo("c", 4, 160)]
     with pytest.raises(UserError) as caught:
         method().check(matrices)
     assert str(caught.value) == (
@@ -324,14 +315,12 @@ def test_indivisible_lists_every_matrix_and_the_choices() -> None:
 
 def test_indivisible_without_a_fitting_size_proposes_none() -> None:
     with pytest.raises(UserError, match=r"a \[8, 7\]\. Choose granularity=channel, on_indivisible"):
-        method().check([MatrixInfo("a", 8, 7, 0)])
+        method().check([MatrixInfo("a", 8, 7)])
 
 
 def test_indivisible_policies() -> None:
-    matrices = [MatrixInfo("a", 8, 96, 0), MatrixInfo("b", 8, 128, 1)]
-    assert method(on_indivisible="skip").check(matrices) == [
-        Skip("a", "group_size 64 does not divide its 96 columns")
-    ]
+    matrices = [MatrixInfo("a", 8, 96), MatrixInfo("b", 8, 128)]
+    assert method(on_indivisible="skip").check(matrices) == [Skip("a", "group_size 64 does not divide its 96 columns")]
     assert method(on_indivisible="pad").check(matrices) == []
     assert method(granularity="channel").check(matrices) == []
     assert method(granularity="tensor").check(matrices) == []
