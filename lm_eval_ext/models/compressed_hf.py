@@ -13,10 +13,12 @@ require_extra(("torch", "transformers", "accelerate"), "hf", "model compressed_h
 import torch  # noqa: E402  (the check above must come first: it turns a missing torch into one line)
 from lm_eval.api.registry import register_model  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint  # noqa: E402
 from lm_eval_ext.models.compress.driver import compress_  # noqa: E402
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve  # noqa: E402
+from lm_eval_ext.models.scoring.checked import Request, TreeScoring  # noqa: E402
 
 __all__ = ["CompressedHFLM"]
 
@@ -71,6 +73,7 @@ class CompressedHFLM(HFLM):
             if "unexpected keyword argument" in str(error):
                 raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
             raise
+        self._trees = TreeScoring(self)
         self._evidence = compress_(
             self._model,
             self.tokenizer,
@@ -85,6 +88,25 @@ class CompressedHFLM(HFLM):
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if save_compressed is not None and self.rank == 0:
             save_checkpoint(self._model, self.tokenizer, save_compressed, self._recipe, self._evidence)
+
+    def _loglikelihood_tokens(
+        self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """Score requests by prefix trees where this model allows it, otherwise as HFLM does; same order, same kind."""
+
+        def stock(some: list[Request]) -> list[tuple[float, bool]]:
+            answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(self, some, disable_tqdm=True)
+            return answers
+
+        if not self._trees.usable(requests, stock):
+            plain: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            return plain
+        hidden = disable_tqdm or self.rank != 0
+        with tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress:
+            answers = self._trees.score(requests, progress.update)
+        for (text, _, _), answer in zip(requests, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", text, answer)
+        return answers
 
     def get_model_info(self) -> dict[str, Any]:
         """HFLM's facts and, under `compression`, the evidence; lm-eval writes them to results["config"]."""

@@ -34,10 +34,16 @@ PAIRS = (
 )
 
 
+def same(ours: list[tuple[float, bool]], stock: list[tuple[float, bool]]) -> None:
+    """Equal up to float32 rounding: prompts that share a prefix are run together here, and alone there."""
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in stock], abs=2e-4)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in stock]
+
+
 def test_dense_scores_equal_stock_lm_evals(llama: str) -> None:
     ours = CompressedHFLM(pretrained=llama, device="cpu").loglikelihood(requests(*PAIRS))
     stock = HFLM(pretrained=llama, device="cpu", softmax_dtype="float32").loglikelihood(requests(*PAIRS))
-    assert ours == stock
+    same(ours, stock)
 
 
 def test_pruned_scores_equal_stock_lm_evals_on_a_model_pruned_by_hand(llama: str) -> None:
@@ -47,7 +53,7 @@ def test_pruned_scores_equal_stock_lm_evals_on_a_model_pruned_by_hand(llama: str
         if "layers" in name and weight.ndim == 2:
             order = weight.detach().abs().flatten().argsort()
             weight.data.view(-1)[order[: weight.numel() // 2]] = 0
-    assert ours.loglikelihood(requests(*PAIRS)) == stock.loglikelihood(requests(*PAIRS))
+    same(ours.loglikelihood(requests(*PAIRS)), stock.loglikelihood(requests(*PAIRS)))
 
 
 def test_evidence_goes_into_the_results(llama: str, tmp_path: Path) -> None:

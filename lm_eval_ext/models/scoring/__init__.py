@@ -1,0 +1,1 @@
+"""Score many continuations from one pass over what their prompts share."""

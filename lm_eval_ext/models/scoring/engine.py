@@ -1,0 +1,259 @@
+"""Forward passes over packed rows, and the log-probabilities at the scored nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from lm_eval_ext.models.scoring.packing import Group, pack
+from lm_eval_ext.models.scoring.trie import Forest, Ints, Query, build_forest
+
+__all__ = ["Score", "TreeScorer"]
+
+Flags = npt.NDArray[np.bool_]
+# Logits of one pass, in numbers: 64 million float32 are 256 MB.
+_MOST_LOGITS = 2**26
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model gives to one continuation."""
+
+    log_likelihood: float
+    """Sum of the natural log-probabilities of its tokens."""
+    greedy: bool
+    """Whether each of its tokens is the most probable one."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row as tensors on the CPU."""
+
+    tokens: Tensor
+    """[length]"""
+    positions: Tensor
+    """[length] depth of each node."""
+    visible: Tensor
+    """[length, length] bool: which nodes of the row a node may attend to (itself and its ancestors)."""
+    scored: list[tuple[int, int]]
+    """Index in the row and number of the node, for the nodes that are scored here."""
+
+
+class TreeScorer:
+    """Scores queries with a transformers model that takes 4-D attention masks."""
+
+    def __init__(self, model: Any, *, softmax_dtype: torch.dtype | None, row_tokens: int, rows: int) -> None:
+        """Prepare, without running anything.
+
+        Args:
+            model: Decoder-only model with `position_ids`, on its device(s).
+            softmax_dtype: Dtype of the log-softmax; None is the logits' own.
+            row_tokens: Length of a row.
+            rows: Rows in a pass; halved when the device runs out of memory.
+        """
+        self._model = model
+        self._softmax_dtype = softmax_dtype
+        self._row_tokens = row_tokens
+        self.rows = rows
+        config = self._model.config
+        self._text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self._head: nn.Module = self._model.get_output_embeddings()
+        embedding: Tensor = self._model.get_input_embeddings().weight
+        self._device, self._dtype = embedding.device, embedding.dtype
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the model computes in less than float32."""
+        return bool(torch.finfo(self._dtype).bits < 32)
+
+    @torch.no_grad()
+    def score(self, queries: Sequence[Query], done: Callable[[int], object] = lambda count: None) -> list[Score]:
+        """Score every query.
+
+        Args:
+            queries: In any order; the same prefix, wherever it occurs, is computed once.
+            done: Told after each pass how many more queries are finished.
+
+        Returns:
+            One score a query, in their order.
+        """
+        forest = build_forest([query.inputs for query in queries])
+        wanted = _wanted(forest, queries)
+        scored = np.zeros(len(forest.tokens), dtype=np.int64)
+        scored[list(wanted)] = 1
+        total = np.zeros(len(queries))
+        greedy = np.ones(len(queries), dtype=bool)
+        left = np.array([len(query.targets) for query in queries])
+        for nodes, logprobs in self._passes(pack(forest, scored, self._row_tokens), forest, scored):
+            owners, targets, rows = [], [], []
+            for row, node in enumerate(nodes):
+                for owner, target in wanted[node]:
+                    owners.append(owner)
+                    targets.append(target)
+                    rows.append(row)
+            values = logprobs[rows, targets].double().cpu().numpy()
+            best = logprobs.argmax(-1).cpu().numpy()
+            np.add.at(total, owners, values)
+            np.logical_and.at(greedy, owners, best[rows] == np.asarray(targets))
+            np.subtract.at(left, owners, 1)
+            done(int((left[list(set(owners))] == 0).sum()))
+        assert not left.any()
+        return [Score(float(value), bool(flag)) for value, flag in zip(total, greedy, strict=True)]
+
+    def _passes(self, groups: Sequence[Group], forest: Forest, scored: Ints) -> Iterator[tuple[list[int], Tensor]]:
+        """Run all rows; gives the scored nodes of each pass and their log-probabilities, [nodes, vocabulary]."""
+        taken = np.zeros(len(forest.tokens), dtype=bool)
+        for group in groups:
+            past = self._prefill(forest, group.prefix)
+            rows = sorted(group.rows, key=len, reverse=True)
+            while rows:
+                batch = self._batch(rows, scored)
+                claimed = taken.copy()
+                prepared = [_row(forest, nodes, len(group.prefix), scored, claimed) for nodes in batch]
+                try:
+                    result = self._pass(prepared, past)
+                except torch.OutOfMemoryError:
+                    if len(batch) == 1:
+                        raise
+                    self.rows = max(1, len(batch) // 2)
+                    torch.cuda.empty_cache()
+                    continue
+                taken, rows = claimed, rows[len(batch) :]
+                if result is not None:
+                    yield [node for row in prepared for _, node in row.scored], result
+
+    def _batch(self, rows: list[Ints], scored: Ints) -> list[Ints]:
+        """As many of the next rows as may run together: by count, and by the logits that they ask for."""
+        limit = max(1, _MOST_LOGITS // int(self._text.vocab_size))
+        asked = np.cumsum([int(scored[row].sum()) for row in rows[: self.rows]])
+        return rows[: max(1, int((asked <= limit).sum()))]
+
+    def _prefill(self, forest: Forest, prefix: Ints) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of a prefix, one pair a layer; empty for no prefix."""
+        if not len(prefix):
+            return []
+        ids = torch.from_numpy(forest.tokens[prefix])[None].to(self._device)
+        positions = torch.arange(len(prefix))[None].to(self._device)
+        visible = torch.ones(len(prefix), len(prefix), dtype=torch.bool).tril()[None]
+        cache = DynamicCache()
+        self._forward(ids, visible, positions, positions, cache, keep=None)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _pass(self, rows: Sequence[_Row], past: list[tuple[Tensor, Tensor]]) -> Tensor | None:
+        """One forward pass over rows; log-probabilities at their scored nodes, [nodes, vocabulary]."""
+        length, count = max(len(row.tokens) for row in rows), len(rows)
+        before = past[0][0].shape[-2] if past else 0
+        ids = torch.zeros(count, length, dtype=torch.long)
+        positions = torch.zeros(count, length, dtype=torch.long)
+        visible = torch.zeros(count, length, before + length, dtype=torch.bool)
+        # Padding sees itself alone: a row of a softmax over nothing would be NaN, and NaN spreads.
+        visible[:, range(length), range(before, before + length)] = True
+        for index, row in enumerate(rows):
+            size = len(row.tokens)
+            ids[index, :size], positions[index, :size] = row.tokens, row.positions
+            visible[index, :size, before : before + size] = row.visible
+            visible[index, :size, :before] = True
+        keep = torch.tensor([i * length + place for i, row in enumerate(rows) for place, _ in row.scored])
+        cache = None
+        if past:
+            cache = DynamicCache()
+            for layer, (keys, values) in enumerate(past):
+                cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), layer)
+        key_positions = torch.cat([torch.arange(before).expand(count, -1), positions], dim=1)
+        device = self._device
+        logits = self._forward(ids.to(device), visible, positions.to(device), key_positions, cache, keep=keep)
+        return None if logits is None else logits.log_softmax(-1, dtype=self._softmax_dtype)
+
+    def _forward(
+        self,
+        ids: Tensor,
+        visible: Tensor,
+        positions: Tensor,
+        key_positions: Tensor,
+        cache: DynamicCache | None,
+        keep: Tensor | None,
+    ) -> Tensor | None:
+        """Run the model; logits at the kept places of the flattened batch, [places, vocabulary]; None for none.
+
+        The output layer is given the kept hidden states alone, so logits exist only where they are needed, and
+        whatever the model does to logits afterwards (soft-capping, scaling) is its own code.
+        """
+        masks = self._masks(visible, positions.cpu(), key_positions.cpu())
+        selected = torch.zeros(0, dtype=torch.long) if keep is None else keep
+
+        def gather(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            hidden = args[0]
+            return (hidden.reshape(-1, hidden.shape[-1])[selected.to(hidden.device)][None],)
+
+        handle = self._head.register_forward_pre_hook(gather)
+        try:
+            output = self._model(
+                input_ids=ids,
+                attention_mask=masks,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        finally:
+            handle.remove()
+        return output.logits[0] if len(selected) else None
+
+    def _masks(self, visible: Tensor, positions: Tensor, key_positions: Tensor) -> Any:
+        """The mask, or one a layer type, [rows, 1, queries, keys], additive in the model's dtype.
+
+        In a sliding window a node sees its ancestors of the last `sliding_window` positions.
+        """
+        window = getattr(self._text, "sliding_window", None)
+        kinds = set(getattr(self._text, "layer_types", None) or ())
+        near = visible
+        if window is not None:
+            near = visible & (positions[:, :, None] - key_positions[:, None, :] < window)
+        if len(kinds) > 1:
+            return {kind: self._additive(near if kind == "sliding_attention" else visible) for kind in kinds}
+        return self._additive(near if kinds in ({"sliding_attention"}, set()) else visible)
+
+    def _additive(self, visible: Tensor) -> Tensor:
+        mask = torch.zeros(visible.shape, dtype=self._dtype)
+        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
+        return mask[:, None].to(self._device)
+
+
+def _wanted(forest: Forest, queries: Sequence[Query]) -> dict[int, list[tuple[int, int]]]:
+    """For each scored node, which queries ask it for which token."""
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for owner, query in enumerate(queries):
+        node = int(forest.leaves[owner])
+        for target in reversed(query.targets):
+            wanted.setdefault(node, []).append((owner, target))
+            node = int(forest.parents[node])
+    return wanted
+
+
+def _row(forest: Forest, nodes: Ints, above: int, scored: Ints, claimed: Flags) -> _Row:
+    """Tensors of one row; claims the nodes that it scores, so that a later copy of one is not scored again."""
+    length = len(nodes)
+    visible = np.zeros((length, length), dtype=bool)
+    place: dict[int, int] = {}
+    wanted: list[tuple[int, int]] = []
+    for index, node in enumerate(nodes.tolist()):
+        if forest.depths[node] > above:
+            # The latest copy of the parent is the one of this piece.
+            visible[index] = visible[place[int(forest.parents[node])]]
+        visible[index, index] = True
+        if scored[node] and not claimed[node]:
+            claimed[node] = True
+            wanted.append((index, node))
+        place[node] = index
+    return _Row(
+        torch.from_numpy(forest.tokens[nodes]),
+        torch.from_numpy(forest.depths[nodes]),
+        torch.from_numpy(visible),
+        wanted,
+    )
