@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml constraints.txt hook/lm_eval_ext_hook.pth hook/_lm_eval
 	touch $@
 
 demo: $(STAMP)
+	@rm -rf demo-output
 	$(BIN)/lm-eval-ext demo
 
 test: $(STAMP)
