@@ -59,7 +59,7 @@ class CompressedHFLM(HFLM):
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
                 compressed as asked before a weight is changed.
         """
-        ours = {key: kwargs.pop(key) for key in recipe_keys() & set(kwargs)}
+        ours = {key: kwargs.pop(key) for key in recipe_keys().intersection(kwargs)}
         _refuse_unknown(kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
