@@ -95,7 +95,6 @@ class CompressedHFLM(HFLM):
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """Score requests by prefix trees where this model allows it, otherwise as HFLM does; same order, same kind."""
-
         if not self._trees.usable(requests, self._stock):
             plain: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return plain
@@ -112,7 +111,9 @@ class CompressedHFLM(HFLM):
         rest = sorted(set(range(len(requests))) - set(ours))
         texts: list[str] = [""] * len(requests)
         if rest:
-            for index, text in zip(rest, super().generate_until([requests[i] for i in rest], disable_tqdm), strict=True):
+            for index, text in zip(
+                rest, super().generate_until([requests[i] for i in rest], disable_tqdm), strict=True
+            ):
                 texts[index] = text
         if ours:
             hidden = disable_tqdm or self.rank != 0

@@ -156,7 +156,9 @@ def sampled_answer(
         probs = [float(option == top) for option in range(len(probs))]
     answer = _answer("sampled", probs, roles, _mass(log_likelihoods))
     answered = any(draw["status"] == "answered" for draw in draws)
-    answer.update(status="answered" if answered else "unparsed", choice=None, role=None, draws=draws)
+    answer["status"] = "answered" if answered else "unparsed"
+    answer["choice"] = answer["role"] = None
+    answer["draws"] = draws
     return answer
 
 

@@ -1,8 +1,8 @@
 """Per-sample values of the BBQ tasks and the aggregations that lm_eval applies to them.
 
-A value is 1, 0 or -1 (a share, for several answers to one item), or None where the measure does not apply to the sample; an aggregate that is undefined
-is None too, which lm_eval prints as a blank and writes as null. Each aggregate can be recomputed from its own
-column of per-sample values alone.
+A value is 1, 0 or -1 (a share, for several answers to one item), or None where the measure does not apply to the
+sample; an aggregate that is undefined is None too, which lm_eval prints as a blank and writes as null. Each aggregate
+can be recomputed from its own column of per-sample values alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ _FLAGS = re.IGNORECASE | re.ASCII
 _STUDY_HEAD = re.compile(r"\(?(?P<letter>[abc])\)?[.)\s]", re.IGNORECASE)
 _STUDY_VERB = re.compile(r"(?:answer|choose|select|pick)\s*(?:is\s*)?\(?(?P<letter>[abc])", re.IGNORECASE)
 
-_LEAD = r"(?P<lead>(?:the\s+)?(?:(?:correct|best|right|final)\s+)?(?:answer|option|choice)\b(?:\s+is)?\s*:?\s*)?"
+_LEAD = r"(?P<lead>(?:the\s+)?(?:(?:correct|best|right|final)\s+)?(?:answer|option|choice)\b(?:\s+is)?\s*:?\**\s*)?"
 _STRICT = re.compile(rf"\s*\**{_LEAD}[*(\[]*(?P<letter>[abc])(?![a-z0-9'’_])(?P<close>[).:\]*]*)", _FLAGS)
 # What makes the letter one of several: "B or C", "A, B", "A/B"; "A) B) C)", or a line that is another letter.
 _JOINED = re.compile(r"\s*(?:[,/&+]|or\b|and\b)[\s,]*(?:or\b|and\b)?\s*[*(\[]*(?P<letter>[abc])(?![a-z0-9'’])", _FLAGS)

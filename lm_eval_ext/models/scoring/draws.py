@@ -113,9 +113,7 @@ class Drawer:
         cuts = np.searchsorted(rows.cpu().numpy(), np.arange(1, len(values)))
         return list(zip(np.split(tokens.cpu().numpy(), cuts), np.split(kept, cuts), strict=True))
 
-    def _draw(
-        self, branch: Branch, seed: int, tokens: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
-    ) -> int:
+    def _draw(self, branch: Branch, seed: int, tokens: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> int:
         if self.protocol.temperature == 0:
             return int(tokens[np.argmax(values)])
         key = stream(self.prompts[branch.prompt].text, self.protocol.seeds[seed], len(branch.drawn))

@@ -35,7 +35,8 @@ class TreeSampler(TreeScorer):
 
     def trace(self, drawer: Drawer) -> list[tuple[Branch, Tensor]]:
         """Draw as `draw`; every branch on the way with the log-probabilities of its next token, [vocabulary]."""
-        self._trace = traced = []
+        traced: list[tuple[Branch, Tensor]] = []
+        self._trace = traced
         try:
             self.draw(drawer)
         finally:
@@ -137,7 +138,7 @@ def sample_alone(
         output = model(input_ids=torch.tensor([prompt.tokens], device=device), use_cache=True)
         while moved := drawer.step(branches, log_probabilities(output.logits[:, -1], softmax_dtype)):
             branches = [branch for _, branch in moved]
-            cache = getattr(output, "past_key_values", None)
+            cache: Any = getattr(output, "past_key_values", None)
             if _divisible(cache):
                 cache.batch_select_indices(torch.tensor([parent for parent, _ in moved], device=device))
                 last = torch.tensor([[branch.drawn[-1]] for branch in branches], device=device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ class SeededSampling:
             first = next(iter(contexts.values()))[0]
             protocol = self._protocol(requests[first][1], contexts)
             drawer = Drawer(protocol, self._prompts(list(contexts), protocol), self._lm.tok_decode)
-            self._draw(drawer, usable, lambda count, copies=len(protocol.seeds): done(count * copies))
+            per_prompt = len(protocol.seeds)
+            self._draw(drawer, usable, partial(_times, done, per_prompt))
             for copies, drawn in zip(contexts.values(), drawer.texts, strict=True):
                 for turn, index in enumerate(copies):
                     texts[index] = drawn[turn % len(drawn)]
@@ -144,6 +146,10 @@ class SeededSampling:
         return True
 
 
+def _times(done: Callable[[int], object], each: int, count: int) -> None:
+    done(each * count)
+
+
 def protocol_of(kwargs: Mapping[str, Any], default_tokens: int, ends: frozenset[int], stops: Stops) -> Protocol:
     """Read generation arguments.
 
@@ -170,7 +176,8 @@ def protocol_of(kwargs: Mapping[str, Any], default_tokens: int, ends: frozenset[
         temperature = -1.0
     if not 0 <= temperature < float("inf"):
         raise UserError(f"temperature: expected a number of at least 0, got {kwargs['temperature']!r}")
-    read = normalize_gen_kwargs({k: v for k, v in kwargs.items() if k in ("until", "max_gen_toks", *_ALIASES)}, default_tokens)
+    lengths = {key: value for key, value in kwargs.items() if key in ("until", "max_gen_toks", *_ALIASES)}
+    read = normalize_gen_kwargs(lengths, default_tokens)
     if read["max_gen_toks"] < 1:
         raise UserError(f"max_gen_toks: expected at least 1, got {read['max_gen_toks']}")
     named = kwargs.get("stop_when")
