@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Branch", "Drawer", "Prompt", "Protocol", "gumbel", "stream"]
+__all__ = ["Branch", "Drawer", "Prompt", "Protocol", "gumbel", "log_probabilities", "stream"]
 
 _WORD = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15

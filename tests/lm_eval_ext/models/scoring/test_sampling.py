@@ -16,7 +16,7 @@ from scipy.stats import chisquare, kstest
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
-from lm_eval_ext.models.scoring.draws import gumbel, stream
+from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol, gumbel, stream
 from tests.helpers.tiny import write_tiny
 
 SEEDS = [42, 123, 456, 789, 1024]
@@ -97,7 +97,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "mixtral"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "gemma2", "gpt2", "mixtral"])
 def test_equals_a_plain_loop_by_trees_and_alone(
     family: str, load: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +163,21 @@ def test_noise_is_gumbel_and_of_its_own_for_seed_position_and_prompt() -> None:
     assert float(np.abs(correlations).max()) < 0.03  # 4 standard errors
     assert gumbel(keys[0], tokens[[5, 3]]).tolist() == drawn[0][[5, 3]].tolist()
     np.testing.assert_allclose(gumbel(keys[1], tokens[:50]), noise("a", 42, 1, 50), rtol=1e-12)
+
+
+def test_tokens_out_of_reach_are_left_out_and_no_others() -> None:
+    """Against noise for the whole vocabulary, where most tokens are too improbable to be drawn."""
+    torch.manual_seed(3)
+    logprobs = torch.log_softmax(torch.randn(1, 500) * 2, -1)
+    for temperature in (0.05, 0.3, 2.0):
+        drawer = Drawer(Protocol(tuple(range(50)), temperature, 2), [Prompt("a", (1,))], str)
+        kept = len(drawer._candidates(logprobs)[0][0])
+        assert kept < 500 if temperature < 0.1 else kept > 450
+        drawn = {seed: child.drawn[0] for _, child in drawer.step([drawer.start(0)], logprobs) for seed in child.seeds}
+        for seed in range(50):
+            scores = logprobs[0].double().numpy() / temperature + np.array(noise("a", seed, 0, 500))
+            assert drawn[seed] == int(np.argmax(scores))
+        assert len(set(drawn.values())) > 1
 
 
 @pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"do_sample": False}])
