@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.flips import FLIP_COLUMNS, FLIPS, flips
-from analysis.logs import ItemStore, Logs, read_logs
+from analysis.letters import one_option_issues
+from analysis.logs import Issue, ItemStore, Logs, read_logs
 from analysis.measures import bias_scores, rates
 from analysis.pairing import Pairing, check_allowed, pair_runs
 from analysis.perplexity import evaluation_gap, perplexity_changes
@@ -64,7 +65,7 @@ def analyze(
             baselines = choose_baselines(logs.runs, baseline)
             pairing = pair_runs(logs, baselines, allowed)
             perplexities, left_out = perplexity_changes(logs, pairing.pairs)
-            tables = _tables(logs, baselines, pairing, perplexities)
+            tables, places = _tables(logs, baselines, pairing, perplexities)
             accuracy = _accuracies(logs, baselines, pairing)
         shown, metric = headline(accuracy, perplexities, tables)
         analysis = Analysis(
@@ -74,7 +75,7 @@ def analyze(
             headline=shown,
             perplexity_metric=metric,
             pairing=pairing,
-            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out],
+            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places],
             named_baseline=baseline,
             allow=allowed,
             patterns=patterns,
@@ -83,13 +84,16 @@ def analyze(
     return analysis
 
 
-def _tables(logs: Logs, baselines: Baselines, pairing: Pairing, perplexities: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _tables(
+    logs: Logs, baselines: Baselines, pairing: Pairing, perplexities: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], list[Issue]]:
+    """Every table of the report, and the runs whose choices follow one option's place."""
     runs = runs_frame(logs.runs, baselines)
     items, role_runs = role_frames(logs, baselines, pairing, runs)
     tables = {"runs": runs, **{name: measure(items, role_runs) for name, measure in _ROLE_TABLES.items()}}
     tables["evaluation_gap"] = evaluation_gap(perplexities, tables["transitions"])
     tables["flips"] = _flips(logs.store, pairing)
-    return tables
+    return tables, one_option_issues(items, runs)
 
 
 def _flips(store: ItemStore, pairing: Pairing) -> pd.DataFrame:

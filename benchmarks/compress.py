@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
+import threading
 import time
 from statistics import median
 
@@ -39,8 +39,26 @@ def tokens(tokenizer, samples: int, seqlen: int):
     return load_calibration(Calibration(source="demo", samples=samples, seqlen=seqlen), tokenizer, None)[0]
 
 
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+class Peak:
+    """Highest resident memory while the body runs, sampled every two milliseconds."""
+
+    def __enter__(self) -> Peak:
+        import psutil
+
+        self._process, self._running, self.highest = psutil.Process(), True, 0
+        self.before = self._process.memory_info().rss
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while self._running:
+            self.highest = max(self.highest, self._process.memory_info().rss)
+            time.sleep(0.002)
+
+    def __exit__(self, *unused: object) -> None:
+        self._running = False
+        self._thread.join()
 
 
 def worker(which: str, samples: int, seqlen: int) -> None:
@@ -54,26 +72,28 @@ def worker(which: str, samples: int, seqlen: int) -> None:
         rows = [{"input_ids": row[0].tolist(), "attention_mask": [1] * seqlen} for row in ids]
         data = Dataset.from_list(rows)
     model(input_ids=ids[0])  # so that what a forward pass itself takes is in the floor
-    before, start = peak(), time.perf_counter()
-    if which == "ours":
-        from lm_eval_ext.models.compress.driver import compress_
-        from lm_eval_ext.models.compress.resolve import resolve
+    start = time.perf_counter()
+    with Peak() as memory:
+        if which == "ours":
+            from lm_eval_ext.models.compress.driver import compress_
+            from lm_eval_ext.models.compress.resolve import resolve
 
-        recipe = resolve(method="wanda", sparsity=SPARSITY, calibration="demo", samples=samples, seqlen=seqlen)
-        compress_(model, tokenizer, recipe)
-    elif which == "theirs":
-        modifier = WandaPruningModifier(sparsity=SPARSITY, mask_structure="0:0", ignore=["re:.*lm_head"])
-        oneshot(
-            model=model,
-            dataset=data,
-            recipe=modifier,
-            max_seq_length=seqlen,
-            num_calibration_samples=samples,
-            shuffle_calibration_samples=False,
-        )
+            recipe = resolve(method="wanda", sparsity=SPARSITY, calibration="demo", samples=samples, seqlen=seqlen)
+            compress_(model, tokenizer, recipe)
+        else:
+            modifier = WandaPruningModifier(sparsity=SPARSITY, mask_structure="0:0", ignore=["re:.*lm_head"])
+            oneshot(
+                model=model,
+                dataset=data,
+                recipe=modifier,
+                max_seq_length=seqlen,
+                num_calibration_samples=samples,
+                shuffle_calibration_samples=False,
+            )
+    seconds = time.perf_counter() - start
     weights = [p for n, p in model.named_parameters() if "layers" in n and p.ndim == 2]
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
-    result = {"seconds": time.perf_counter() - start, "extra_bytes": peak() - before, "zeros": zeros}
+    result = {"seconds": seconds, "extra_bytes": memory.highest - memory.before, "zeros": zeros}
     print("RESULT " + json.dumps(result))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["cells", "present"]
+__all__ = ["cells", "present", "present_headline"]
 
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
@@ -41,6 +41,12 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
     if "filter" in kept and (frame["filter"].dropna() == "none").all():
         kept.remove("filter")
     return frame[kept]
+
+
+def present_headline(frame: pd.DataFrame) -> pd.DataFrame:
+    """As `present`, without a baseline or task that is the same throughout: the sentence above the table names it."""
+    shown = present(frame)
+    return shown.drop(columns=[name for name in ("baseline", "task") if name in shown and shown[name].nunique() == 1])
 
 
 def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.catalogue import REPORT_TABLES
-from analysis.report.render import cells, present
+from analysis.report.render import cells, present, present_headline
 from analysis.result import Analysis
 
 __all__ = ["READING", "compared", "summary_markdown"]
@@ -47,7 +47,9 @@ def compared(analysis: Analysis) -> str:
     text = f"{_many(len(runs), 'run')} of {_many(models, 'base model')}, {_many(len(pairs), 'task comparison')}"
     baselines = sorted({pair.baseline for pair in analysis.pairing.pairs})
     text += f" with {', '.join(baselines)}" if baselines else ""
-    return text + (f"; {_many(refused, 'comparison')} refused." if refused else ".")
+    text += f"; {_many(refused, 'comparison')} refused." if refused else "."
+    tasks = analysis.headline["task"].dropna().unique()
+    return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
 
 
 def summary_markdown(analysis: Analysis) -> str:
@@ -57,7 +59,7 @@ def summary_markdown(analysis: Analysis) -> str:
         f"{compared(analysis)} Analysed folder: `{analysis.folder}`.",
         *_warnings(analysis),
         "## Headline",
-        _markdown(present(analysis.headline)),
+        _markdown(present_headline(analysis.headline)),
         *_reading(analysis),
         "## Runs",
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),

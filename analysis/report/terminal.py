@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.report.render import cells, present
+from analysis.report.render import cells, present_headline
 from analysis.report.summary import READING, compared
 from analysis.result import Analysis
 
@@ -19,11 +19,12 @@ _LEFT = {"run", "baseline", "task", "filter"}
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print the headline, how to read it, errors and warnings (notes only counted), and the report's path."""
-    frame = present(analysis.headline)
+    frame = present_headline(analysis.headline)
     titles, rows = cells(frame)
     table = Table(title=escape(compared(analysis)), title_justify="left")
     for name, title in zip(frame.columns, titles, strict=True):
-        table.add_column(title, justify="left" if name in _LEFT else "right", overflow="fold")
+        widest = max(map(len, title.split()))
+        table.add_column(title, justify="left" if name in _LEFT else "right", overflow="fold", min_width=widest)
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)

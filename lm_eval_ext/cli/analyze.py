@@ -9,6 +9,8 @@ import typer
 
 __all__ = ["analyze"]
 
+_PIPED = 140
+
 
 def analyze(
     runs: Annotated[Path, typer.Argument(help="Folder that lm_eval wrote to, with results and samples files.")],
@@ -35,6 +37,7 @@ def analyze(
 
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or ())
-    print_analysis(result, Console())
+    # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
+    print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
     if result.pairing.refusals:
         raise typer.Exit(1)

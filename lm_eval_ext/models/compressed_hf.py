@@ -10,16 +10,17 @@ from lm_eval_ext.errors import UserError, require_extra, unknown_name
 
 require_extra(("torch", "transformers", "accelerate"), "hf", "model compressed_hf")
 
-import torch  # noqa: E402  (the check above must come first: it turns a missing torch into one line)
-from lm_eval.api.registry import register_model  # noqa: E402
-from lm_eval.models.huggingface import HFLM  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+# The check comes first: it turns a missing torch into one line.
+import torch
+from lm_eval.api.registry import register_model
+from lm_eval.models.huggingface import HFLM
+from tqdm import tqdm
 
-from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint  # noqa: E402
-from lm_eval_ext.models.compress.driver import compress_  # noqa: E402
-from lm_eval_ext.models.compress.resolve import recipe_keys, resolve  # noqa: E402
-from lm_eval_ext.models.scoring.checked import Request, TreeScoring  # noqa: E402
-from lm_eval_ext.models.scoring.seeded import SeededSampling  # noqa: E402
+from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
+from lm_eval_ext.models.compress.driver import compress_
+from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
+from lm_eval_ext.models.scoring.checked import Request, TreeScoring
+from lm_eval_ext.models.scoring.seeded import SeededSampling
 
 __all__ = ["CompressedHFLM"]
 
@@ -60,7 +61,7 @@ class CompressedHFLM(HFLM):
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
                 compressed as asked before a weight is changed.
         """
-        ours = {key: kwargs.pop(key) for key in recipe_keys() & set(kwargs)}
+        ours = {key: kwargs.pop(key) for key in recipe_keys().intersection(kwargs)}
         _refuse_unknown(kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:

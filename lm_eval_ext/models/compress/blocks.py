@@ -37,7 +37,8 @@ class BlockRunner:
         self._stack = base_model(model)
         self.blocks = decoder_blocks(model)[1]
         self._samples = samples
-        self._device = unwrap(model).get_input_embeddings().weight.device  # type: ignore[operator]
+        inner: Any = unwrap(model)
+        self._device = inner.get_input_embeddings().weight.device
         self._hidden: list[Tensor] = []
         self._next = 0
 

@@ -78,8 +78,13 @@ def _override(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
         changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
         steps.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
     calibration = _calibration(base.calibration, keys, steps)
-    name = base.name + _brackets({key: value for key, value in keys.items() if _visible(key, value, base)})
+    name = base.name + _brackets({key: keys[key] for key in _ordered(keys) if _visible(key, keys[key], base)})
     return base.model_copy(update={"name": name, "steps": tuple(steps), "calibration": calibration})
+
+
+def _ordered(keys: Mapping[str, Any]) -> list[str]:
+    """Keys in the order in which names show them, whatever the order that they were given in."""
+    return sorted(keys.keys() - _CALIBRATION_KEYS.keys()) + [key for key in _CALIBRATION_KEYS if key in keys]
 
 
 def _visible(key: str, value: object, base: Recipe) -> bool:

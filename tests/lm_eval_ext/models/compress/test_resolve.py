@@ -130,3 +130,11 @@ def test_recipe_keys_are_all_fields_of_all_methods() -> None:
     }  # fmt: skip
     # None of them may shadow an argument of the model's loader.
     assert not recipe_keys() & {"pretrained", "dtype", "device", "batch_size", "max_length", "revision", "peft"}
+
+
+def test_label_does_not_depend_on_the_order_of_the_keys() -> None:
+    keys = {"sparsity": 0.3, "calibration": "demo", "samples": 16, "seqlen": 256}
+    turned = dict(reversed(keys.items()))
+    name = "wanda-50(sparsity=0.3,calibration=demo,samples=16,seqlen=256)"
+    assert resolve(recipe="wanda-50", **keys).name == resolve(recipe="wanda-50", **turned).name == name
+    assert resolve(method="wanda", **keys).name == resolve(method="wanda", **turned).name

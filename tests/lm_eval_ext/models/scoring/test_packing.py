@@ -1,0 +1,65 @@
+"""Rows: everything is in one, after its ancestors, and no longer than asked."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lm_eval_ext.models.scoring.packing import pack
+from lm_eval_ext.models.scoring.trie import Forest, build_forest
+
+SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple), min_size=1, max_size=30)
+
+
+def scored_of(forest: Forest, tails: int = 1) -> np.ndarray:
+    """The last `tails` nodes of every sequence are scored."""
+    scored = np.zeros(len(forest.tokens), dtype=np.int64)
+    for leaf in forest.leaves.tolist():
+        scored[forest.path(leaf)[-tails:]] = 1
+    return scored
+
+
+@given(SEQUENCES, st.integers(4, 40), st.integers(1, 3))
+def test_rows_hold_all_nodes_behind_their_ancestors(sequences: list[tuple[int, ...]], limit: int, tails: int) -> None:
+    forest = build_forest(sequences)
+    scored = scored_of(forest, tails)
+    groups = pack(forest, scored, limit)
+    seen: set[int] = set()
+    for group in groups:
+        prefix = group.prefix.tolist()
+        assert not scored[prefix].any()
+        assert prefix == (forest.path(prefix[-1]) if prefix else [])
+        seen |= set(prefix)
+        for row in group.rows:
+            placed: set[int] = set(prefix)
+            for node in row.tolist():
+                parent = int(forest.parents[node])
+                assert parent < 0 or parent in placed
+                placed.add(node)
+            seen |= placed
+    assert seen == set(range(len(forest.tokens)))
+
+
+@given(SEQUENCES, st.integers(4, 40))
+def test_rows_are_no_longer_than_asked_or_than_one_sequence(sequences: list[tuple[int, ...]], limit: int) -> None:
+    forest = build_forest(sequences)
+    bound = max(limit, int(forest.depths.max()) + 1)
+    assert all(len(row) <= bound for group in pack(forest, scored_of(forest), limit) for row in group.rows)
+
+
+def test_a_long_common_beginning_is_kept_apart() -> None:
+    beginning = tuple(range(100, 140))
+    forest = build_forest([(*beginning, i, j) for i in range(20) for j in range(3)])
+    (group,) = pack(forest, scored_of(forest), 32)
+    assert forest.tokens[group.prefix].tolist() == list(beginning)
+    # 20 branches of four nodes in rows of 32: eight to a row, three rows, nothing twice.
+    assert sorted(len(row) for row in group.rows) == [16, 32, 32]
+
+
+def test_one_node_with_very_many_children() -> None:
+    forest = build_forest([(7, 8, i) for i in range(3000)])
+    groups = pack(forest, scored_of(forest), 64)
+    rows = [row for group in groups for row in group.rows]
+    assert max(map(len, rows)) <= 64
+    assert {int(node) for row in rows for node in row if forest.depths[node] == 2} == set(range(2, 3002))
