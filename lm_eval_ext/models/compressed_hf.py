@@ -20,6 +20,7 @@ from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkp
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
+from lm_eval_ext.models.scoring.seeded import SeededSampling
 
 __all__ = ["CompressedHFLM"]
 
@@ -75,6 +76,7 @@ class CompressedHFLM(HFLM):
                 raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
             raise
         self._trees = TreeScoring(self)
+        self._seeded = SeededSampling(self, {"abc": _abc_decided})
         self._evidence = compress_(
             self._model,
             self.tokenizer,
@@ -94,12 +96,7 @@ class CompressedHFLM(HFLM):
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """Score requests by prefix trees where this model allows it, otherwise as HFLM does; same order, same kind."""
-
-        def stock(some: list[Request]) -> list[tuple[float, bool]]:
-            answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(self, some, disable_tqdm=True)
-            return answers
-
-        if not self._trees.usable(requests, stock):
+        if not self._trees.usable(requests, self._stock):
             plain: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return plain
         hidden = disable_tqdm or self.rank != 0
@@ -107,6 +104,32 @@ class CompressedHFLM(HFLM):
             answers = self._trees.score(requests, progress.update)
         for (text, _, _), answer in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
+        return answers
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate: requests that name `seeds` by our sampler, from one prefill each; all others as HFLM does."""
+        ours = [index for index, request in enumerate(requests) if "seeds" in request.args[1]]
+        rest = sorted(set(range(len(requests))) - set(ours))
+        texts: list[str] = [""] * len(requests)
+        if rest:
+            for index, text in zip(
+                rest, super().generate_until([requests[i] for i in rest], disable_tqdm), strict=True
+            ):
+                texts[index] = text
+        if ours:
+            hidden = disable_tqdm or self.rank != 0
+            with tqdm(total=len(ours), disable=hidden, desc="Running generate_until requests with seeds") as progress:
+                drawn = self._seeded.answer(
+                    [requests[i].args for i in ours],
+                    lambda some: self._trees.usable(some, self._stock),
+                    progress.update,
+                )
+            for index, text in zip(ours, drawn, strict=True):
+                texts[index] = text
+        return texts
+
+    def _stock(self, some: list[Request]) -> list[tuple[float, bool]]:
+        answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(self, some, disable_tqdm=True)
         return answers
 
     def get_model_info(self) -> dict[str, Any]:
@@ -156,6 +179,13 @@ _LOADER_KEYS = (
     "variant",
     "weights_only",
 )
+
+
+def _abc_decided(text: str) -> bool:
+    """`stop_when: abc`: whether both parsers of the BBQ tasks have their letter, whatever follows."""
+    from lm_eval_ext.tasks.parsers import decided
+
+    return decided(text)
 
 
 def _refuse_unknown(kwargs: dict[str, Any]) -> None:

@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-__all__ = ["ROTATIONS", "Answer", "cyclic_answer", "letters_answer", "text_answer"]
+from lm_eval_ext.tasks.parsers import strict_parse, study_parse
+
+__all__ = ["ROTATIONS", "Answer", "Draw", "cyclic_answer", "letters_answer", "sampled_answer", "text_answer"]
 
 Protocol = Literal["letters", "text", "cyclic", "sampled"]
 
 ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 """The three orders in which the cyclic protocol shows an item's options: each stands once at each letter."""
+
+
+class Draw(TypedDict):
+    """One sampled text, and the letters that are read in it."""
+
+    seed: int
+    text: str
+    status: Literal["answered", "unparsed"]
+    """By the strict parser, as `choice` and `role`."""
+    choice: int | None
+    role: str | None
+    study_choice: int | None
+    """By the studies' parser, as `study_role`."""
+    study_role: str | None
 
 
 class Answer(TypedDict):
@@ -35,7 +51,7 @@ class Answer(TypedDict):
     """Entropy of `probs` in bits: 0 (sure) to log2(3)."""
     margin: float | None
     """Probability of the choice minus that of the runner-up."""
-    draws: list[dict[str, Any]] | None
+    draws: list[Draw] | None
     """One entry a seed, for sampled protocols only."""
 
 
@@ -95,6 +111,55 @@ def cyclic_answer(log_likelihoods: Sequence[float], roles: Sequence[str]) -> Ans
         for letter, option in enumerate(order):
             probs[option] += of_letters[letter] / len(ROTATIONS)
     return _answer("cyclic", probs, roles, mass)
+
+
+def sampled_answer(
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    log_likelihoods: Sequence[float],
+    temperature: float,
+    roles: Sequence[str],
+) -> Answer:
+    """Answer by one text a seed, with the letters' probabilities at the texts' temperature beside them.
+
+    Args:
+        texts: What was drawn with each seed.
+        seeds: The seeds.
+        log_likelihoods: Natural log-likelihood of each option's letter after the same prompt.
+        temperature: T of the protocol.
+        roles: The options' roles.
+
+    Returns:
+        The answer, without a choice of its own. `probs` are p_k^(1/T) / sum_j p_j^(1/T): how probable each letter is
+        as the first token drawn, given that it is a letter (at T = 0, 1 for the most probable letter). The letter
+        mass is that at temperature 1. The probabilities are missing where `letters_answer` is unscored.
+    """
+    draws = []
+    for seed, text in zip(seeds, texts, strict=True):
+        strict, study = strict_parse(text), study_parse(text)
+        draws.append(
+            Draw(
+                seed=seed,
+                text=text,
+                status="unparsed" if strict is None else "answered",
+                choice=strict,
+                role=None if strict is None else roles[strict],
+                study_choice=study,
+                study_role=None if study is None else roles[study],
+            )
+        )
+    probs = _softmax(log_likelihoods)
+    if probs is not None and temperature > 0:
+        probs = _softmax([value / temperature for value in log_likelihoods])
+    elif probs is not None:
+        top = max(range(len(probs)), key=log_likelihoods.__getitem__)
+        probs = [float(option == top) for option in range(len(probs))]
+    answer = _answer("sampled", probs, roles, _mass(log_likelihoods))
+    answered = any(draw["status"] == "answered" for draw in draws)
+    answer["status"] = "answered" if answered else "unparsed"
+    answer["choice"] = answer["role"] = None
+    answer["draws"] = draws
+    return answer
 
 
 def _answer(protocol: Protocol, probs: list[float] | None, roles: Sequence[str], mass: float | None) -> Answer:

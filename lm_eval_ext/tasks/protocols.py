@@ -7,14 +7,17 @@ what lm_eval's documentation says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
+from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import ROTATIONS
 from lm_eval_ext.tasks.tokens import TokenCounter
 
-__all__ = ["ChatTask", "CyclicTask", "TextTask", "fold_system_message"]
+__all__ = ["ChatTask", "CyclicTask", "Sampled", "SampledTask", "TextTask", "fold_system_message"]
 
 Messages = list[dict[str, Any]]
 
@@ -101,6 +104,62 @@ class CyclicTask(ChatTask):
         for number, request in enumerate(requests):
             request.idx = number  # lm_eval sorts a sample's answers by this
         return requests
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a sampled task gives to its `process_results`."""
+
+    texts: list[str]
+    """One a seed."""
+    seeds: list[int]
+    temperature: float
+    log_likelihoods: list[float]
+    """Of the letters A, B, C after the same prompt."""
+
+
+class SampledTask(ChatTask):
+    """Samples an item's answer once a seed, and scores its three letters.
+
+    The first request of a sample is for texts: lm_eval sends it `repeats` times, and `compressed_hf` answers each
+    copy with another of `generation_kwargs`' seeds. The three others are those of the letters protocol.
+    """
+
+    def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Any]:
+        """Build one request for texts and three for letters."""
+        self._protocol()
+        chat = bool(kwargs.get("apply_chat_template", False))
+        request = super().construct_requests(doc, ctx, **kwargs)
+        delimiter = "" if chat else self.config.target_delimiter
+        task, number, _ = request.metadata
+        letters = [
+            Instance("loglikelihood", doc, (ctx, f"{delimiter}{letter}"), idx, metadata=(task, number, 1))
+            for idx, letter in enumerate("ABC", start=1)
+        ]
+        return [request, *letters]
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Score one sample, from its texts and the log-likelihoods of its letters."""
+        seeds, temperature = self._protocol()
+        texts, *letters = results
+        if len(texts) != len(seeds):
+            raise UserError(
+                f"task {self.config.task}: {len(texts)} texts for {len(seeds)} seeds; give the filter take_first_k "
+                f"a k of {len(seeds)}"
+            )
+        values = [copies[0][0] for copies in letters]
+        return super().process_results(doc, [Sampled(list(texts), seeds, temperature, values)])
+
+    def _protocol(self) -> tuple[list[int], float]:
+        """Seeds and temperature, which the command line may have changed since the task was made."""
+        given = self.config.generation_kwargs
+        seeds = given.get("seeds")
+        if not isinstance(seeds, list) or len(seeds) != self.config.repeats:
+            raise UserError(
+                f"task {self.config.task}: {self.config.repeats} repeats for the seeds {seeds!r}; set `repeats`, and k "
+                "of the filter take_first_k, to the number of seeds"
+            )
+        return seeds, float(given.get("temperature", 1.0)) if given.get("do_sample", True) else 0.0
 
 
 def fold_system_message(template: Callable[..., str]) -> Callable[..., str]:

@@ -12,7 +12,7 @@ from lm_eval_ext.models.compress.layers import unwrap
 from lm_eval_ext.models.scoring.engine import TreeScorer
 from lm_eval_ext.models.scoring.trie import Query
 
-__all__ = ["Request", "TreeScoring", "to_query"]
+__all__ = ["ROW_TOKENS", "Request", "TreeScoring", "rows_per_pass", "to_query"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,12 @@ def to_query(request: Request, max_length: int) -> Query:
     _, context, continuation = request
     tokens = (context + continuation)[-(max_length + 1) :]
     return Query(inputs=tuple(tokens[:-1]), targets=tuple(continuation))
+
+
+def rows_per_pass(lm: Any) -> int:
+    """Rows that run together: the batch size, or for "auto" what the device takes."""
+    given = lm.batch_size
+    return max(1, given if isinstance(given, int) else _AUTO_ROWS.get(torch.device(lm.device).type, 8))
 
 
 class TreeScoring:
@@ -61,10 +67,11 @@ class TreeScoring:
 
     def _tree(self) -> TreeScorer:
         if self._scorer is None:
-            model, given = unwrap(self._lm.model), self._lm.batch_size
-            rows = given if isinstance(given, int) else _AUTO_ROWS.get(torch.device(self._lm.device).type, 8)
             self._scorer = TreeScorer(
-                model, softmax_dtype=self._lm.softmax_dtype, row_tokens=ROW_TOKENS, rows=max(1, rows)
+                unwrap(self._lm.model),
+                softmax_dtype=self._lm.softmax_dtype,
+                row_tokens=ROW_TOKENS,
+                rows=rows_per_pass(self._lm),
             )
         return self._scorer
 

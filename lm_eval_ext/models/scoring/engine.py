@@ -146,8 +146,13 @@ class TreeScorer:
         self._forward(ids, visible, positions, positions, cache, keep=None)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
-    def _pass(self, rows: Sequence[_Row], past: list[tuple[Tensor, Tensor]]) -> Tensor | None:
-        """One forward pass over rows; log-probabilities at their scored nodes, [nodes, vocabulary]."""
+    def _pass(
+        self, rows: Sequence[_Row], past: list[tuple[Tensor, Tensor]], cache: DynamicCache | None = None
+    ) -> Tensor | None:
+        """One forward pass over rows; log-probabilities at their scored nodes, [nodes, vocabulary].
+
+        An empty `cache` holds the rows' keys and values afterwards, those of the prefix first.
+        """
         length, count = max(len(row.tokens) for row in rows), len(rows)
         before = past[0][0].shape[-2] if past else 0
         ids = torch.zeros(count, length, dtype=torch.long)
@@ -161,9 +166,8 @@ class TreeScorer:
             visible[index, :size, before : before + size] = row.visible
             visible[index, :size, :before] = True
         keep = torch.tensor([i * length + place for i, row in enumerate(rows) for place, _ in row.scored])
-        cache = None
         if past:
-            cache = DynamicCache()
+            cache = DynamicCache() if cache is None else cache
             for layer, (keys, values) in enumerate(past):
                 cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), layer)
         key_positions = torch.cat([torch.arange(before).expand(count, -1), positions], dim=1)

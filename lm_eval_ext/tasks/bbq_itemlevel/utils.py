@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lm_eval_ext.tasks.answers import cyclic_answer, letters_answer, text_answer
+from lm_eval_ext.tasks.answers import cyclic_answer, letters_answer, sampled_answer, text_answer
 from lm_eval_ext.tasks.items import bbq_docs, bbq_features
 from lm_eval_ext.tasks.metrics import (
     aggregate_answered,
@@ -13,13 +13,15 @@ from lm_eval_ext.tasks.metrics import (
     aggregate_bias_disamb,
     aggregate_rate,
     sample_metrics,
+    sampled_metrics,
 )
-from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, TextTask
+from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, Sampled, SampledTask, TextTask
 from lm_eval_ext.tasks.sources import choose_source, read_rows
 
 __all__ = [
     "ChatTask",
     "CyclicTask",
+    "SampledTask",
     "TextTask",
     "aggregate_answered",
     "aggregate_bias_amb",
@@ -30,6 +32,7 @@ __all__ = [
     "plain_prompt",
     "process_cyclic",
     "process_letters",
+    "process_sampled",
     "process_text",
 ]
 
@@ -88,3 +91,11 @@ def process_cyclic(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -
     """Score a sample by its letters in three rotations."""
     answer = cyclic_answer([value for value, _ in results], doc["item"]["roles"])
     return sample_metrics(doc["item"], answer)
+
+
+def process_sampled(doc: dict[str, Any], results: Sequence[Sampled]) -> dict[str, Any]:
+    """Score a sample by its drawn texts, with the letters' exact probabilities beside them."""
+    (drawn,) = results
+    roles = doc["item"]["roles"]
+    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.log_likelihoods, drawn.temperature, roles)
+    return sampled_metrics(doc["item"], answer)

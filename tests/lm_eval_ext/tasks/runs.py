@@ -22,23 +22,29 @@ def task_manager(**metadata: Any) -> Any:
 
 
 def evaluate(
-    folder: Path, tasks: list[str], *, metadata: dict[str, Any] | None = None, output: Path | None = None, **kwargs: Any
+    folder: Path,
+    tasks: list[str],
+    *,
+    model: str = "hf",
+    args: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+    output: Path | None = None,
+    **kwargs: Any,
 ) -> Any:
-    """Run tasks with lm_eval's stock hf model as its command does; `output` has it write its files there."""
+    """Run tasks as lm_eval's command does, by default with its hf model; `output` has it write its files there."""
     import lm_eval
     from lm_eval.loggers import EvaluationTracker
 
-    arguments = model_args(folder)
+    arguments = model_args(folder, **(args or {}))
     tracker = None if output is None else EvaluationTracker(output_path=str(output))
     results = lm_eval.simple_evaluate(
-        model="hf",
+        model=model,
         model_args=arguments,
         tasks=tasks,
         task_manager=task_manager(**arguments | (metadata or {})),
         device="cpu",
-        batch_size=8,
         evaluation_tracker=tracker,
-        **kwargs,
+        **({"batch_size": 8} | kwargs),
     )
     if tracker is not None:
         samples = results.pop("samples")

@@ -264,6 +264,7 @@ def test_the_task_list() -> None:
     names = {name for name in index if name.startswith("bbq_itemlevel") and index[name].yaml_path}
     of_category = {f"bbq_itemlevel_{category.lower()}" for category in CATEGORIES}
     variants = {"", "_ambig", "_disambig", "_rath", "_demo", "_text", "_text_demo", "_cyclic", "_cyclic_demo"}
+    variants |= {"_sampled", "_rath_sampled", "_sampled_demo"}
     assert names == of_category | {f"bbq_itemlevel{variant}" for variant in variants}
     assert index["bbq_itemlevel_categories"].tags == of_category
     # A tag of lm_eval's own, such as social_bias, would be replaced by ours: lm_eval lets the later folder win.
@@ -281,12 +282,13 @@ def test_every_task_loads_and_declares_each_metric_it_returns(
     names = [n for n, e in task_manager().task_index.items() if n.startswith("bbq_") and e.yaml_path]
     metadata = model_args(llama) | {"bbq_dir": str(small_copy)}
     items = {"": 22, "_ambig": 11, "_disambig": 11, "_rath": 5, "_text": 22, "_cyclic": 22}
+    items |= {"_sampled": 22, "_rath_sampled": 5}
     for name, task in task_manager(**metadata).load(names)["tasks"].items():
         expected = 200 if "demo" in name else items.get(name.removeprefix("bbq_itemlevel"), 2)
         assert len(task.eval_docs) == expected
         assert list(task.aggregation()) == [m["metric"] for m in task.config.metric_list]
         assert (task.VERSION, task.config.num_fewshot) == (1.0, 0)
-        protocol = "cyclic" if "cyclic" in name else "text" if "text" in name else "letters"
+        protocol = next((p for p in ("cyclic", "text", "sampled") if p in name), "letters")
         assert task.config.process_results.__name__ == f"process_{protocol}"
     assert "aggregation is not" not in caplog.text
     assert "higher_is_better is not" not in caplog.text

@@ -1,0 +1,153 @@
+"""K seeds from one prefill: draws for all prompts of a pass of packed rows together, or for one prompt at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from lm_eval_ext.models.scoring.draws import Branch, Drawer, log_probabilities
+from lm_eval_ext.models.scoring.engine import TreeScorer, _Row
+from lm_eval_ext.models.scoring.packing import pack
+from lm_eval_ext.models.scoring.trie import build_forest
+
+__all__ = ["TreeSampler", "sample_alone"]
+
+Done = Callable[[int], object]
+
+
+class TreeSampler(TreeScorer):
+    """Draws from prefix trees: each distinct prefix of all prompts is run once, whatever the number of seeds.
+
+    After a pass over rows, the branches of all their prompts go on together. Each step appends one token a branch to
+    the rows' cache; it sees the group's prefix, its prompt's nodes in the row, and its own branch.
+    """
+
+    _drawer: Drawer
+    _owners: dict[int, list[int]]
+
+    _trace: list[tuple[Branch, Tensor]] | None = None
+
+    def trace(self, drawer: Drawer) -> list[tuple[Branch, Tensor]]:
+        """Draw as `draw`; every branch on the way with the log-probabilities of its next token, [vocabulary]."""
+        traced: list[tuple[Branch, Tensor]] = []
+        self._trace = traced
+        try:
+            self.draw(drawer)
+        finally:
+            self._trace = None
+        return traced
+
+    @torch.no_grad()
+    def draw(self, drawer: Drawer, done: Done = lambda count: None) -> None:
+        """Draw for every prompt of a drawer, which holds the texts afterwards; `done` is told of prompts."""
+        forest = build_forest([prompt.tokens for prompt in drawer.prompts])
+        self._drawer, self._owners = drawer, {}
+        scored = np.zeros(len(forest.tokens), dtype=np.int64)
+        for number, leaf in enumerate(forest.leaves.tolist()):
+            self._owners.setdefault(leaf, []).append(number)
+            # As many as there may be branches, so that a pass is no larger than their logits allow.
+            scored[leaf] += len(drawer.protocol.seeds)
+        for nodes, _ in self._passes(pack(forest, scored, self._row_tokens), forest, scored):
+            done(sum(len(self._owners[node]) for node in nodes))
+
+    def _pass(
+        self, rows: Sequence[_Row], past: list[tuple[Tensor, Tensor]], cache: DynamicCache | None = None
+    ) -> Tensor | None:
+        cache = DynamicCache()
+        logprobs = super()._pass(rows, past, cache)
+        if logprobs is not None:
+            self._go_on(rows, past[0][0].shape[-2] if past else 0, cache, logprobs)
+        return logprobs
+
+    def _go_on(self, rows: Sequence[_Row], before: int, cache: DynamicCache, logprobs: Tensor) -> None:
+        """Draw to the end, from the log-probabilities at the rows' scored nodes."""
+        length = max(len(row.tokens) for row in rows)
+        keys = torch.zeros(len(rows), before + length, dtype=torch.long)
+        keys[:, :before] = torch.arange(before)
+        branches: list[Branch] = []
+        spots: list[tuple[int, int, Tensor]] = []  # a branch's row, next position, and what it sees of the columns
+        sources: list[int] = []
+        scored = [(number, place, node) for number, row in enumerate(rows) for place, node in row.scored]
+        for number, row in enumerate(rows):
+            keys[number, before : before + len(row.tokens)] = row.positions
+        for source, (number, place, node) in enumerate(scored):
+            row = rows[number]
+            seen = torch.zeros(before + length, dtype=torch.bool)
+            seen[:before] = True
+            seen[before : before + len(row.tokens)] = row.visible[place]
+            for owner in self._owners[node]:
+                branches.append(self._drawer.start(owner))
+                spots.append((number, int(row.positions[place]) + 1, seen))
+                sources.append(source)
+        logprobs = logprobs[torch.tensor(sources, device=logprobs.device)]
+        while moved := self._step(branches, logprobs):
+            branches = [branch for _, branch in moved]
+            spots = [spots[parent] for parent, _ in moved]
+            logprobs, keys, spots = self._append(branches, spots, keys, cache)
+
+    def _step(self, branches: Sequence[Branch], logprobs: Tensor) -> list[tuple[int, Branch]]:
+        if self._trace is not None:
+            self._trace += zip(branches, logprobs, strict=True)
+        return self._drawer.step(branches, logprobs)
+
+    def _append(
+        self, branches: Sequence[Branch], spots: Sequence[tuple[int, int, Tensor]], keys: Tensor, cache: DynamicCache
+    ) -> tuple[Tensor, Tensor, list[tuple[int, int, Tensor]]]:
+        """Run the last token of each branch behind its row; log-probabilities after it, [branches, vocabulary]."""
+        count, columns = keys.shape
+        used = [0] * count
+        slots = []
+        for number, _, _ in spots:
+            slots.append(used[number])
+            used[number] += 1
+        width = max(used)
+        ids = torch.zeros(count, width, dtype=torch.long)
+        positions = torch.zeros(count, width, dtype=torch.long)
+        visible = torch.zeros(count, width, columns + width, dtype=torch.bool)
+        visible[:, range(width), range(columns, columns + width)] = True
+        moved = []
+        for branch, (number, position, seen), slot in zip(branches, spots, slots, strict=True):
+            ids[number, slot], positions[number, slot] = branch.drawn[-1], position
+            visible[number, slot, :columns] = seen
+            moved.append((number, position + 1, visible[number, slot]))
+        keys = torch.cat([keys, positions], dim=1)
+        keep = torch.tensor([number * width + slot for (number, _, _), slot in zip(spots, slots, strict=True)])
+        device = self._device
+        logits = self._forward(ids.to(device), visible, positions.to(device), keys, cache, keep=keep)
+        assert logits is not None
+        return log_probabilities(logits, self._softmax_dtype), keys, moved
+
+
+@torch.no_grad()
+def sample_alone(
+    model: Any, drawer: Drawer, softmax_dtype: torch.dtype | None, device: Any, done: Done = lambda count: None
+) -> None:
+    """Draw for one prompt after the other, with the model's own masks and positions and, where it can, its own cache.
+
+    All branches of a prompt have drawn equally many tokens, so they are a batch without padding. A cache that cannot be
+    divided into branches (a state space model's, for one) is not used: the prompt is run again with every token.
+    """
+    for number, prompt in enumerate(drawer.prompts):
+        branches = [drawer.start(number)]
+        output = model(input_ids=torch.tensor([prompt.tokens], device=device), use_cache=True)
+        while moved := drawer.step(branches, log_probabilities(output.logits[:, -1], softmax_dtype)):
+            branches = [branch for _, branch in moved]
+            cache: Any = getattr(output, "past_key_values", None)
+            if _divisible(cache):
+                cache.batch_select_indices(torch.tensor([parent for parent, _ in moved], device=device))
+                last = torch.tensor([[branch.drawn[-1]] for branch in branches], device=device)
+                output = model(input_ids=last, past_key_values=cache, use_cache=True)
+            else:
+                whole = [[*prompt.tokens, *branch.drawn] for branch in branches]
+                output = model(input_ids=torch.tensor(whole, device=device), use_cache=False)
+        done(1)
+
+
+def _divisible(cache: Any) -> bool:
+    return type(cache) is DynamicCache and all(isinstance(layer, DynamicLayer) for layer in cache.layers)

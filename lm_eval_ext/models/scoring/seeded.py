@@ -1,0 +1,194 @@
+"""lm-eval's generation requests that name seeds, answered by our sampler."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from lm_eval.models.utils import normalize_gen_kwargs
+
+from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.models.compress.layers import unwrap
+from lm_eval_ext.models.scoring.checked import ROW_TOKENS, Request, rows_per_pass
+from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol
+from lm_eval_ext.models.scoring.sampling import TreeSampler, sample_alone
+
+__all__ = ["SeededSampling", "protocol_of"]
+
+log = logging.getLogger(__name__)
+
+_KEYS = ("do_sample", "full_text", "max_gen_toks", "seeds", "stop_when", "temperature", "until")
+_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
+_FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError)
+Stops = Mapping[str, Callable[[str], bool]]
+
+
+class SeededSampling:
+    """Draws for requests whose generation arguments hold `seeds`.
+
+    lm-eval sends each request `repeats` times in a row: the i-th copy is answered with the i-th seed.
+    """
+
+    def __init__(self, lm: Any, stops: Stops) -> None:
+        """Prepare, without running anything.
+
+        Args:
+            lm: The lm-eval model.
+            stops: What `stop_when` may name: functions that tell of a text whether its answer is settled.
+        """
+        self._lm = lm
+        self._stops = stops
+        self._trees: bool | None = None
+
+    def answer(
+        self, requests: Sequence[tuple[str, dict[str, Any]]], usable: Callable[[list[Request]], bool], done: Any
+    ) -> list[str]:
+        """Answer requests, in their order.
+
+        Args:
+            requests: Context and generation arguments of each.
+            usable: Whether the model scores these requests rightly by prefix trees.
+            done: Told of the number of requests that are answered.
+
+        Raises:
+            UserError: On arguments that the sampler doesn't know, or copies that don't fit the seeds.
+        """
+        if self._lm.backend != "causal":
+            raise UserError(f"seeds need a decoder-only model, got {self._lm.backend}; use a task that scores instead")
+        if getattr(self._lm, "think_end_token", None):
+            raise UserError("think_end_token is not known to the sampler of seeds; run without it")
+        groups: dict[str, dict[str, list[int]]] = {}
+        for index, (context, kwargs) in enumerate(requests):
+            groups.setdefault(json.dumps(kwargs, sort_keys=True), {}).setdefault(context, []).append(index)
+        texts = [""] * len(requests)
+        for contexts in groups.values():
+            first = next(iter(contexts.values()))[0]
+            protocol = self._protocol(requests[first][1], contexts)
+            drawer = Drawer(protocol, self._prompts(list(contexts), protocol), self._lm.tok_decode)
+            per_prompt = len(protocol.seeds)
+            self._draw(drawer, usable, partial(_times, done, per_prompt))
+            for copies, drawn in zip(contexts.values(), drawer.texts, strict=True):
+                for turn, index in enumerate(copies):
+                    texts[index] = drawn[turn % len(drawn)]
+        return texts
+
+    def _protocol(self, kwargs: dict[str, Any], contexts: Mapping[str, list[int]]) -> Protocol:
+        config = getattr(self._lm.model, "generation_config", None)
+        ends = getattr(config, "eos_token_id", None)
+        known = {self._lm.eot_token_id, *(ends if isinstance(ends, list | tuple) else [ends])} - {None}
+        protocol = protocol_of(kwargs, self._lm.max_gen_toks, frozenset(known), self._stops)
+        for copies in contexts.values():
+            if len(copies) % len(protocol.seeds):
+                raise UserError(
+                    f"{len(copies)} copies of a request for {len(protocol.seeds)} seeds; set the task's `repeats` to "
+                    f"{len(protocol.seeds)}, the number of seeds in generation_kwargs"
+                )
+        return protocol
+
+    def _prompts(self, contexts: Sequence[str], protocol: Protocol) -> list[Prompt]:
+        room = self._lm.max_length - protocol.max_tokens
+        if room < 1:
+            raise UserError(
+                f"max_gen_toks={protocol.max_tokens} leaves no room for a prompt in max_length={self._lm.max_length}"
+            )
+        prompts = []
+        for context in contexts:
+            # One at a time: as lm-eval encodes a batch, but without padding.
+            ids, _ = self._lm.tok_batch_encode([context], left_truncate_len=room, truncation=self._lm.truncation)
+            prompts.append(Prompt(context, tuple(ids[0].tolist())))
+        return prompts
+
+    def _draw(self, drawer: Drawer, usable: Callable[[list[Request]], bool], done: Callable[[int], object]) -> None:
+        model = unwrap(self._lm.model)
+        # The last token of each prompt scored after the others: what the check of the prefix trees takes.
+        checks: list[Request] = [
+            ((prompt.text, ""), list(prompt.tokens[:-1]), list(prompt.tokens[-1:]))
+            for prompt in drawer.prompts
+            if len(prompt.tokens) > 1
+        ]
+        if self._trees is not False and usable(checks):
+            sampler = TreeSampler(
+                model, softmax_dtype=self._lm.softmax_dtype, row_tokens=ROW_TOKENS, rows=rows_per_pass(self._lm)
+            )
+            if self._trees is None:
+                self._trees = self._check(sampler, drawer)
+            if self._trees:
+                sampler.draw(drawer, done)
+                return
+        sample_alone(model, drawer, self._lm.softmax_dtype, self._lm.device, done)
+
+    def _check(self, sampler: TreeSampler, drawer: Drawer) -> bool:
+        """Compare the log-probabilities behind a few drawn tokens with those of plain forward passes."""
+        model = unwrap(self._lm.model)
+        some = Drawer(drawer.protocol, drawer.prompts[:: max(1, len(drawer.prompts) // 3)][:3], drawer.decode)
+        name = type(model).__name__
+        try:
+            paths = sampler.trace(some)
+        except _FAULTS as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            log.warning("%s can't be sampled by prefix trees (%s); every prompt is run on its own", name, reason)
+            return False
+        allowed = 0.3 if sampler.narrow else 1e-3
+        for branch, found in paths:
+            tokens = [*some.prompts[branch.prompt].tokens, *branch.drawn]
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([tokens], device=self._lm.device), use_cache=False).logits[0, -1]
+            expected = logits.float().log_softmax(-1)
+            top = expected.argmax()
+            # Not any(): a NaN on one side alone must count as a difference too.
+            if not (bool(torch.isnan(expected).any()) or bool((found[top].float() - expected[top]).abs() <= allowed)):
+                log.warning("%s samples otherwise by prefix trees; every prompt is run on its own", name)
+                return False
+        return True
+
+
+def _times(done: Callable[[int], object], each: int, count: int) -> None:
+    done(each * count)
+
+
+def protocol_of(kwargs: Mapping[str, Any], default_tokens: int, ends: frozenset[int], stops: Stops) -> Protocol:
+    """Read generation arguments.
+
+    Args:
+        kwargs: `seeds` (whole numbers, none twice), `temperature` (1 if not given), `do_sample` (false is temperature
+            0), `max_gen_toks`, `until`, `stop_when` (a name in `stops`), `full_text` (true turns `stop_when` off).
+        default_tokens: Most tokens where the arguments don't tell.
+        ends: Tokens at which an answer ends.
+        stops: Functions that `stop_when` may name.
+
+    Raises:
+        UserError: On any other argument (a silently ignored top_p would change every draw), and on faulty values.
+    """
+    for key in kwargs:
+        if key not in (*_KEYS, *_ALIASES):
+            raise unknown_name("generation argument beside `seeds`", key, list(_KEYS))
+    seeds = kwargs["seeds"]
+    whole = isinstance(seeds, list | tuple) and all(type(seed) is int for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds: expected a list of whole numbers, none twice, got {seeds!r}")
+    try:
+        temperature = float(kwargs.get("temperature", 1.0))
+    except (TypeError, ValueError):
+        temperature = -1.0
+    if not 0 <= temperature < float("inf"):
+        raise UserError(f"temperature: expected a number of at least 0, got {kwargs['temperature']!r}")
+    lengths = {key: value for key, value in kwargs.items() if key in ("until", "max_gen_toks", *_ALIASES)}
+    read = normalize_gen_kwargs(lengths, default_tokens)
+    if read["max_gen_toks"] < 1:
+        raise UserError(f"max_gen_toks: expected at least 1, got {read['max_gen_toks']}")
+    named = kwargs.get("stop_when")
+    if named is not None and named not in stops:
+        raise unknown_name("stop_when", str(named), list(stops))
+    decided = None if named is None or kwargs.get("full_text", False) else stops[named]
+    return Protocol(
+        seeds=tuple(seeds),
+        temperature=temperature if kwargs.get("do_sample", True) else 0.0,
+        max_tokens=read["max_gen_toks"],
+        stop=tuple(text for text in read["until"] if text),
+        ends=ends,
+        decided=decided,
+    )

@@ -1,0 +1,197 @@
+"""The sampled BBQ tasks through lm_eval itself: what is sent, drawn, scored and logged, and analysed afterwards."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from analysis import analyze
+from lm_eval_ext import plugin
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.tasks.answers import sampled_answer
+from lm_eval_ext.tasks.metrics import sampled_metrics
+from lm_eval_ext.tasks.rows import CATEGORIES
+from tests.helpers.tiny import tiny_model, tiny_tokenizer
+from tests.lm_eval_ext.tasks.bbq_raw import raw_row, write_rows
+from tests.lm_eval_ext.tasks.runs import evaluate, strict
+
+DEMO, RATH = "bbq_itemlevel_sampled_demo", "bbq_itemlevel_rath_sampled"
+SEEDS = [42, 123, 456, 789, 1024]
+METRICS = ["acc", "srs", "usr", "anti_rate", "unparsed", "expected_srs", "srs_study", "usr_study", "answer"]
+ROLES = ["anti_stereotype", "stereotype", "unknown"]
+LIMIT = 12
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama that says letters, brackets, line ends, and now and then something else."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("talker") / "model"
+    model, tokenizer = tiny_model("llama", max_position_embeddings=2048), tiny_tokenizer()
+    # All hidden states lean to one side, and the rows of what is to be said with them.
+    said = {"A": 0.13, "B": 0.13, "C": 0.13, ")": 0.12, ".": 0.06, "the": 0.03, "</s>": 0.14}
+    with torch.no_grad():
+        model.model.embed_tokens.weight.add_(0.5)
+        for token in range(300):
+            model.lm_head.weight[token] += said.get(tokenizer.decode([token]).strip(), -0.05)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs of the demonstration task, each made once: (results, folder of its files)."""
+    plugin.activate()
+    home = tmp_path_factory.mktemp("runs")
+    done: dict[str, Any] = {}
+
+    def of(name: str, size: int = 8, **args: Any) -> tuple[Any, Path]:
+        if name not in done:
+            options: dict[str, Any] = {"limit": LIMIT, "batch_size": size, "bootstrap_iters": 0}
+            found = evaluate(talker, [DEMO], model="compressed_hf", args=args, output=home / name, **options)
+            done[name] = (found, home / name)
+        return done[name]
+
+    return of
+
+
+def lines(output: Path) -> list[dict[str, Any]]:
+    (path,) = output.rglob("samples_*.jsonl")
+    return [strict(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_sent_and_logged(run: Any) -> None:
+    logged = lines(run("pair/dense")[1])
+    assert len(logged) == LIMIT
+    for line in logged:
+        prompt = line["arguments"]["gen_args_0"]["arg_0"]
+        assert prompt.startswith("Answer the multiple-choice question below.")
+        assert prompt.endswith("\n\nAnswer:")
+        asked = line["arguments"]["gen_args_0"]["arg_1"]
+        assert (asked["temperature"], asked["max_gen_toks"], asked["seeds"]) == (0.3, 5, SEEDS)
+        rest = [line["arguments"][f"gen_args_{i}"] for i in (1, 2, 3)]
+        assert rest == [{"arg_0": prompt, "arg_1": f" {letter}"} for letter in "ABC"]
+        assert line["metrics"] == METRICS
+        answer, roles = line["answer"], line["doc"]["item"]["roles"]
+        assert [draw["seed"] for draw in answer["draws"]] == SEEDS
+        assert [draw["text"] for draw in answer["draws"]] == line["filtered_resps"][0] == line["resps"][0]
+        for draw in answer["draws"]:
+            assert draw["role"] == (None if draw["choice"] is None else roles[draw["choice"]])
+            assert draw["study_role"] == (None if draw["study_choice"] is None else roles[draw["study_choice"]])
+        weights = [math.exp(float(copies[0][0]) / 0.3) for copies in line["filtered_resps"][1:]]
+        assert answer["probs"] == pytest.approx([weight / sum(weights) for weight in weights], rel=1e-6)
+        assert line["expected_srs"] == answer["probs"][roles.index("stereotype")]
+    statuses = {draw["status"] for line in logged for draw in line["answer"]["draws"]}
+    assert statuses == {"answered", "unparsed"}
+
+
+def test_an_unchanged_model_draws_the_same_whatever_the_batch(run: Any) -> None:
+    assert run("pair/dense")[0]["results"][DEMO]["srs,none"] == run("again", 1)[0]["results"][DEMO]["srs,none"]
+    first, again = lines(run("pair/dense")[1]), lines(run("again", 1)[1])
+    assert [line["resps"][0] for line in first] == [line["resps"][0] for line in again]
+    assert [line["answer"]["draws"] for line in first] == [line["answer"]["draws"] for line in again]
+
+
+def test_aggregates_are_means_over_items(run: Any) -> None:
+    results, output = run("pair/dense")
+    logged = lines(output)
+    for name in METRICS[:-1]:
+        known = [line[name] for line in logged if line[name] is not None]
+        assert results["results"][DEMO][f"{name},none"] == pytest.approx(sum(known) / len(known))
+    assert results["results"][DEMO]["answer,none"] == sum(line["answer"]["status"] == "answered" for line in logged)
+
+
+def test_analysis_takes_a_row_a_seed(run: Any, tmp_path: Path) -> None:
+    folder = run("pair/dense")[1].parent
+    run("pair/rounded", method="rtn", bits=2, group_size=32)
+    found = analyze(folder, tmp_path / "report")
+    assert [issue.kind for issue in found.issues] == []
+    assert [pair.task for pair in found.pairing.pairs] == [DEMO]
+    items = pd.read_parquet(tmp_path / "report" / "items.parquet")
+    assert len(items) == 2 * LIMIT * len(SEEDS)
+    assert set(items["seed"]) == set(SEEDS)
+    rates = found.tables["rates"]
+    dense = rates[(rates["run"] == "dense") & (rates["aggregate"] == "pooled") & (rates["subset"] == "all")]
+    for condition in ("ambig", "disambig"):
+        (row,) = dense[dense["condition"] == condition].to_dict("records")
+        asked = [line for line in lines(folder / "dense") if line["doc"]["item"]["condition"] == condition]
+        roles = [draw["role"] for line in asked for draw in line["answer"]["draws"]]
+        assert (row["n"], row["n_unparsed"]) == (len(roles), roles.count(None))
+        assert [row[f"n_{role}"] for role in ROLES] == [roles.count(role) for role in ROLES]
+        assert roles.count(None) < len(roles)
+    changed = items.pivot(index=["item_id", "seed"], columns="run", values="text")
+    assert (changed.iloc[:, 0] != changed.iloc[:, 1]).any()
+
+
+def test_the_studies_items_are_asked(talker: Path, tmp_path: Path) -> None:
+    plugin.activate()
+    for category in CATEGORIES:
+        rows = [raw_row(0, category=category), raw_row(1, category=category, condition="disambig", label=0)]
+        write_rows(tmp_path / f"{category}.jsonl", rows)
+    results = evaluate(
+        talker,
+        [RATH],
+        model="compressed_hf",
+        metadata={"bbq_dir": str(tmp_path)},
+        apply_chat_template=True,
+        bootstrap_iters=0,
+    )
+    samples = results["samples"][RATH]
+    assert [sample["doc"]["item"]["category"] for sample in samples] == [
+        "Age", "Gender_identity", "Race_ethnicity", "Religion", "SES",
+    ]  # fmt: skip
+    assert {sample["doc"]["item"]["condition"] for sample in samples} == {"ambig"}
+    # Under a chat template nothing stands between prompt and letter.
+    assert [arguments[1] for arguments in samples[0]["arguments"][1:]] == ["A", "B", "C"]
+
+
+def test_seeds_that_do_not_fit_the_repeats(talker: Path) -> None:
+    plugin.activate()
+    with pytest.raises(UserError, match=r"5 repeats for the seeds \[1, 2\]; set `repeats`, and k"):
+        evaluate(talker, [DEMO], model="compressed_hf", limit=1, gen_kwargs={"seeds": [1, 2]}, bootstrap_iters=0)
+
+
+def test_the_answer_by_hand() -> None:
+    values = [math.log(0.2), math.log(0.1), math.log(0.4)]
+    answer = sampled_answer(["B", "based on", "(C)", "Answer: B", "x"], SEEDS, values, 0.5, ROLES)
+    # Squares of 2 : 1 : 4.
+    assert answer["probs"] == pytest.approx([4 / 21, 1 / 21, 16 / 21])
+    assert answer["letter_mass"] == pytest.approx(0.7)
+    assert answer["margin"] == pytest.approx(12 / 21)
+    assert (answer["status"], answer["choice"], answer["role"]) == ("answered", None, None)
+    draws = answer["draws"]
+    assert draws is not None
+    assert [draw["choice"] for draw in draws] == [1, None, 2, 1, None]
+    assert [draw["study_choice"] for draw in draws] == [1, 1, 2, 0, None]
+    item: Any = {"roles": ROLES, "correct": 2, "condition": "ambig"}
+    metrics = sampled_metrics(item, answer)
+    assert list(metrics) == METRICS
+    assert metrics | {"answer": None} == {
+        "acc": 1 / 5,
+        "srs": 2 / 3,
+        "usr": 1 / 3,
+        "anti_rate": 0.0,
+        "unparsed": 2 / 5,
+        "expected_srs": pytest.approx(1 / 21),
+        "srs_study": 2 / 4,
+        "usr_study": 1 / 4,
+        "answer": None,
+    }
+
+
+def test_answers_at_the_edges() -> None:
+    item: Any = {"roles": ["undetermined", "undetermined", "unknown"], "correct": 2, "condition": "ambig"}
+    nothing = sampled_answer(["", "x"], [1, 2], [math.nan] * 3, 0.3, item["roles"])
+    assert (nothing["status"], nothing["probs"]) == ("unparsed", None)
+    metrics = sampled_metrics(item, nothing)
+    assert list(metrics) == METRICS
+    assert [metrics[name] for name in METRICS[:-1]] == [0.0, None, None, None, 1.0, None, None, None]
+    undetermined = sampled_metrics(item, sampled_answer(["C", "A"], [1, 2], [-1.0, -2.0, -3.0], 0.3, item["roles"]))
+    assert [undetermined[name] for name in METRICS[:-1]] == [0.5, None, None, None, 0.0, None, None, None]
+    assert sampled_answer(["A"], [1], [-2.0, -1.0, -1.0], 0.0, ROLES)["probs"] == [0.0, 1.0, 0.0]
