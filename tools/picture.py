@@ -6,6 +6,7 @@ python tools/picture.py RUNS docs/images/analyze.svg
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -21,11 +22,14 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
-    console = Console(record=True, width=150, file=None)
+    runs, picture = arguments.runs.resolve(), arguments.picture.resolve()
+    console = Console(record=True, width=150)
     with tempfile.TemporaryDirectory() as folder:
-        print_analysis(analyze(arguments.runs, Path(folder) / "report"), console)
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    console.save_svg(str(arguments.picture), title=f"lm-eval-ext analyze {arguments.runs.name} --output report")
+        os.chdir(folder)  # so that the picture shows the report's name and not where it happened to lie
+        print_analysis(analyze(runs, "report"), console)
+        os.chdir(picture.anchor)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    console.save_svg(str(picture), title=f"lm-eval-ext analyze {arguments.runs.name} --output report")
 
 
 if __name__ == "__main__":
