@@ -21,7 +21,8 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print the headline, how to read it, errors and warnings (notes only counted), and the report's path."""
     frame = present_headline(analysis.headline)
     titles, rows = cells(frame)
-    table = Table(title=escape(compared(analysis)), title_justify="left")
+    console.print(escape(compared(analysis)), style="italic", highlight=False, soft_wrap=True)
+    table = Table()
     for name, title in zip(frame.columns, titles, strict=True):
         widest = max(map(len, title.split()))
         table.add_column(title, justify="left" if name in _LEFT else "right", overflow="fold", min_width=widest)

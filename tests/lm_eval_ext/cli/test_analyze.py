@@ -32,10 +32,10 @@ def test_the_table_on_the_terminal_is_that_of_the_summary(
     output = runs.parent / "report"
     assert run(monkeypatch, runs, "--output", output, "--task", "arc") == 0
     shown = capsys.readouterr().out
-    assert "2 runs of 1 base model, 1 task comparison with dense." in shown
+    assert "2 runs of 1 base model, 1 task comparison with dense. Task: arc." in shown
     (line,) = [line for line in shown.splitlines() if line.startswith("│ wanda-50")]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
-    assert cells == ["wanda-50", "dense", "arc", "4", "0.500", "50.0%"]
+    assert cells == ["wanda-50", "4", "0.500", "50.0%"]
     assert "| " + " | ".join(cells) + " |" in (output / "summary.md").read_text()
     assert str(output) in shown
 
