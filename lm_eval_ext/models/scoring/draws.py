@@ -127,11 +127,16 @@ class Drawer:
         text = self.decode(list(branch.drawn))
         stopped = any(stop in text for stop in self.protocol.stop)
         # The replacement character at the end is a letter of which the rest may follow.
-        known = self.protocol.decided is not None and self.protocol.decided(text.rstrip("\ufffd"))
+        sure = text.rstrip("\ufffd")
+        known = self.protocol.decided is not None and not self._may_stop(sure) and self.protocol.decided(sure)
         if stopped or known or len(branch.drawn) == self.protocol.max_tokens:
             self._finish(branch, text)
             return True
         return False
+
+    def _may_stop(self, text: str) -> bool:
+        """Whether a stop may have begun at the end of a text, and what follows may yet shorten it."""
+        return any(text.endswith(stop[:length]) for stop in self.protocol.stop for length in range(1, len(stop)))
 
     def _finish(self, branch: Branch, text: str) -> None:
         for stop in self.protocol.stop:

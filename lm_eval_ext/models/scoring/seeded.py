@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -55,7 +56,7 @@ class SeededSampling:
             done: Told of the number of requests that are answered.
 
         Raises:
-            UserError: On arguments that the sampler doesn't know, or copies that don't fit the seeds.
+            UserError: On arguments that the sampler doesn't know, copies that don't fit the seeds, or an empty prompt.
         """
         if self._lm.backend != "causal":
             raise UserError(f"seeds need a decoder-only model, got {self._lm.backend}; use a task that scores instead")
@@ -81,6 +82,10 @@ class SeededSampling:
         ends = getattr(config, "eos_token_id", None)
         known = {self._lm.eot_token_id, *(ends if isinstance(ends, list | tuple) else [ends])} - {None}
         protocol = protocol_of(kwargs, self._lm.max_gen_toks, frozenset(known), self._stops)
+        # Texts are decoded without special tokens: a stop that is one is never seen in them.
+        added = getattr(self._lm.tokenizer, "added_tokens_decoder", {})
+        stops = {number for number, token in added.items() if token.special and token.content in protocol.stop}
+        protocol = replace(protocol, ends=protocol.ends | stops)
         for copies in contexts.values():
             if len(copies) % len(protocol.seeds):
                 raise UserError(
@@ -99,6 +104,8 @@ class SeededSampling:
         for context in contexts:
             # One at a time: as lm-eval encodes a batch, but without padding.
             ids, _ = self._lm.tok_batch_encode([context], left_truncate_len=room, truncation=self._lm.truncation)
+            if not ids.numel():
+                raise UserError(f"the prompt {context!r} has no tokens; sampling needs at least one")
             prompts.append(Prompt(context, tuple(ids[0].tolist())))
         return prompts
 

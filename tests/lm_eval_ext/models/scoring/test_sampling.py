@@ -17,6 +17,7 @@ from scipy.stats import chisquare, kstest
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol, gumbel, stream
+from lm_eval_ext.tasks.parsers import decided
 from tests.helpers.tiny import write_tiny
 
 SEEDS = [42, 123, 456, 789, 1024]
@@ -207,6 +208,45 @@ def test_stops_when_the_answer_is_settled(load: Any, monkeypatch: pytest.MonkeyP
     assert all(b.startswith(a) for a, b in pairs)
     assert any(len(a) < len(b) for a, b in pairs)
     assert texts(lm, PROMPTS, KWARGS | {"stop_when": "abc", "full_text": True}) == full
+
+
+def test_a_stop_that_has_begun_may_still_shorten_a_settled_text() -> None:
+    words = {1: "A the", 2: " end", 3: " man"}
+
+    def ends(stop: tuple[str, ...]) -> list[str]:
+        protocol = Protocol((1,), 0.0, 2, stop, decided=decided)
+        drawer = Drawer(protocol, [Prompt("a", (1,))], lambda drawn: "".join(words[token] for token in drawn))
+        branches = [drawer.start(0)]
+        for token in (1, 2):
+            logprobs = torch.full((1, 4), -9.0)
+            logprobs[0, token] = 0.0
+            branches = [branch for _, branch in drawer.step(branches, logprobs)]
+            if not branches:
+                break
+        return drawer.texts[0]
+
+    assert ends(()) == ends(("\n",)) == ["A the"]
+    assert ends(("the end",)) == ["A "]  # which reads as A, while "A the" is none
+
+
+def test_a_special_token_is_a_stop_as_in_lm_eval(load: Any) -> None:
+    lm = load("llama")
+    with torch.no_grad():
+        best = int(lm.model(input_ids=torch.tensor([lm.tok_encode("Who kept the key?")])).logits[0, -1].argmax())
+        lm.model.lm_head.weight[1] = 2 * lm.model.lm_head.weight[best]  # <s> comes first now
+    kwargs = {"max_gen_toks": 5, "do_sample": False}
+    drawn = {}
+    for until in ("<s>", "no such text"):
+        stock = Instance("generate_until", {}, ("Who kept the key?", kwargs | {"until": [until]}), 0)
+        (drawn[until],) = lm.generate_until([stock])
+        seeded = kwargs | {"until": [until], "seeds": [1]}
+        assert texts(lm, ["Who kept the key?"], seeded) == {"Who kept the key?": [drawn[until]]}
+    assert drawn["<s>"] == "" != drawn["no such text"]
+
+
+def test_an_empty_prompt_is_refused(load: Any) -> None:
+    with pytest.raises(UserError, match="the prompt '' has no tokens"):
+        texts(load("llama"), [""], KWARGS)
 
 
 def test_a_model_that_gives_nan_ends_with_empty_texts(load: Any) -> None:
