@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import unwrap
 from lm_eval_ext.models.scoring.engine import TreeScorer
 from lm_eval_ext.models.scoring.trie import Query
@@ -27,8 +28,17 @@ _CHECKED = 6
 
 
 def to_query(request: Request, max_length: int) -> Query:
-    """A request as a query, cut from the left as lm-eval does: at most `max_length` tokens go into the model."""
+    """A request as a query, cut from the left as lm-eval does: at most `max_length` tokens go into the model.
+
+    Raises:
+        UserError: If the continuation alone is longer than that.
+    """
     _, context, continuation = request
+    if len(continuation) > max_length:
+        raise UserError(
+            f"a continuation of {len(continuation)} tokens does not fit the model's max_length={max_length}; "
+            "give a larger one"
+        )
     tokens = (context + continuation)[-(max_length + 1) :]
     return Query(inputs=tuple(tokens[:-1]), targets=tuple(continuation))
 
@@ -81,6 +91,8 @@ class TreeScoring:
         name = type(unwrap(self._lm.model)).__name__
         try:
             found = self.score(some, lambda count: None)
+        except UserError:
+            raise  # a fault of the request, not of the model
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             log.warning("%s can't be scored by prefix trees (%s); every prompt is run on its own", name, reason)

@@ -10,6 +10,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring.checked import to_query
 from tests.helpers.tiny import tiny_tokenizer, write_tiny
@@ -120,3 +121,8 @@ def test_requests_are_cut_from_the_left() -> None:
     query = to_query((("", ""), [1, 2, 3, 4, 5, 6, 7], [8, 9, 10]), 4)
     assert query.inputs == (6, 7, 8, 9)
     assert query.targets == (8, 9, 10)
+
+
+def test_a_continuation_that_can_not_fit_is_named() -> None:
+    with pytest.raises(UserError, match="a continuation of 3 tokens does not fit the model's max_length=2"):
+        to_query((("", ""), [1], [8, 9, 10]), 2)
