@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.errors import UserError
 
-__all__ = ["GROUP", "LATENT_SRS", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
 STATES = ("stereotype", "anti_stereotype", "unknown", "undetermined", "unparsed", "unscored")
 """What an answer can be. An answered option without one of the three roles is 'undetermined'."""
@@ -21,6 +21,9 @@ GROUP = ["task", "filter", "condition", "category"]
 
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
+
+SCORES = ("p_stereotype", "p_anti_stereotype", "p_unknown", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+"""What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = 3, 4, 5
 _ITEM = ["task", "filter", "item_id"]
@@ -54,16 +57,19 @@ class Answers:
     """All answers, sorted by run, item and seed, so that no result depends on the order of the rows."""
 
     items: pd.DataFrame
-    """One row per item of a task: GROUP, item_id, and `determined` (whether its stereotype is told)."""
+    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its stereotype is told), and
+    stereotyped_groups and option_groups as in ITEMS (None where missing)."""
     rows: pd.DataFrame
     """One row per answer: key (item and seed in one), item, state, choice (-1: none), keyed, correct."""
+    scores: dict[str, pd.DataFrame]
+    """Of each run, the SCORES of its items in the order of `items`; NaN where the run has none."""
     spans: dict[str, slice]
     """Rows of each run."""
     n_choices: int
 
     @classmethod
-    def of(cls, items: pd.DataFrame) -> Answers:
-        """Read an ITEMS frame.
+    def of(cls, items: pd.DataFrame | Answers) -> Answers:
+        """Read an ITEMS frame; answers that were read already are given back, so that several tables share them.
 
         An item is determined where `determined` is true in every answer to it, in every run; a missing value
         counts as false. What was answered has no say in it.
@@ -71,6 +77,8 @@ class Answers:
         Raises:
             UserError: If a run answers an item twice with the same seed.
         """
+        if isinstance(items, Answers):
+            return items
         run, labels = pd.factorize(items["run"], sort=True)
         keys = pd.DataFrame({name: items[name].astype("category") for name in _ITEM})
         item = np.asarray(keys.groupby(_ITEM, observed=True).ngroup(), dtype=np.int64)
@@ -91,9 +99,11 @@ class Answers:
         bounds = np.searchsorted(run[order], np.arange(len(labels) + 1))
         spans = {str(label): slice(bounds[i], bounds[i + 1]) for i, label in enumerate(labels)}
         table = _item_table(items, item)
+        scores = _scores(items, order, rows["item"].to_numpy()[order], spans, len(table))
         rows = rows.iloc[order].reset_index(drop=True)
         _refuse_repeats(rows, spans, table)
-        return cls(items=table, rows=rows, spans=spans, n_choices=int(rows["choice"].max()) + 1 if len(rows) else 0)
+        n_choices = int(rows["choice"].max()) + 1 if len(rows) else 0
+        return cls(items=table, rows=rows, scores=scores, spans=spans, n_choices=n_choices)
 
     def counts(self, label: str) -> dict[str, npt.NDArray[np.int64]]:
         """Answers of a run per item.
@@ -172,11 +182,37 @@ def _tally(
 def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64]) -> pd.DataFrame:
     """One row per item, in the order of the item codes."""
     _, first = np.unique(item, return_index=True)
-    table = items.iloc[first][[*_ITEM, "category", "condition"]].reset_index(drop=True)
+    first_rows = items.iloc[first]
+    table = first_rows[[*_ITEM, "category", "condition"]].reset_index(drop=True)
     table["condition"] = table["condition"].fillna("none")
     told = items["determined"].fillna(False).to_numpy(bool)
     table["determined"] = np.bincount(item[~told], minlength=len(table)) == 0
-    return table.astype(dict.fromkeys((*_ITEM, "category", "condition"), "object"))
+    # Without a template an item stands for itself.
+    table["cluster"] = first_rows["cluster"].to_numpy() if "cluster" in items else table["item_id"]
+    for name in ("stereotyped_groups", "option_groups"):
+        found = first_rows[name].astype("object") if name in items else pd.Series(None, index=first_rows.index)
+        table[name] = found.where(found.notna(), None).to_numpy()
+    return table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+
+
+def _scores(
+    items: pd.DataFrame,
+    order: npt.NDArray[np.int64],
+    item: npt.NDArray[np.int64],
+    spans: dict[str, slice],
+    size: int,
+) -> dict[str, pd.DataFrame]:
+    """SCORES per run and item, from the first seed of each; `item` is in the order of `order`."""
+    names = [name for name in SCORES if name in items]
+    values = {name: items[name].to_numpy(dtype=np.float64, na_value=np.nan)[order] for name in names}
+    out = {}
+    for label, span in spans.items():
+        found, first = np.unique(item[span], return_index=True)
+        frame = pd.DataFrame(np.nan, index=range(size), columns=list(SCORES))
+        for name in names:
+            frame.loc[found, name] = values[name][span][first]
+        out[label] = frame
+    return out
 
 
 def _refuse_repeats(rows: pd.DataFrame, spans: dict[str, slice], table: pd.DataFrame) -> None:

@@ -1,0 +1,7 @@
+"""Tests, effects and models that respect pairs and templates."""
+
+from __future__ import annotations
+
+from analysis.inference.result import Estimate, Result
+
+__all__ = ["Estimate", "Result"]
