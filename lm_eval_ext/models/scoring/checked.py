@@ -168,7 +168,8 @@ class TreeScoring:
         some = sorted(requests, key=lambda request: (request[1], request[2]))[::step][:_CHECKED]
         some = [max(requests, key=_length), *some]
         try:
-            found = self.score(some, lambda count: None)
+            found = [value for value, _ in self.score(some, lambda count: None)]
+            apart = self._stretched(some)
         except UserError:
             raise  # a fault of the request, not of the model
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
@@ -176,7 +177,7 @@ class TreeScoring:
             log.warning("%s can't be scored by prefix trees (%s); every prompt is run on its own", name, reason)
             return False
         narrow = self._tree().narrow
-        for request, (value, _) in zip(some, found, strict=True):
+        for request, value in [*zip(some, found, strict=True), apart]:
             # Alone: what a model makes of a batch (padding, the longest of it) is not to agree by chance.
             ((other, _),) = stock([request])
             # Rounding alone, in the model's dtype, against a mask that is not obeyed: whole nats.
@@ -190,6 +191,20 @@ class TreeScoring:
                 )
                 return False
         return True
+
+    def _stretched(self, requests: Sequence[Request]) -> tuple[Request, float]:
+        """A request and its score with other branches between the halves of its prompt, which fill the row.
+
+        Whoever takes distances from the order of tokens in a row, rather than from their depth, gets it wrong.
+        """
+        fitting = [request for request in requests if _length(request) <= ROW_TOKENS // 2]
+        request = max(fitting, key=_length) if fitting else min(requests, key=_length)
+        query = to_query(request, self._lm.max_length)
+        stem = query.inputs[: len(query.inputs) // 2]
+        room = min(ROW_TOKENS - len(query.inputs), self._lm.vocab_size)
+        # Below token 0, which is the first of a node's children, and no deeper than the prompt itself.
+        between = [Query((*stem, 0, token), (0,)) for token in range(max(0, room - 1))]
+        return request, self._tree().score([query, *between])[0].log_likelihood
 
 
 def _length(request: Request) -> int:
@@ -219,17 +234,16 @@ def obstacle(lm: Any, longest: int) -> str | None:
     if config.model_type == "bloom" or getattr(getattr(config, "attn_config", config), "alibi", False):
         return "takes the distance of tokens from their order in the row (ALiBi)"
     chunk = getattr(config, "attention_chunk_size", None)
-    local = (
-        getattr(config, "window_size", None) if "local" in (getattr(config, "attention_layers", None) or ()) else None
-    )
-    for width in (chunk, local):
-        if width is not None and longest > width:
-            return f"cuts attention into pieces of {width} tokens by their order in the row"
+    if chunk is not None and longest > chunk:
+        return f"cuts attention into chunks of {chunk} tokens"
+    if "local" in (getattr(config, "attention_layers", None) or ()) and config.window_size < max(longest, ROW_TOKENS):
+        return f"attends within {config.window_size} tokens by their order in the row"  # GPT-Neo
     rope = getattr(config, "rope_parameters", None) or {}
     for values in [rope, *(part for part in rope.values() if isinstance(part, dict))]:
+        kind = values.get("rope_type")
+        if kind not in ("dynamic", "longrope"):
+            continue
         bound = values.get("original_max_position_embeddings") or config.max_position_embeddings
-        if values.get("rope_type") in ("dynamic", "longrope") and longest > bound:
-            return (
-                f"turns positions by the length of the longest prompt of a batch ({values['rope_type']}, over {bound})"
-            )
+        if longest > bound:
+            return f"scales positions by the longest prompt of a batch ({kind} rotary embedding, over {bound} tokens)"
     return None
