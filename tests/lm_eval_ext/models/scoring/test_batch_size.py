@@ -11,11 +11,13 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from lm_eval_ext import plugin
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring import checked
 from lm_eval_ext.models.scoring.checked import row_bytes, rows_per_pass, stock_rows
-from tests.helpers.tiny import tiny_model
+from tests.helpers.tiny import tiny_model, write_tiny
 from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked, one_thread  # noqa: F401
+from tests.lm_eval_ext.tasks.runs import evaluate
 
 GIB = 2**30
 # Tiny Llama, numbers a token: 8 x 64 hidden, 3 x 128 of the MLP, keys and values 2 x 2 layers x 2 heads x 16, a mask of
@@ -121,3 +123,22 @@ def test_hflm_searches_by_trial_elsewhere(tiny_checkpoint: Path, monkeypatch: py
     monkeypatch.setattr(HFLM, "_detect_batch_size", lambda self, requests, pos: 11)
     monkeypatch.setattr(lm, "_device", torch.device("cuda"))
     assert lm._detect_batch_size() == 11
+
+
+def test_logs_of_the_sampled_task_do_not_depend_on_it(tmp_path: Path) -> None:
+    plugin.activate()
+    model = write_tiny("llama", tmp_path / "model", max_position_embeddings=2048)
+    logs = []
+    for size in (1, 7, "auto"):
+        found = evaluate(
+            model, ["bbq_itemlevel_sampled_demo"], model="compressed_hf", limit=6, batch_size=size, bootstrap_iters=0
+        )
+        logs.append(found["samples"]["bbq_itemlevel_sampled_demo"])
+    first, *others = logs
+    assert len(first) == 6
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            assert one["resps"][0] == two["resps"][0]
+            assert one["answer"]["draws"] == two["answer"]["draws"]
+            assert one["answer"]["probs"] == pytest.approx(two["answer"]["probs"], abs=1e-5)
+            assert one["doc_hash"] == two["doc_hash"]
