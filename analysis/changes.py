@@ -194,7 +194,7 @@ def _families(frame: pd.DataFrame, kind: str) -> Iterator[tuple[npt.NDArray[np.i
     for keys, place in groups.indices.items():
         task, name, condition, what, pool = cast("tuple[str, str, str, str, bool]", keys)
         several = "all runs, categories pooled" if pool else "all runs and categories"
-        yield place, f"{what} of {task}, {name}, {condition}: {several}"
+        yield np.asarray(place), f"{what} of {task}, {name}, {condition}: {several}"
 
 
 def _numbers(estimates: tuple[object, ...], names: dict[str, str], prefix: str = "") -> dict[str, object]:

@@ -17,7 +17,7 @@ from scipy.stats import t as student
 
 from analysis.inference.result import Estimate, Result
 
-__all__ = ["Statistic", "cluster_bootstrap", "jackknife_change", "ratio", "sign_flip"]
+__all__ = ["NO_CHANGE", "Statistic", "cluster_bootstrap", "jackknife", "jackknife_change", "ratio", "sign_flip"]
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
@@ -35,15 +35,63 @@ def ratio(sums: Floats) -> Floats:
     return share
 
 
+def jackknife(
+    counts: npt.ArrayLike, statistic: Statistic = ratio, *, level: float = 0.95, term: str = "value"
+) -> Result:
+    """A statistic of one set of clusters with a t interval from the delete-one-cluster jackknife.
+
+    With theta_g the statistic without cluster g, the variance is (G - 1) / G x sum (theta_g - mean)^2 (Efron & Stein
+    1981) and the interval that of Student's t with G - 1 degrees of freedom. For ratios and differences of ratios this
+    is the linearised cluster-robust variance up to terms of order 1 / G, and a little wider where clusters differ in
+    size, which is where the linearised one is too short.
+
+    Args:
+        counts: [clusters, columns].
+        statistic: Of summed counts.
+        level: Of the interval.
+        term: Name of the estimate.
+
+    Returns:
+        The term, with its interval and the p-value of 0. Without an interval, and a status that says why, where the
+        statistic is undefined on the whole or without one of the clusters, or all clusters give the same.
+    """
+    given = np.asarray(counts, dtype=np.float64)
+    if given.ndim != 2 or not len(given):
+        raise ValueError(f"expected counts [clusters, columns], got shape {given.shape}")
+    groups = len(given)
+    total = given.sum(axis=0)
+    value = float(statistic(total))
+    whole = Result(method="delete-one-cluster jackknife", n=groups, n_clusters=groups, level=level)
+    if np.isnan(value):
+        return replace(whole, status="undefined: nothing to take the share of")
+    if groups < 2:
+        return replace(whole, estimates=(Estimate(term=term, estimate=value),), status="one template only: no interval")
+    left = statistic(total - given)
+    if np.isnan(left).any():
+        status = "undefined without one of the templates: no interval"
+        return replace(whole, estimates=(Estimate(term=term, estimate=value),), status=status)
+    error = float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
+    if error <= _TIE:
+        status = "every template shows the same: its error is not known"
+        return replace(whole, estimates=(Estimate(term=term, estimate=value, df=groups - 1),), status=status)
+    reach = float(student.ppf((1 + level) / 2, groups - 1)) * error
+    estimate = Estimate(
+        term=term,
+        estimate=value,
+        std_error=error,
+        statistic=value / error,
+        df=groups - 1,
+        p_value=float(2 * student.sf(abs(value / error), groups - 1)),
+        conf_low=value - reach,
+        conf_high=value + reach,
+    )
+    return replace(whole, estimates=(estimate,))
+
+
 def jackknife_change(
     before: npt.ArrayLike, after: npt.ArrayLike, statistic: Statistic = ratio, *, level: float = 0.95
 ) -> Result:
-    """Change of a statistic with a t interval from the delete-one-cluster jackknife.
-
-    With theta_g the change without cluster g, the variance is (G - 1) / G x sum (theta_g - mean)^2 (Efron & Stein
-    1981) and the interval that of Student's t with G - 1 degrees of freedom. For a difference of ratios this is the
-    linearised cluster-robust variance up to terms of order 1 / G, and a little wider where clusters differ in size,
-    which is where the linearised one is too short.
+    """Change of a statistic between two runs of the same clusters, with the interval of `jackknife`.
 
     Args:
         before: [clusters, columns] counts of the baseline.
@@ -52,44 +100,25 @@ def jackknife_change(
         level: Of the interval.
 
     Returns:
-        Term "difference" (statistic after minus before); facts value_baseline, value. Without an interval, and a
-        status that says why, where the statistic is undefined on the whole, there is one cluster, or leaving one
-        cluster out undefines it. Where no cluster's counts changed, the difference is 0 and its error is not known.
+        Term "difference" (statistic after minus before); facts value_baseline, value. Without an interval as for
+        `jackknife`. Where no cluster's counts changed, the difference is 0 and its error is not known.
     """
     old, new = _pair(before, after)
-    groups = len(old)
-    low_sum, high_sum = old.sum(axis=0), new.sum(axis=0)
-    value_before, value = (float(statistic(sums)) for sums in (low_sum, high_sum))
+    columns = old.shape[1]
+    value_before, value = (float(statistic(counts.sum(axis=0))) for counts in (old, new))
     facts = {"value_baseline": _known(value_before), "value": _known(value)}
-    whole = Result(method="delete-one-cluster jackknife", n=groups, n_clusters=groups, level=level, facts=facts)
+
+    def change(sums: Floats) -> Floats:
+        return statistic(sums[..., columns:]) - statistic(sums[..., :columns])
+
+    found = replace(jackknife(np.hstack([old, new]), change, level=level, term="difference"), facts=facts)
     if np.isnan(value_before) or np.isnan(value):
         side = "at baseline" if np.isnan(value_before) else "after compression"
-        return _with(whole, (), f"undefined {side}: nothing to take the share of")
-    difference = value - value_before
+        return replace(found, status=f"undefined {side}: nothing to take the share of")
     if np.array_equal(old, new):
-        return _with(whole, (Estimate(term="difference", estimate=0.0, df=groups - 1),), NO_CHANGE)
-    if groups < 2:
-        return _with(whole, (Estimate(term="difference", estimate=difference),), "one template only: no interval")
-    left = statistic(high_sum - new) - statistic(low_sum - old)
-    if np.isnan(left).any():
-        status = "undefined without one of the templates: no interval"
-        return _with(whole, (Estimate(term="difference", estimate=difference),), status)
-    error = float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
-    if error <= _TIE:
-        status = "every template changed by the same: its error is not known"
-        return _with(whole, (Estimate(term="difference", estimate=difference, df=groups - 1),), status)
-    reach = float(student.ppf((1 + level) / 2, groups - 1)) * error
-    estimate = Estimate(
-        term="difference",
-        estimate=difference,
-        std_error=error,
-        statistic=difference / error,
-        df=groups - 1,
-        p_value=float(2 * student.sf(abs(difference / error), groups - 1)),
-        conf_low=difference - reach,
-        conf_high=difference + reach,
-    )
-    return _with(whole, (estimate,), "ok")
+        same = Estimate(term="difference", estimate=0.0, df=len(old) - 1)
+        return replace(found, estimates=(same,), status=NO_CHANGE)
+    return found
 
 
 def sign_flip(
@@ -119,14 +148,14 @@ def sign_flip(
     whole = Result(method="exchange of runs by cluster", n=groups, n_clusters=groups, facts=facts)
     observed = float(statistic(new.sum(axis=0)) - statistic(old.sum(axis=0)))
     if np.isnan(observed):
-        return _with(whole, (), "undefined at baseline or after compression")
+        return replace(whole, status="undefined at baseline or after compression")
     moved = swapped @ (new - old)
     with np.errstate(invalid="ignore"):
         null = statistic(new.sum(axis=0) - moved) - statistic(old.sum(axis=0) + moved)
     extreme = int((~(np.abs(null) < abs(observed) - _TIE)).sum())
     p_value = extreme / len(null) if exact else (extreme + 1) / (len(null) + 1)
     status = NO_CHANGE if np.array_equal(old, new) else "ok"
-    return _with(whole, (Estimate(term="difference", estimate=observed, p_value=p_value),), status)
+    return replace(whole, estimates=(Estimate(term="difference", estimate=observed, p_value=p_value),), status=status)
 
 
 def cluster_bootstrap(
@@ -166,15 +195,15 @@ def cluster_bootstrap(
     facts = {"draws": draws, "seed": seed, "undefined_draws": draws - len(kept)}
     whole = Result(method="cluster bootstrap, percentile", n=groups, n_clusters=groups, level=level, facts=facts)
     if np.isnan(observed):
-        return _with(whole, (), "undefined at baseline or after compression")
+        return replace(whole, status="undefined at baseline or after compression")
     if groups < 2 or len(kept) < 0.9 * draws:
         status = "one template only: no interval" if groups < 2 else "undefined in more than a tenth of the resamples"
-        return _with(whole, (Estimate(term="difference", estimate=observed),), status)
+        return replace(whole, estimates=(Estimate(term="difference", estimate=observed),), status=status)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     estimate = Estimate(
         term="difference", estimate=observed, std_error=float(kept.std(ddof=1)), conf_low=low, conf_high=high
     )
-    return _with(whole, (estimate,), NO_CHANGE if np.array_equal(old, new) else "ok")
+    return replace(whole, estimates=(estimate,), status=NO_CHANGE if np.array_equal(old, new) else "ok")
 
 
 def _pair(before: npt.ArrayLike, after: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -182,10 +211,6 @@ def _pair(before: npt.ArrayLike, after: npt.ArrayLike) -> tuple[Floats, Floats]:
     if old.ndim != 2 or old.shape != new.shape or not len(old):
         raise ValueError(f"expected counts [clusters, columns] of one shape, got {old.shape} and {new.shape}")
     return old, new
-
-
-def _with(result: Result, estimates: tuple[Estimate, ...], status: str) -> Result:
-    return replace(result, estimates=estimates, status=status)
 
 
 def _known(value: float) -> float | None:

@@ -135,7 +135,7 @@ def test_the_interval_covers_and_the_tests_keep_their_level() -> None:
         ([[1, 2]], [[0, 0]], "undefined after compression: nothing to take the share of"),
         ([[1, 2]], [[2, 2]], "one template only: no interval"),
         ([[1, 2], [0, 0]], [[2, 2], [0, 0]], "undefined without one of the templates: no interval"),
-        ([[1, 2], [1, 2]], [[2, 2], [2, 2]], "every template changed by the same: its error is not known"),
+        ([[1, 2], [1, 2]], [[2, 2], [2, 2]], "every template shows the same: its error is not known"),
         ([[1, 2], [0, 3]], [[1, 2], [0, 3]], NO_CHANGE),
     ],
 )
