@@ -133,7 +133,9 @@ def masked_flips(table: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
             n, flipped = int(kept["n"].sum()), int(kept["flips"].sum())
             row = dict(zip(keys, values, strict=True))
             row |= {"rule": rule, "n_categories": len(group), "n_unmoved": len(kept), "n": n, "n_flips": flipped}
-            row |= {"masked_rate": flipped / n if n else None, "flip_rate": group["flips"].sum() / group["n"].sum()}
+            pairs = int(group["n"].sum())
+            row |= {"masked_rate": flipped / n if n else None}
+            row |= {"flip_rate": int(group["flips"].sum()) / pairs if pairs else None}
             rows.append({**row, "status": "ok" if n else "no category whose average is unmoved by this rule"})
     return MASKED_FLIPS.conform(pd.DataFrame(rows, columns=MASKED_FLIPS.names))
 

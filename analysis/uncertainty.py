@@ -9,18 +9,17 @@ therefore given beside the fixed bins.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import isotonic_regression
-from scipy.stats import t as student
 
 from analysis._answers import STATES, Answers
 from analysis._uncertainty_tables import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
 from analysis.inference._strata import Stratum, by_cluster, strata
-from analysis.inference.clusters import jackknife
+from analysis.inference.clusters import from_left_out, jackknife
 from analysis.inference.result import Estimate, Result
 
 __all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_SCORES", "auroc", "uncertainty_tables"]
@@ -31,6 +30,15 @@ _KNOWN = STATES.index("unknown")
 _BINS = ("low", "medium", "high")
 _COVERAGES = tuple(step / 10 for step in range(1, 11))
 _FOLDS = 5
+SCORE_NAMES = (
+    "auroc_margin",
+    "auroc_entropy",
+    "ratio_entropy_thirds",
+    "ratio_margin_quantiles",
+    "aurc_margin",
+    "brier_skill",
+)
+"""Scores of UNCERTAINTY_SCORES, in the order of their rows."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     stayed = n - flips
     if not flips.sum() or not stayed.sum():
         which = "no answer" if not flips.sum() else "every answer"
-        return Result(method=whole.method, n=whole.n, n_clusters=groups, level=level, status=f"{which} flipped")
+        return replace(whole, status=f"{which} flipped")
     wins, losses = _beaten(doubt, stayed), flips.sum() - _beaten(doubt, flips)
     row = np.bincount(cluster, weights=flips * wins, minlength=groups)
     column = np.bincount(cluster, weights=stayed * losses, minlength=groups)
@@ -121,7 +129,6 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     order = np.argsort(cluster, kind="stable")
     for group, members in enumerate(np.split(order, np.cumsum(np.bincount(cluster, minlength=groups))[:-1])):
         within[group] = (flips[members] * _beaten(doubt[members], stayed[members])).sum()
-    # Comparisons won, and answers on either side: whatever is left without a template follows from the sums.
     counts = np.stack(
         [row + column - within, np.bincount(cluster, flips, groups), np.bincount(cluster, stayed, groups)], 1
     )
@@ -129,24 +136,7 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     value = total / float(flips.sum() * stayed.sum())
     sides = (flips.sum() - counts[:, 1]) * (stayed.sum() - counts[:, 2])
     left = np.divide(total - counts[:, 0], sides, out=np.full(groups, np.nan), where=sides > 0)
-    return _jackknifed(whole, "auroc", value, left)
-
-
-def _jackknifed(whole: Result, term: str, value: float, left: Floats) -> Result:
-    """A result from the values without each template."""
-    groups, level = len(left), whole.level
-    plain: dict[str, object] = {"method": whole.method, "n": whole.n, "n_clusters": whole.n_clusters, "level": level}
-    if groups < 2 or np.isnan(left).any():
-        status = (
-            "one template only: no interval" if groups < 2 else "undefined without one of the templates: no interval"
-        )
-        return Result(**plain, estimates=(Estimate(term=term, estimate=value),), status=status)  # type: ignore[arg-type]
-    error = float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
-    reach = float(student.ppf((1 + level) / 2, groups - 1)) * error
-    estimate = Estimate(
-        term=term, estimate=value, std_error=error, df=groups - 1, conf_low=value - reach, conf_high=value + reach
-    )
-    return Result(**plain, estimates=(estimate,))  # type: ignore[arg-type]
+    return from_left_out(whole, "auroc", value, left)
 
 
 def _beaten(values: Floats, weights: Floats) -> Floats:

@@ -17,7 +17,16 @@ from scipy.stats import t as student
 
 from analysis.inference.result import Estimate, Result
 
-__all__ = ["NO_CHANGE", "Statistic", "cluster_bootstrap", "jackknife", "jackknife_change", "ratio", "sign_flip"]
+__all__ = [
+    "NO_CHANGE",
+    "Statistic",
+    "cluster_bootstrap",
+    "from_left_out",
+    "jackknife",
+    "jackknife_change",
+    "ratio",
+    "sign_flip",
+]
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
@@ -64,16 +73,30 @@ def jackknife(
     whole = Result(method="delete-one-cluster jackknife", n=groups, n_clusters=groups, level=level)
     if np.isnan(value):
         return replace(whole, status="undefined: nothing to take the share of")
+    return from_left_out(whole, term, value, statistic(total - given))
+
+
+def from_left_out(whole: Result, term: str, value: float, left: Floats) -> Result:
+    """The jackknife's estimate from the values without each cluster.
+
+    Args:
+        whole: What holds for the result; its level and other fields are kept.
+        term: Name of the estimate.
+        value: With all clusters; a number.
+        left: [clusters] without each; NaN where it is not defined.
+
+    Returns:
+        As `jackknife`.
+    """
+    groups, level = len(left), whole.level
+    bare = (Estimate(term=term, estimate=value, df=groups - 1 if groups > 1 else None),)
     if groups < 2:
-        return replace(whole, estimates=(Estimate(term=term, estimate=value),), status="one template only: no interval")
-    left = statistic(total - given)
+        return replace(whole, estimates=bare, status="one template only: no interval")
     if np.isnan(left).any():
-        status = "undefined without one of the templates: no interval"
-        return replace(whole, estimates=(Estimate(term=term, estimate=value),), status=status)
+        return replace(whole, estimates=bare, status="undefined without one of the templates: no interval")
     error = float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
     if error <= _TIE:
-        status = "every template shows the same: its error is not known"
-        return replace(whole, estimates=(Estimate(term=term, estimate=value, df=groups - 1),), status=status)
+        return replace(whole, estimates=bare, status="every template shows the same: its error is not known")
     reach = float(student.ppf((1 + level) / 2, groups - 1)) * error
     estimate = Estimate(
         term=term,

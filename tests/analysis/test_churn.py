@@ -56,7 +56,7 @@ def test_masked_flips_need_a_claim_of_equivalence() -> None:
     table = churn(items_frame(rows), PAIR, margin=0.2)
     masked = masked_flips(table)
     found = masked[(masked["outcome"] == "stereotype") & (masked["rule"] == "equivalent")].iloc[0]
-    # Changes of -1/4 and +1/4, 6 of each: mean 0, SE 0.25 sqrt(12/11) / sqrt(12) = 0.0754; 0.2 / 0.0754 = 2.65 on 11 df.
+    # Changes of -1/4 and +1/4, 6 of each: mean 0, SE 0.25 sqrt(12/11) / sqrt(12) = 0.0754; t = 2.65 on 11 df.
     assert found[["n_categories", "n_unmoved", "n", "n_flips"]].tolist() == [2, 1, 48, 12]
     assert found["masked_rate"] == pytest.approx(0.25)
     assert found["flip_rate"] == pytest.approx((12 + 8) / 68)
