@@ -38,7 +38,7 @@ def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     shared = {
         "determined": _determined(roles),
         **_role_probabilities(roles, answer.get("probs")),
-        **{name: answer.get(name) for name in ("letter_mass", "entropy", "margin")},
+        **{name: answer.get(name) for name in ("letter_mass", "drawn_letter_mass", "entropy", "margin")},
     }
     draws = answer.get("draws")
     if draws is None:
