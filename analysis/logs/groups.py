@@ -46,8 +46,12 @@ def decode_options(options: str | None) -> tuple[tuple[str, ...], ...]:
 
 
 def _names(groups: Any) -> list[str]:
-    if groups is None:
+    if not groups and (groups is None or isinstance(groups, list)):
         return []
-    if not isinstance(groups, list) or not all(isinstance(name, str) and "|" not in name for name in groups):
+    try:
+        joined = "".join(groups) if isinstance(groups, list) else "|"
+    except TypeError:
+        joined = "|"
+    if "|" in joined:
         raise LogError("expected a list of names without '|'")
-    return [text(name) or "" for name in groups]
+    return groups if joined.isascii() else [text(name) or "" for name in groups]
