@@ -1,6 +1,6 @@
 """What was read from a samples file, kept as Parquet under a name made of the file's content.
 
-A file that was read once, in whatever folder, is not read again. An entry takes about 1 % of the log's bytes. Nothing
+A file that was read once, in whatever folder, is not read again. An entry takes about a twentieth of the log's bytes. Nothing
 bounds their number: an entry whose log or whose reader has changed stays until the folder is deleted, which is safe
 at any time.
 """
@@ -22,7 +22,7 @@ from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS
 from analysis.logs.issues import Issue
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead
-from analysis.logs.table import DICTIONARY, ITEM_SCHEMA, PARQUET
+from analysis.logs.table import ITEM_SCHEMA, PARQUET
 
 __all__ = ["SMALLEST", "cache_folder", "entry_name", "load", "save"]
 
@@ -32,6 +32,7 @@ SMALLEST = 1 << 20
 """Bytes of a file from which it is kept: a smaller one is read as quickly as it is looked up."""
 _META = b"lm_eval_ext"
 _BLOCK = 1 << 20
+_OPTIONS = PARQUET | {"write_page_checksum": True, "write_statistics": False}
 
 
 def cache_folder() -> Path:
@@ -61,7 +62,7 @@ def entry_name(path: Path, task: TaskLog) -> str:
 def load(entry: Path) -> SamplesRead | None:
     """What was kept; None if there is no such entry or it is damaged."""
     try:
-        with pq.ParquetFile(entry, read_dictionary=sorted(DICTIONARY), page_checksum_verification=True) as file:
+        with pq.ParquetFile(entry, page_checksum_verification=True) as file:
             meta = json.loads(file.schema_arrow.metadata[_META])
             table = file.read().cast(ITEM_SCHEMA.remove(0))
         issues = [Issue(*fields) for fields in meta["issues"]]
@@ -82,7 +83,7 @@ def save(read: SamplesRead, entry: Path) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     partial = entry.with_name(f".{entry.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
     try:
-        pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), write_page_checksum=True, **PARQUET)
+        pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)
         os.replace(partial, entry)
     finally:
         partial.unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class ItemStore:
     def __init__(self, path: Path) -> None:
         """Create the Parquet file; it must not exist as a folder."""
         self.path = path
-        self._writer: Any = pq.ParquetWriter(path, ITEM_SCHEMA, **PARQUET)
+        self._writer: Any = pq.ParquetWriter(path, ITEM_SCHEMA, store_schema=False, **PARQUET)
         self._groups: dict[tuple[str, str], int] = {}
         self._reader: Any = None
         self._values: dict[str, dict[str, int]] = {name: {} for name in CATEGORIES}

@@ -20,9 +20,13 @@ _ARROW = {"string": pa.string(), "integer": pa.int64(), "float": pa.float64(), "
 _PLAIN = {column.name: _ARROW[column.kind] for column in ITEMS.columns}
 
 ITEM_SCHEMA = pa.schema([(name, _STRINGS if name in DICTIONARY else kind) for name, kind in _PLAIN.items()])
-"""Arrow schema of ITEMS in memory. Files hold plain strings: the codes are Parquet's own."""
+"""Arrow schema of ITEMS in memory. The report's file holds plain strings: its codes are Parquet's own."""
 
-PARQUET: dict[str, Any] = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_limit": 1 << 26}
+PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": sorted(name for name, kind in _PLAIN.items() if kind == pa.string()),
+    "dictionary_pagesize_limit": 1 << 26,
+}
 """How rows are written: every distinct string once a row group, however many there are."""
 
 ROW_COLUMNS = ("seed", "status", "choice", "role", "correct", "text")
