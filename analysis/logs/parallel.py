@@ -8,6 +8,7 @@ cannot do (it does not start, it is killed), this one does itself.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -33,6 +34,7 @@ _PACKED = 8
 _WAITING = 4
 """Files read ahead of their turn that are held in memory."""
 _MOST = 8
+_READY = b"ready\n"
 
 
 def usable_cores() -> int:
@@ -56,7 +58,7 @@ def read_sources(sources: Sequence[Source], folder: Path, workers: int) -> Itera
         What each file held, in the order of `sources`.
 
     Raises:
-        Exception: What reading a file raised, in whichever process, when the file's turn comes.
+        Exception: What reading a file raised, in whichever process.
     """
     size = sum(_size(source.path) for source in sources)
     others = min(workers, len(sources)) - 1 if size >= WORTH else 0
@@ -121,7 +123,8 @@ class _Others:
                     thread.join()
 
     def _feed(self, process: subprocess.Popen[bytes], spill: Path) -> None:
-        while (index := self.claim()) is not None:
+        # Until it has started, every file is left to whoever can read it now.
+        while _ready(process) and (index := self.claim()) is not None:
             try:
                 answer = _ask(process, (self._sources[index], self._folder, spill))
             except Exception:  # it is gone, or what it says is no answer
@@ -133,6 +136,12 @@ class _Others:
                 self.done[index].set_result(answer)
         with contextlib.suppress(OSError):
             process.communicate()
+
+
+def _ready(process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a process can be asked, which it says with one line each time; False if it is gone."""
+    assert process.stdout is not None
+    return process.stdout.readline() == _READY
 
 
 def _ask(process: subprocess.Popen[bytes], question: Any) -> Any:
@@ -156,13 +165,15 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a user's Ctrl-C reaches all; the one that started this ends it
     given, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing but answers may go out there
+    gc.freeze()  # what is imported stays: no need to look for garbage in it again and again
     while True:
+        answers.write(_READY)
+        answers.flush()
         try:
             source, folder, spill = pickle.load(given)
         except EOFError:
             return
         pickle.dump(_answer(source, folder, spill), answers)
-        answers.flush()
 
 
 def _answer(source: Source, folder: Path, spill: Path) -> Any:

@@ -19,7 +19,7 @@ from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS, take_all
 from analysis.logs.issues import Issue
 from analysis.logs.results import ROLLING, TaskLog
 from analysis.logs.table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_run
-from analysis.logs.typed import TypedLine, parse, request_hash, typed_line, typed_rows
+from analysis.logs.typed import TypedLine, parse, request_hash, typed_line
 from analysis.logs.values import LogError, score
 
 __all__ = ["BBQ_ROLES", "SamplesRead", "read_file", "read_samples"]
@@ -99,9 +99,10 @@ def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
 
 def read_file(path: Path, task: TaskLog) -> SamplesRead:
     """As `read_samples`, without what the file's content does not decide: no column `run`, no name in the issues."""
-    state = _State()
+    state, rolling = _State(), task.output_type == ROLLING
     for number, raw in _lines(path, state):
-        if state.ours and (line := typed_line(raw)) and _take_typed(line, task, state):
+        if state.ours and not rolling and (line := typed_line(raw, task.name)) is not None:
+            _take_typed(line, state)
             continue
         try:
             content = parse(raw)
@@ -137,17 +138,12 @@ def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
         state.truncated = f"unreadable after line {number} ({error})"
 
 
-def _take_typed(line: TypedLine, task: TaskLog, state: _State) -> bool:
-    """Keep the rows of a line of ours; False, and nothing kept, if it has to go the general way."""
-    made = None if task.output_type == ROLLING else typed_rows(line, task.name)
-    if made is None:
-        return False
-    state.chain.update(f"{line.doc_hash}{line.prompt_hash}{line.target_hash}".encode())
-    state.roles.update(line.doc.item.roles)
+def _take_typed(line: TypedLine, state: _State) -> None:
+    state.chain.update("".join(line.hashes).encode())
+    state.roles.update(line.roles)
     state.documents.add(line.doc_id)
-    state.add_scores(line.filter, line.doc.item.item_id, line.resps)
-    state.add(*made)
-    return True
+    state.add_scores(line.filter, line.item_id, line.responses)
+    state.add(line.values, line.rows)
 
 
 def _take(line: Any, task: TaskLog, state: _State) -> None:

@@ -49,6 +49,7 @@ class ItemStore:
         self._groups: dict[tuple[str, str], int] = {}
         self._reader: Any = None
         self._values: dict[str, dict[str, int]] = {name: {} for name in CATEGORIES}
+        self._last: dict[str, pa.Array] = {}
         self._dtypes: dict[str, pd.CategoricalDtype] = {}
 
     def __enter__(self) -> ItemStore:
@@ -68,11 +69,19 @@ class ItemStore:
             raise ValueError(f"rows of run {run!r}, task {task!r} are already there")
         if table.num_rows:
             self._groups[run, task] = len(self._groups)
-            for name, known in self._values.items():
-                for chunk in table[name].chunks:
-                    for value in chunk.dictionary.to_pylist():
-                        known.setdefault(value, len(known))
+            for name in CATEGORIES:
+                self._learn(name, table[name])
             self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def _learn(self, name: str, column: pa.ChunkedArray) -> None:
+        known = self._values[name]
+        for chunk in column.chunks:
+            # Most runs have the items, and so the values, of the run before.
+            last = self._last.get(name)
+            if last is None or not chunk.dictionary.equals(last):
+                self._last[name] = chunk.dictionary
+                for value in chunk.dictionary.to_pylist():
+                    known.setdefault(value, len(known))
 
     def finish(self) -> None:
         """End writing; reading becomes possible."""

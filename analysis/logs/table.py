@@ -26,6 +26,7 @@ PARQUET: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": sorted(name for name, kind in _PLAIN.items() if kind == pa.string()),
     "dictionary_pagesize_limit": 1 << 26,
+    "write_statistics": ["run", "task"],
 }
 """How rows are written: every distinct string once a row group, however many there are."""
 

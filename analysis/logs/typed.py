@@ -1,5 +1,8 @@
 """The quick way for lines of our tasks: decoded into typed records that hold what the columns need, and no more.
 
+The runs of a study ask the same items with the same words, so what is made of a document or of a request is remembered
+by its very bytes, and the next run's line takes it from there.
+
 A line that does not fit in any way (another task, a bare NaN, half a character, a value of another kind, an answer
 that does not go with the item) is no fault here: it goes the general way (samples.py), which reads or names it.
 Both ways give the same rows.
@@ -17,7 +20,7 @@ from analysis.logs.answers import determined
 from analysis.logs.groups import encode_groups, encode_options
 from analysis.logs.values import LogError
 
-__all__ = ["TypedLine", "parse", "request_hash", "typed_line", "typed_rows"]
+__all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
 
 _Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
@@ -60,32 +63,123 @@ class _Answer(msgspec.Struct, gc=False):
     draws: list[_Draw] | None = None
 
 
-class TypedLine(msgspec.Struct, gc=False):
-    """What the columns need of one sample line of our tasks."""
-
+class _Line(msgspec.Struct, gc=False):
     doc_id: _Whole
-    doc: _Doc
+    doc: msgspec.Raw
     filter: str
     doc_hash: str
     prompt_hash: str
     target_hash: str
     answer: _Answer
-    arguments: dict[str, Any] | list[Any]
-    resps: Any = None
+    arguments: msgspec.Raw
+    resps: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_line = msgspec.json.Decoder(TypedLine)
+class _Known(msgspec.Struct, gc=False):
+    """What the columns need of a document."""
+
+    roles: list[str]
+    correct: int | None
+    names: tuple[Any, ...]
+    """Values of LINE_COLUMNS from benchmark to option_groups."""
+    item_id: str
+    determined: bool | None
+
+
+class TypedLine(msgspec.Struct, gc=False):
+    """What one sample line of our tasks holds."""
+
+    doc_id: int
+    item_id: str
+    roles: list[str]
+    filter: str
+    hashes: tuple[str, str, str]
+    """Those that lm_eval logs: of document, prompt and target."""
+    responses: Any
+    """What the model gave; None for texts."""
+    values: tuple[Any, ...]
+    """Values of table.LINE_COLUMNS."""
+    rows: list[tuple[Any, ...]]
+    """Per answer, values of table.ROW_COLUMNS."""
+
+
+_line = msgspec.json.Decoder(_Line)
+_doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
+_documents: dict[bytes, _Known] = {}
+_requests: dict[bytes, str] = {}
+_TEXTS = b'[["'
+_MOST = 32_768
+"""Documents and requests that are remembered: some 100 MB of BBQ's."""
 
 
-def typed_line(raw: bytes) -> TypedLine | None:
-    """Decode a line of our tasks; None if it does not fit."""
+def typed_line(raw: bytes, task: str) -> TypedLine | None:
+    """Decode a line of our tasks; None if it does not fit, or if its answer does not go with its item.
+
+    Args:
+        raw: The line.
+        task: Name of the task, for the column.
+    """
     try:
         # What no field asks for is skipped without a look at its encoding.
-        return _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
-    except (ValueError, RecursionError):
+        line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
+        known = _known(bytes(line.doc))
+        request = _request(bytes(line.arguments))
+        responses = bytes(line.resps)
+        # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
+        scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
+    except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
+    rows = _answers(known, line.answer)
+    shares = _shares(known.roles, line.answer.probs)
+    if rows is None or shares is None:
+        return None
+    answer, hashes = line.answer, (line.doc_hash, line.prompt_hash, line.target_hash)
+    values = (
+        task,
+        line.filter,
+        known.item_id,
+        line.doc_id,
+        *known.names,
+        answer.protocol,
+        known.determined,
+        shares.get("stereotype"),
+        shares.get("anti_stereotype"),
+        shares.get("unknown"),
+        answer.letter_mass,
+        answer.drawn_letter_mass,
+        answer.entropy,
+        answer.margin,
+        *hashes,
+        request,
+    )
+    return TypedLine(line.doc_id, known.item_id, known.roles, line.filter, hashes, scored, values, rows)
+
+
+def _known(raw: bytes) -> _Known:
+    found = _documents.get(raw)
+    if found is None:
+        item = _doc.decode(raw).item
+        groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
+        names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options)
+        found = _Known(item.roles, item.correct, names, item.item_id, determined(item.roles))
+        _remember(_documents, raw, found)
+    return found
+
+
+def _request(raw: bytes) -> str:
+    found = _requests.get(raw)
+    if found is None:
+        found = request_hash(_anything.decode(raw))
+        _remember(_requests, raw, found)
+    return found
+
+
+def _remember(known: dict[bytes, Any], raw: bytes, found: Any) -> None:
+    if len(known) >= _MOST:
+        known.clear()
+    known[raw] = found
 
 
 def parse(raw: bytes) -> Any:
@@ -115,55 +209,18 @@ def request_hash(arguments: Any) -> str:
     return hashlib.sha256(packed).hexdigest()
 
 
-def typed_rows(line: TypedLine, task: str) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None:
-    """Rows of a line: values of table.LINE_COLUMNS, and per answer those of table.ROW_COLUMNS.
-
-    None where the answer does not go with the item, or has no draws where it should: the general way says what it is.
-    """
-    item, answer = line.doc.item, line.answer
-    rows = _answers(item, answer)
-    if rows is None:
-        return None
+def _shares(roles: list[str], probabilities: list[float] | None) -> dict[str, float] | None:
+    """Probability of each role; None if they are not those of the options."""
     shares: dict[str, float] = {}
-    if answer.probs is not None:
-        if len(answer.probs) != len(item.roles):
+    if probabilities is not None:
+        if len(probabilities) != len(roles):
             return None
-        for role, value in zip(item.roles, answer.probs, strict=True):
+        for role, value in zip(roles, probabilities, strict=True):
             shares[role] = shares.get(role, 0.0) + value
-    try:
-        groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
-    except LogError:
-        return None
-    values = (
-        task,
-        line.filter,
-        item.item_id,
-        line.doc_id,
-        item.benchmark,
-        item.category,
-        item.condition,
-        item.polarity,
-        item.cluster,
-        groups,
-        options,
-        answer.protocol,
-        determined(item.roles),
-        shares.get("stereotype"),
-        shares.get("anti_stereotype"),
-        shares.get("unknown"),
-        answer.letter_mass,
-        answer.drawn_letter_mass,
-        answer.entropy,
-        answer.margin,
-        line.doc_hash,
-        line.prompt_hash,
-        line.target_hash,
-        request_hash(line.arguments),
-    )
-    return values, rows
+    return shares
 
 
-def _answers(item: _Item, answer: _Answer) -> list[tuple[Any, ...]] | None:
+def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
     """Each answer as (seed, status, choice, role, correct, text), all checked against the item's options."""
     draws = answer.draws
     if draws is None:
