@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -107,11 +107,25 @@ _line = msgspec.json.Decoder(_Line)
 _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
-_documents: dict[bytes, _Known] = {}
-_requests: dict[bytes, str] = {}
 _TEXTS = b'[["'
-_MOST = 32_768
-"""Documents and requests that are remembered: some 100 MB of BBQ's."""
+
+
+class _Memory(dict[bytes, Any]):
+    """What was made of some bytes; emptied when the bytes are too many."""
+
+    most = 64 << 20
+    size = 0
+
+    def keep(self, raw: bytes, made: Any) -> Any:
+        self.size += len(raw)
+        if self.size > self.most:
+            self.clear()
+            self.size = len(raw)
+        self[raw] = made
+        return made
+
+
+_documents, _requests = _Memory(), _Memory()
 
 
 def typed_line(raw: bytes, task: str) -> TypedLine | None:
@@ -159,27 +173,18 @@ def typed_line(raw: bytes, task: str) -> TypedLine | None:
 
 def _known(raw: bytes) -> _Known:
     found = _documents.get(raw)
-    if found is None:
-        item = _doc.decode(raw).item
-        groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
-        names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options)
-        found = _Known(item.roles, item.correct, names, item.item_id, determined(item.roles))
-        _remember(_documents, raw, found)
-    return found
+    if found is not None:
+        return cast(_Known, found)
+    item = _doc.decode(raw).item
+    groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
+    names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options)
+    known = _Known(item.roles, item.correct, names, item.item_id, determined(item.roles))
+    return cast(_Known, _documents.keep(raw, known))
 
 
 def _request(raw: bytes) -> str:
     found = _requests.get(raw)
-    if found is None:
-        found = request_hash(_anything.decode(raw))
-        _remember(_requests, raw, found)
-    return found
-
-
-def _remember(known: dict[bytes, Any], raw: bytes, found: Any) -> None:
-    if len(known) >= _MOST:
-        known.clear()
-    known[raw] = found
+    return cast(str, found if found is not None else _requests.keep(raw, request_hash(_anything.decode(raw))))
 
 
 def parse(raw: bytes) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analysis.logs import typed
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead, read_file
 from analysis.logs.typed import parse, request_hash, typed_line
@@ -168,3 +169,13 @@ def test_the_hash_of_a_request_does_not_depend_on_how_it_is_written() -> None:
     expected = hashlib.sha256('{"a":{"k":null},"b":["\u00e9",0.3]}'.encode()).hexdigest()
     assert request_hash(json.loads(spaced)) == request_hash(parse(tight.encode())) == expected
     assert request_hash({"a": "\ud83d"}) != request_hash({"a": "?"})
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [json.dumps(drawn_line(i, [0])).encode() for i in range(20)]
+    fresh = [typed_line(raw, "t") for raw in lines]
+    memory = typed._Memory()
+    memory.most = 2000
+    monkeypatch.setattr(typed, "_documents", memory)
+    assert [typed_line(raw, "t") for raw in lines + lines] == fresh + fresh
+    assert 0 < sum(map(len, memory)) <= 2000
