@@ -223,8 +223,8 @@ ITEMS = Table(
         Column(
             name="request_hash",
             kind="string",
-            doc="sha256 of everything sent to the model for the item: every context and continuation, or the "
-            "generation arguments.",
+            doc="sha256 of everything sent to the model for the item, every context and continuation, or the "
+            "generation arguments: lm-eval's `arguments` as UTF-8 JSON with sorted keys and without spaces.",
         ),
     ),
 )
