@@ -66,9 +66,9 @@ class Rows:
         index = pa.array(np.repeat(np.arange(len(self.repeats)), self.repeats))
         columns = []
         for entry in list(ITEM_SCHEMA)[1:]:
-            values = pa.concat_arrays([pa.array([], _PLAIN[entry.name]), *self._packed[entry.name]])
+            values = pa.chunked_array(self._packed[entry.name], _PLAIN[entry.name])
             if entry.name in DICTIONARY:
-                values = values.dictionary_encode()
+                values = pa.concat_arrays([pa.array([], pa.string()), *values.chunks]).dictionary_encode()
             columns.append(values.take(index) if entry.name in LINE_COLUMNS else values)
         return pa.table(columns, schema=ITEM_SCHEMA.remove(0))
 

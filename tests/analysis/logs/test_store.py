@@ -31,7 +31,9 @@ def store(tmp_path: Path) -> ItemStore:
 def test_rows_come_back_in_the_dtypes_of_items_or_as_categories(store: ItemStore, tmp_path: Path) -> None:
     with store:
         found = store.read("b", "t")
+        coded = store.read("b", "t", ["item_id", "cluster"])
     assert list(found) == ITEMS.names
+    assert coded.equals(found[["item_id", "cluster"]])
     dtypes = {column.name: column.dtype for column in ITEMS.columns}
     assert {name: str(kind) for name, kind in found.dtypes.items() if name not in CATEGORIES} == {
         name: str(pd.Series([], dtype=kind).dtype) for name, kind in dtypes.items() if name not in CATEGORIES
