@@ -54,10 +54,10 @@ def test_two_processes_read_what_one_reads(
 ) -> None:
     logs = tmp_path / "logs"
     for number in range(6):
-        lines = [drawn_line(i, [number % 3, 1]) for i in range(4)]
-        results = write_run(
-            logs, number, {"b": Task(lines[: 4 - number % 2], "generate_until")}, evidence(f"x-{number}")
-        )
+        lines = [drawn_line(i, [number % 3, 1]) for i in range(4 - number % 2)]
+        # Large enough to be kept by the other process too, which knows nothing of this test's settings.
+        lines[0]["doc"]["context"] = "x" * (1 << 20)
+        results = write_run(logs, number, {"b": Task(lines, "generate_until")}, evidence(f"x-{number}"))
         if number % 3 == 0:
             path = samples_of(results, "b")
             path.write_bytes(b"no json\n" + path.read_bytes()[:-30])
