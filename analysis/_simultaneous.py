@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
+from scipy.stats import rankdata, t
 
 __all__ = ["null_extremes", "ratio_error", "simultaneous_quantiles"]
 
@@ -36,20 +36,21 @@ def ratio_error(net: Floats, n: Floats) -> tuple[Floats, Floats, Ints]:
 
 
 def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float, draws: int, seed: int) -> Floats:
-    """Multipliers of the standard errors that make the intervals of all groups hold at once (max-T).
+    """Multipliers of the standard errors that make the intervals of all groups hold at once.
 
-    Clusters are drawn with replacement within their block, once for all groups, so that groups sharing
-    templates move together. The `level` quantile over draws of the largest |deviation| / (its standard
-    deviation over draws) gives the level that each group needs (Romano and Wolf 2005); the group's multiplier
-    is Student's quantile at that level with its own clusters - 1 degrees of freedom, since a bootstrap of few
-    clusters does not show how uncertain their standard error is.
+    Max-T on the scale of p-values (min-P; Westfall and Young 1993, section 2.3): clusters are drawn with
+    replacement within their block, once for all groups, so that groups sharing templates move together; each
+    group's |deviation| gets its rank among the draws as a p-value; the (1 - level) quantile of the draws'
+    smallest p-value is the level at which each group's own interval has to be made. The multiplier is Student's
+    quantile there, with the group's clusters - 1 degrees of freedom. Ranks, because groups of few templates have
+    longer tails, which would otherwise set the multiplier of all.
 
     Args:
         net: [clusters, groups] numerator of each cluster, at least one group.
         n: [clusters, groups] denominator.
         block: [clusters] number of the block (category) that a cluster is drawn within.
         level: Joint confidence level in (0, 1).
-        draws: Bootstrap draws.
+        draws: Bootstrap draws; the smallest p-value that can be told is 1 / draws.
         seed: Of the random draws.
 
     Returns:
@@ -61,11 +62,17 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
         inside = np.flatnonzero(block == number)
         weight[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = (weight @ net) / (weight @ n)
-        # A draw may hold no template of a small group: it says nothing of this group, and of the others all.
-        away = np.abs(drawn - net.sum(axis=0) / n.sum(axis=0)) / np.nanstd(drawn, axis=0)
-    largest = np.nanmax(np.where(np.isfinite(away), away, 0.0), axis=1)
-    tail = min(float(norm.sf(np.quantile(largest, level))), (1 - level) / 2)
+        away = np.abs((weight @ net) / (weight @ n) - net.sum(axis=0) / n.sum(axis=0))
+    # A draw may hold no template of a small group: it says nothing of this group, and of the others all.
+    away = np.nan_to_num(away, nan=0.0)
+    # Ties (draws that a few templates make equal) are broken: shared, they would make the level too lenient for
+    # Student's quantile, which knows no ties.
+    p_value = (draws + 1 - rankdata(away, method="ordinal", axis=0)) / draws
+    smallest = np.sort(p_value.min(axis=1))
+    # The largest level that at most 1 - level of the draws fall to; never below Bonferroni's, which always holds.
+    reached = smallest[np.searchsorted(smallest, smallest, side="right") <= (1 - level) * draws]
+    each = max(float(reached.max(initial=0.0)), (1 - level) / net.shape[1])
+    tail = min(each, 1 - level) / 2
     freedom = np.count_nonzero(n, axis=0) - 1
     return np.where(freedom > 0, t.isf(tail, np.maximum(freedom, 1)), np.inf)
 

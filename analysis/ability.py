@@ -147,7 +147,7 @@ def ability(
         counts = answers.counts(label)
         chosen = [counts[f"choice_{i}"] for i in range(answers.n_choices)]
         # Where nothing was ever answered there is no letter; one of zeros keeps the shape.
-        letters[label] = np.stack(chosen or [np.zeros(len(answers.items))], axis=1).astype(float)
+        letters[label] = np.stack(chosen or [np.zeros(len(answers.items), dtype=np.int64)], axis=1).astype(float)
     rows = []
     for key, pair in found.items():
         named = dict(zip(_KEYS, key, strict=True))

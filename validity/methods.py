@@ -1,0 +1,130 @@
+"""What is measured: each procedure of the analysis, and the sources' own, as checks that hit or miss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
+
+from analysis._simultaneous import ratio_error, simultaneous_quantiles
+from validity.reference import benchmark_permutation, pooled_chi2
+from validity.simulate import STEREOTYPE, Data
+
+__all__ = ["ALPHA", "CHECKS", "NOT_ASKED", "PROCEDURES", "Check", "Procedure"]
+
+ALPHA = 0.05
+NOT_ASKED = -1.0
+"""Score of a check that a cell does not ask; 1 is a hit (rejected, covered), 0 none, NaN no result."""
+
+Scores = tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that can hit or miss."""
+
+    name: str
+    kind: str
+    """test (hit: p at most ALPHA), interval (hit: the true value is inside)."""
+    default: bool = True
+    """Whether the analysis offers it as valid for its data; the others are there to be compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Procedure:
+    """Checks that one computation answers."""
+
+    checks: tuple[Check, ...]
+    run: Callable[[Data, np.random.Generator], Scores]
+    """Scores in the order of `checks`."""
+
+
+def rejects(p_value: float | None) -> float:
+    """1 if significant, 0 if not, NaN without a p-value."""
+    if p_value is None or np.isnan(p_value):
+        return float("nan")
+    return float(p_value <= ALPHA)
+
+
+def covers(low: float | None, high: float | None, truth: float) -> float:
+    """1 if the truth lies in the interval, 0 if not, NaN without an interval."""
+    if low is None or high is None or np.isnan(low) or np.isnan(high):
+        return float("nan")
+    return float(low <= truth <= high)
+
+
+def _studies(data: Data, _: np.random.Generator) -> Scores:
+    old, new = data.by_item(STEREOTYPE)
+    return (rejects(pooled_chi2(old.sum(), new.sum(), data.before.size)),)
+
+
+def _benchmark(data: Data, rng: np.random.Generator) -> Scores:
+    old, new = data.by_item(STEREOTYPE)
+    return (rejects(benchmark_permutation(new - old, rng)),)
+
+
+_GROUPS = 12
+
+
+def _simultaneous(data: Data, rng: np.random.Generator) -> Scores:
+    """Twelve groups, each template in two of them: do the intervals of all hold at once, and each alone?"""
+    templates = data.design.templates
+    member = np.zeros((templates, _GROUPS))
+    member[np.arange(templates), np.arange(templates) % _GROUPS] = 1
+    member[np.arange(templates), (np.arange(templates) // _GROUPS + 5 * np.arange(templates)) % _GROUPS] = 1
+    (old, new), (total, _) = data.by_cluster(STEREOTYPE), data.by_cluster()
+    net, n = (new - old)[:, None] * member, total[:, None] * member
+    shift, error, clusters = ratio_error(net, n)
+    known = error > 0
+    if not known.any():
+        return (float("nan"),)
+    multiplier = simultaneous_quantiles(
+        net[:, known],
+        n[:, known],
+        np.zeros(templates, dtype=np.int64),
+        level=1 - ALPHA,
+        draws=1000,
+        seed=int(rng.integers(2**32)),
+    )
+    away = np.abs(shift - data.design.shift)[known]
+    return (float(np.all(away <= multiplier * error[known])),)
+
+
+def _ratio(data: Data, _: np.random.Generator) -> Scores:
+    (old, new), (total, _n) = data.by_cluster(STEREOTYPE), data.by_cluster()
+    change, error, clusters = ratio_error((new - old)[:, None], total[:, None])
+    if not error[0] > 0:
+        return (float("nan"), float("nan"))
+    half = t.isf(ALPHA / 2, clusters[0] - 1) * error[0]
+    return (
+        rejects(float(2 * t.sf(abs(change[0] / error[0]), clusters[0] - 1))),
+        covers(change[0] - half, change[0] + half, data.design.shift),
+    )
+
+
+PROCEDURES: tuple[Procedure, ...] = (
+    Procedure(
+        checks=(Check(name="studies' pooled chi-squared", kind="test", default=False),),
+        run=_studies,
+    ),
+    Procedure(
+        checks=(Check(name="benchmark's permutation", kind="test", default=False),),
+        run=_benchmark,
+    ),
+    Procedure(
+        checks=(
+            Check(name="SRS change by template, t", kind="test"),
+            Check(name="SRS change by template, t", kind="interval"),
+        ),
+        run=_ratio,
+    ),
+    Procedure(
+        checks=(Check(name="groups, all intervals at once (max-T)", kind="interval"),),
+        run=_simultaneous,
+    ),
+)
+
+CHECKS: tuple[Check, ...] = tuple(check for procedure in PROCEDURES for check in procedure.checks)

@@ -1,0 +1,125 @@
+"""Answers of a baseline and a run whose true change is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import expit
+
+__all__ = ["Data", "Design", "marginal", "simulate"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+STEREOTYPE, ANTI, UNKNOWN = 0, 1, 2
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What is asked and how it changes. Spreads are standard deviations on the logit scale."""
+
+    name: str
+    templates: int = 25
+    smallest: int = 8
+    """Items of a template are uniform between smallest and largest, as in BBQ's categories."""
+    largest: int = 80
+    seeds: int = 1
+    """Answers per item, drawn anew in each run."""
+    base_rate: float = 0.2
+    """Population SRS of the baseline."""
+    shift: float = 0.0
+    """Population SRS of the run minus that of the baseline."""
+    template_spread: float = 1.0
+    """Of templates, common to both runs."""
+    item_spread: float = 1.5
+    template_change: float = 0.0
+    """Of what each template has in one run alone: clustered change without a net effect."""
+    item_change: float = 0.0
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of an item's logit, in either run."""
+        parts = (self.template_spread, self.item_spread, self.template_change, self.item_change)
+        return float(np.sqrt(np.sum(np.square(parts))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """One simulated comparison."""
+
+    design: Design
+    cluster: Ints
+    """[items] template, 0 to design.templates - 1, ascending."""
+    before: Ints
+    """[items, seeds] STEREOTYPE, ANTI or UNKNOWN."""
+    after: Ints
+
+    @cached_property
+    def table(self) -> Ints:
+        """[3, 3] pairs of answers by role before and after."""
+        code = 3 * self.before.ravel() + self.after.ravel()
+        return np.asarray(np.bincount(code, minlength=9).reshape(3, 3), dtype=np.int64)
+
+    def by_item(self, role: int) -> tuple[Floats, Floats]:
+        """Answers of a role per item, before and after: [items] each."""
+        return (self.before == role).sum(axis=1).astype(float), (self.after == role).sum(axis=1).astype(float)
+
+    def by_cluster(self, role: int | None = None) -> tuple[Floats, Floats]:
+        """Answers of a role (None: all) per template, before and after: [templates] each."""
+        shape = self.before.shape[0]
+        full = np.full(shape, float(self.before.shape[1]))
+        pair = (full, full) if role is None else self.by_item(role)
+        old, new = (np.bincount(self.cluster, weights=values, minlength=self.design.templates) for values in pair)
+        return old, new
+
+
+def simulate(design: Design, rng: np.random.Generator) -> Data:
+    """Draw one comparison.
+
+    An item's answer is the stereotype with probability expit(mu + template + item + own), else the
+    anti-stereotype with probability expit(-1 + ...), else unknown. Template and item effects are shared by the
+    two runs; `own` effects (template_change, item_change) are drawn for each run from one distribution. At shift
+    0 the runs are therefore exchangeable, and every measure has a net change of exactly 0 in the population,
+    while single items and whole templates do change.
+    """
+    sizes = rng.integers(design.smallest, design.largest + 1, size=design.templates)
+    cluster = np.repeat(np.arange(design.templates), sizes)
+    middle = [_intercept(rate, design.spread) for rate in (design.base_rate, design.base_rate + design.shift)]
+    first = _logits(design, cluster, middle, rng)
+    second = _logits(design, cluster, [-1.0, -1.0], rng)
+    runs = []
+    for stereotype, anti in zip(first, second, strict=True):
+        shape = (len(cluster), design.seeds)
+        named = rng.random(shape) < expit(stereotype)[:, None]
+        other = rng.random(shape) < expit(anti)[:, None]
+        runs.append(np.where(named, STEREOTYPE, np.where(other, ANTI, UNKNOWN)))
+    return Data(design=design, cluster=cluster, before=runs[0], after=runs[1])
+
+
+def marginal(intercept: float, spread: float) -> float:
+    """Mean of expit over a normal distribution of logits, by Gauss-Hermite quadrature."""
+    return float(_WEIGHTS @ expit(intercept + spread * _NODES) / _WEIGHTS.sum())
+
+
+@lru_cache
+def _intercept(rate: float, spread: float) -> float:
+    """The intercept at which the population rate is `rate`."""
+    return float(brentq(lambda value: marginal(value, spread) - rate, -30, 30))
+
+
+def _logits(design: Design, cluster: Ints, middle: list[float], rng: np.random.Generator) -> list[Floats]:
+    """[items] logits of the baseline and of the run."""
+    shared = rng.normal(0, design.template_spread, design.templates)[cluster]
+    shared = shared + rng.normal(0, design.item_spread, len(cluster))
+    return [
+        level
+        + shared
+        + rng.normal(0, design.template_change, design.templates)[cluster]
+        + rng.normal(0, design.item_change, len(cluster))
+        for level in middle
+    ]
