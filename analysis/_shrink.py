@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import t
 
 __all__ = ["FEWEST", "Shrunken", "shrink"]
 
-FEWEST = 3
-"""Estimates that shrinkage needs: below it the variance between them is hardly an estimate at all."""
+FEWEST = 4
+"""Estimates that shrinkage needs: Morris' factor (k - 3) / (k - 1) is 0 below it."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,38 +29,46 @@ class Shrunken:
     """Standard deviation between the true values, estimated; 0 where the estimates differ no more than noise."""
 
 
-def shrink(estimate: Floats, std_error: Floats, level: float = 0.95) -> Shrunken | None:
-    """Shrink estimates by the normal-normal model y_i ~ N(theta_i, s_i^2), theta_i ~ N(mu, tau^2).
+def shrink(estimate: Floats, covariance: Floats, weight: Floats, df: float, level: float = 0.95) -> Shrunken | None:
+    """Shrink estimates by the normal-normal model y ~ N(theta, S), theta_i ~ N(mu, tau^2).
 
-    tau^2 by DerSimonian and Laird (1986): max(0, (Q - (k - 1)) / (sum w - sum w^2 / sum w)) with w = 1 / s^2
-    and Q = sum w (y - weighted mean)^2. With v = 1 / (s^2 + tau^2) and B = s^2 / (s^2 + tau^2), mu is the
-    v-weighted mean, the posterior mean B mu + (1 - B) y, and its variance (1 - B) s^2 + B^2 / sum v (Efron
-    and Morris 1973; Morris 1983, without his term for the uncertainty of tau^2: at few estimates the
-    intervals are somewhat short). Estimates are taken as independent and s_i as known.
+    With a = weight / sum of weight: mu = sum a y; tau^2 is the moment estimate for given weights (DerSimonian and
+    Kacker 2007), max(0, (sum a (y - mu)^2 - sum a diag(P S P')) / sum a diag(P P')) with P = I - 1 a', so that
+    estimates may share data. At a diagonal S and weights 1 / diag(S) it is DerSimonian and Laird's (1986).
+
+    With s^2 = diag(S) and B = (k - 3) / (k - 1) s^2 / (s^2 + tau^2), the posterior mean is B mu + (1 - B) y, and its
+    variance (1 - B) s^2 + B^2 var(mu) + 2 / (k - 3) B^2 (y - mu)^2 with var(mu) = a' S a + tau^2 sum a^2 (Morris
+    1983): the factor and the last term are for the uncertainty of tau^2, so that even estimates that differ no
+    more than noise are not made one. Intervals take Student's quantile.
 
     Args:
         estimate: [k] raw estimates.
-        std_error: [k] their standard errors, all positive.
+        covariance: [k, k] their covariance S, with a positive diagonal.
+        weight: [k] positive weights of the common mean that do not depend on the estimates.
+        df: Degrees of freedom that S was estimated with.
         level: Level of the posterior intervals, in (0, 1).
 
     Returns:
         The shrunken estimates; None for fewer than FEWEST.
 
     Raises:
-        ValueError: If a standard error is not positive and finite.
+        ValueError: If a variance or a weight is not positive and finite.
     """
-    if not bool(np.all((std_error > 0) & np.isfinite(std_error))):
-        raise ValueError(f"standard errors must be positive and finite, got {std_error}")
-    if len(estimate) < FEWEST:
+    variance = np.diagonal(covariance)
+    if not bool(np.all((variance > 0) & np.isfinite(variance) & (weight > 0) & np.isfinite(weight))):
+        raise ValueError(f"variances and weights must be positive and finite, got {variance} and {weight}")
+    k = len(estimate)
+    if k < FEWEST:
         return None
-    variance = std_error**2
-    weight = 1 / variance
-    q = float(np.sum(weight * (estimate - np.average(estimate, weights=weight)) ** 2))
-    spread = (q - (len(estimate) - 1)) / (weight.sum() - np.sum(weight**2) / weight.sum())
-    tau2 = max(0.0, float(spread))
-    total = 1 / (variance + tau2)
-    common = float(np.average(estimate, weights=total))
-    pull = variance * total
+    share = weight / weight.sum()
+    common = float(share @ estimate)
+    centred = np.eye(k) - share
+    noise = share @ np.diagonal(centred @ covariance @ centred.T)
+    excess = share @ (estimate - common) ** 2 - noise
+    tau2 = max(0.0, float(excess / (share @ np.diagonal(centred @ centred.T))))
+    pull = (k - 3) / (k - 1) * variance / (variance + tau2)
     mean = pull * common + (1 - pull) * estimate
-    half = float(norm.ppf((1 + level) / 2)) * np.sqrt((1 - pull) * variance + pull**2 / total.sum())
+    of_common = share @ covariance @ share + tau2 * share @ share
+    of_pull = 2 / (k - 3) * (estimate - common) ** 2
+    half = float(t.isf((1 - level) / 2, df)) * np.sqrt((1 - pull) * variance + pull**2 * (of_common + of_pull))
     return Shrunken(mean=mean, low=mean - half, high=mean + half, tau=tau2**0.5)

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata, t
 
-__all__ = ["null_extremes", "ratio_error", "simultaneous_quantiles"]
+__all__ = ["Ratios", "null_extremes", "ratios", "simultaneous_quantiles"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def ratio_error(net: Floats, n: Floats) -> tuple[Floats, Floats, Ints]:
-    """Ratios of sums over clusters with their cluster-robust standard errors.
+@dataclass(frozen=True, kw_only=True)
+class Ratios:
+    """Ratios of sums over clusters, one per group, and how well they are known."""
 
-    The ratio is sum net / sum n; its linearised variance G / (G - 1) sum (net_g - ratio n_g)^2 / (sum n)^2
-    over the G clusters that have a unit of the group (Cochran 1977, section 6.3).
+    ratio: Floats
+    """[groups] sum of net / sum of n; NaN without units."""
+    std_error: Floats
+    """[groups] NaN with fewer than two clusters."""
+    covariance: Floats
+    """[groups, groups] the ratios' covariance: groups that share clusters move together."""
+    clusters: Ints
+    """[groups] clusters with a unit of the group."""
+    effective: Floats
+    """[groups] the number of equally large clusters that weigh as evenly; NaN without units."""
+
+
+def ratios(net: Floats, n: Floats) -> Ratios:
+    """Estimate ratios of sums with their cluster-robust errors.
+
+    Linearised (Cochran 1977, section 6.3): with u_g = net_g - ratio n_g, the variance is E / (E - 1) sum u_g^2 /
+    (sum n)^2, where E = (sum n)^2 / sum n^2 is Kish's (1965) effective number of clusters: G of equal size, fewer
+    where some are much larger. G / (G - 1) in its place is a little too small for groups of few templates.
 
     Args:
         net: [clusters, groups] numerator of each cluster.
         n: [clusters, groups] denominator, 0 for a cluster without the group.
 
     Returns:
-        Ratio [groups] (NaN without units), standard error [groups] (NaN with fewer than two clusters),
-        number of clusters [groups].
+        The ratios.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = net.sum(axis=0) / n.sum(axis=0)
+        total = n.sum(axis=0)
+        ratio = net.sum(axis=0) / total
         clusters = np.count_nonzero(n, axis=0)
-        residual = np.where(n > 0, net - ratio * n, 0.0)
-        factor = np.where(clusters > 1, clusters / (clusters - 1.0), np.nan)
-        error = np.sqrt(factor * np.sum(residual**2, axis=0)) / n.sum(axis=0)
-    return ratio, error, clusters
+        effective = total**2 / np.sum(n**2, axis=0)
+        factor = np.where(clusters > 1, effective / (effective - 1), np.nan)
+        pull = np.where(n > 0, net - ratio * n, 0.0) * np.sqrt(factor) / total
+    covariance = pull.T @ pull
+    error = np.sqrt(np.diagonal(covariance))
+    return Ratios(ratio=ratio, std_error=error, covariance=covariance, clusters=clusters, effective=effective)
 
 
 def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float, draws: int, seed: int) -> Floats:
@@ -42,8 +63,8 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
     replacement within their block, once for all groups, so that groups sharing templates move together; each
     group's |deviation| gets its rank among the draws as a p-value; the (1 - level) quantile of the draws'
     smallest p-value is the level at which each group's own interval has to be made. The multiplier is Student's
-    quantile there, with the group's clusters - 1 degrees of freedom. Ranks, because groups of few templates have
-    longer tails, which would otherwise set the multiplier of all.
+    quantile there, with the group's effective clusters - 1 degrees of freedom. Ranks, because groups of few
+    templates have longer tails, which would otherwise set the multiplier of all.
 
     Args:
         net: [clusters, groups] numerator of each cluster, at least one group.
@@ -73,8 +94,8 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
     reached = smallest[np.searchsorted(smallest, smallest, side="right") <= (1 - level) * draws]
     each = max(float(reached.max(initial=0.0)), (1 - level) / net.shape[1])
     tail = min(each, 1 - level) / 2
-    freedom = np.count_nonzero(n, axis=0) - 1
-    return np.where(freedom > 0, t.isf(tail, np.maximum(freedom, 1)), np.inf)
+    effective = n.sum(axis=0) ** 2 / np.sum(n**2, axis=0)
+    return np.where(np.count_nonzero(n, axis=0) > 1, t.isf(tail, np.maximum(effective - 1, 1e-9)), np.inf)
 
 
 def null_extremes(net: Floats, n: Floats, *, draws: int, seed: int) -> Floats:

@@ -12,7 +12,7 @@ from scipy.stats import t
 from analysis._answers import Answers, runs_of
 from analysis._membership import BLOCK, Members, by_option, by_stereotype, counted, joint
 from analysis._shrink import shrink
-from analysis._simultaneous import null_extremes, ratio_error, simultaneous_quantiles
+from analysis._simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
 from analysis.columns import Column, Table
 
 __all__ = ["GROUP_CHANGES", "group_changes"]
@@ -70,12 +70,13 @@ GROUP_CHANGES = Table(
         _number("flip_rate", "(n_unbiased_to_biased + n_biased_to_unbiased) / n; in [0, 1]."),
         _number("net_shift", "100 (n_unbiased_to_biased - n_biased_to_unbiased) / n, in points, -100 to 100."),
         _number("std_error", "Standard error of net_shift, by template, in points."),
-        _number("conf_low", "Lower end of the single interval of net_shift: Student's t, n_clusters - 1."),
+        _number("df", "Its degrees of freedom: effective number of templates, (sum n)^2 / sum n^2, minus 1."),
+        _number("conf_low", "Lower end of the single interval of net_shift, by Student's t."),
         _number("conf_high", "Upper end."),
         _number("simultaneous_low", "Lower end of an interval that holds for all groups of the family at once."),
         _number("simultaneous_high", "Upper end."),
         _number("shrunken", "net_shift drawn towards the family's mean by empirical Bayes, in points."),
-        _number("shrunken_low", "Lower end of its posterior interval, tau taken as known."),
+        _number("shrunken_low", "Lower end of its posterior interval."),
         _number("shrunken_high", "Upper end."),
         _number("tau", "Estimated standard deviation of the true net shifts in the family, in points."),
         _number("null_extreme_mean", "Mean of the family's largest |net_shift| when nothing changed, in points."),
@@ -166,8 +167,9 @@ def _families(
         home[cluster] = category[place]
         rows = block[["category", "group"]].reset_index(drop=True)
         rows["n_items"] = np.bincount(place, weights=counts[:, 0] > 0, minlength=len(block))
-        rows = _measured(rows, sums, min_items)
-        rows = _with_family(rows, sums, home, level, draws, seed)
+        known = ratios(100 * (sums[2] - sums[3]), sums[0])
+        rows = _measured(rows, sums, known, min_items)
+        rows = _with_family(rows, sums, known, home, level, draws, seed)
         yield {**named, "kind": members.kind, "outcome": members.outcome}, rows
 
 
@@ -177,7 +179,7 @@ def _spread(values: Floats, cluster: Ints, place: Ints, shape: tuple[int, int]) 
     return np.asarray(flat.reshape(shape), dtype=np.float64)
 
 
-def _measured(rows: pd.DataFrame, sums: Floats, min_items: int) -> pd.DataFrame:
+def _measured(rows: pd.DataFrame, sums: Floats, known: Ratios, min_items: int) -> pd.DataFrame:
     """Counts, rates, net shift with its standard error, and status; `sums` is [4, clusters, groups]."""
     n, biased, gained, lost = sums.sum(axis=1)
     rows["n"], rows["n_biased_baseline"], rows["n_unbiased_baseline"] = n, biased, n - biased
@@ -186,21 +188,23 @@ def _measured(rows: pd.DataFrame, sums: Floats, min_items: int) -> pd.DataFrame:
         rows["unbiased_to_biased_rate"] = gained / (n - biased)
         rows["biased_to_unbiased_rate"] = lost / biased
         rows["flip_rate"] = (gained + lost) / n
-    shift, error, clusters = ratio_error(100 * (sums[2] - sums[3]), sums[0])
-    rows["net_shift"], rows["n_clusters"] = shift, clusters
+    rows["net_shift"], rows["n_clusters"] = known.ratio, known.clusters
     reasons = [
         (n == 0, "no answered pair"),
         (rows["n_items"] < min_items, f"fewer than {min_items} items"),
-        (clusters < 2, "one template: no interval"),
+        (known.clusters < 2, "one template: no interval"),
         (gained + lost == 0, "no answer changed: no interval"),
-        (~(error > 0), "templates do not differ: no interval"),
+        (~(known.std_error > 0), "templates do not differ: no interval"),
     ]
     rows["status"] = np.select([when for when, _ in reasons], [why for _, why in reasons], default="ok")
-    rows["std_error"] = np.where(rows["status"] == "ok", error, np.nan)
+    ok = rows["status"] == "ok"
+    rows["std_error"], rows["df"] = np.where(ok, known.std_error, np.nan), np.where(ok, known.effective - 1, np.nan)
     return rows
 
 
-def _with_family(rows: pd.DataFrame, sums: Floats, home: Ints, level: float, draws: int, seed: int) -> pd.DataFrame:
+def _with_family(
+    rows: pd.DataFrame, sums: Floats, known: Ratios, home: Ints, level: float, draws: int, seed: int
+) -> pd.DataFrame:
     """Add intervals, shrinkage and the null's extreme over the groups with status ok."""
     inside = np.flatnonzero(rows["status"] == "ok")
     rows["family_size"] = len(inside)
@@ -210,12 +214,13 @@ def _with_family(rows: pd.DataFrame, sums: Floats, home: Ints, level: float, dra
     if not len(inside):
         return rows
     net, n = 100 * (sums[2] - sums[3])[:, inside], sums[0][:, inside]
-    shift, error = rows["net_shift"].to_numpy()[inside], rows["std_error"].to_numpy()[inside]
-    single = t.isf((1 - level) / 2, rows["n_clusters"].to_numpy()[inside] - 1)
+    shift, error, effective = known.ratio[inside], known.std_error[inside], known.effective[inside]
+    single = t.isf((1 - level) / 2, effective - 1)
     joint = simultaneous_quantiles(net, n, home, level=level, draws=draws, seed=seed)
     ends = [shift - single * error, shift + single * error, shift - joint * error, shift + joint * error]
     rows.loc[inside, names] = np.clip(np.stack(ends, axis=1), -100, 100)
-    posterior = shrink(shift, error, level)
+    templates = int(np.count_nonzero(n.sum(axis=1)))
+    posterior = shrink(shift, known.covariance[np.ix_(inside, inside)], effective, templates - 1, level)
     if posterior is not None:
         rows.loc[inside, shrunk[:3]] = np.stack([posterior.mean, posterior.low, posterior.high], axis=1)
         rows.loc[inside, "tau"] = posterior.tau

@@ -75,7 +75,7 @@ class Data:
         full = np.full(shape, float(self.before.shape[1]))
         pair = (full, full) if role is None else self.by_item(role)
         old, new = (np.bincount(self.cluster, weights=values, minlength=self.design.templates) for values in pair)
-        return old, new
+        return np.asarray(old, dtype=np.float64), np.asarray(new, dtype=np.float64)
 
 
 def simulate(design: Design, rng: np.random.Generator) -> Data:

@@ -50,9 +50,7 @@ def cells() -> list[Design]:
     ]
 
 
-def run_study(
-    designs: Sequence[Design], replications: int, seed: int = SEED, workers: int | None = 1
-) -> pd.DataFrame:
+def run_study(designs: Sequence[Design], replications: int, seed: int = SEED, workers: int | None = 1) -> pd.DataFrame:
     """Measure how often each check hits in each cell.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 from statsmodels.stats.meta_analysis import combine_effects
 
 from analysis._shrink import shrink
-from analysis._simultaneous import null_extremes, ratio_error, simultaneous_quantiles
+from analysis._simultaneous import null_extremes, ratios, simultaneous_quantiles
 from analysis.groups import GROUP_CHANGES, group_changes
 from tests.helpers.answers import items_frame, run_table
 
@@ -170,42 +170,73 @@ BCG = np.array(
 def test_tau_is_that_of_metafor_and_statsmodels() -> None:
     tpos, tneg, cpos, cneg = BCG.T
     effect = np.log(tpos / (tpos + tneg)) - np.log(cpos / (cpos + cneg))
-    error = np.sqrt(1 / tpos - 1 / (tpos + tneg) + 1 / cpos - 1 / (cpos + cneg))
-    out = shrink(effect, error)
+    variance = 1 / tpos - 1 / (tpos + tneg) + 1 / cpos - 1 / (cpos + cneg)
+    out = shrink(effect, np.diag(variance), 1 / variance, df=1e9)
     assert out is not None
     # R: dat <- escalc("RR", ai=tpos, bi=tneg, ci=cpos, di=cneg, data=dat.bcg); rma(yi, vi, data=dat, method="DL")
     # tau^2 (estimated amount of total heterogeneity): 0.3088
     assert out.tau**2 == pytest.approx(0.3088, abs=5e-5)
-    assert out.tau**2 == pytest.approx(combine_effects(effect, error**2, method_re="dl").tau2)
+    assert out.tau**2 == pytest.approx(combine_effects(effect, variance, method_re="dl").tau2)
     assert np.ptp(out.mean) < np.ptp(effect)
 
 
 def test_shrinkage_by_hand() -> None:
-    # Equal errors 1, values -3, 0, 3: Q = 18, so tau^2 = (18 - 2) / (3 - 1) = 8 and B = 1/9. The mean is 0,
-    # the posterior mean 8/9 y, its variance 8/9 x 1 + (1/9)^2 / (3 x 1/9) = 25/27.
-    out = shrink(np.array([-3.0, 0.0, 3.0]), np.ones(3))
+    # Variances 1, values -3, -1, 1, 3: the mean is 0, Q = 20, tau^2 = (20 - 3) / (4 - 1) = 17/3,
+    # B = 1/3 x 3/20 = 1/20, the posterior mean 19/20 y. Its variance: 19/20 + B^2 x (1 + 17/3) / 4
+    # + 2 / (4 - 3) x B^2 y^2 = 0.95 + 1/240 + y^2 / 200.
+    y = np.array([-3.0, -1.0, 1.0, 3.0])
+    out = shrink(y, np.eye(4), np.ones(4), df=7)
     assert out is not None
-    assert out.tau == pytest.approx(8**0.5)
-    np.testing.assert_allclose(out.mean, [-8 / 3, 0, 8 / 3], atol=1e-12)
-    np.testing.assert_allclose(out.high - out.mean, norm.isf(0.025) * (25 / 27) ** 0.5)
+    assert out.tau == pytest.approx((17 / 3) ** 0.5)
+    np.testing.assert_allclose(out.mean, 0.95 * y, atol=1e-12)
+    np.testing.assert_allclose(out.high - out.mean, t.isf(0.025, 7) * np.sqrt(0.95 + 1 / 240 + y**2 / 200))
 
 
-def test_estimates_that_differ_by_noise_alone_become_one() -> None:
-    out = shrink(np.array([1.0, 1.1, 0.9]), np.ones(3))
+def test_shared_data_is_not_read_as_agreement() -> None:
+    # Four estimates with correlation c differ by noise of variance 1 - c alone, so tau^2 grows by c.
+    y = np.array([-3.0, -1.0, 1.0, 3.0])
+    out = shrink(y, 0.4 + 0.6 * np.eye(4), np.ones(4), df=7)
+    assert out is not None
+    assert out.tau**2 == pytest.approx(17 / 3 + 0.4)
+
+
+def test_estimates_that_differ_by_noise_alone_are_drawn_as_far_as_it_goes() -> None:
+    y = np.array([1.0, 1.1, 0.9, 1.0])
+    out = shrink(y, np.eye(4), np.ones(4), df=9)
     assert out is not None
     assert out.tau == 0
-    np.testing.assert_allclose(out.mean, 1.0)
-    assert shrink(np.ones(2), np.ones(2)) is None
+    # (k - 3) / (k - 1) = 1/3 of the way.
+    np.testing.assert_allclose(out.mean, 1 + 2 / 3 * (y - 1))
+    assert shrink(np.ones(3), np.eye(3), np.ones(3), df=9) is None
     with pytest.raises(ValueError, match="positive"):
-        shrink(np.ones(3), np.zeros(3))
+        shrink(np.ones(4), np.zeros((4, 4)), np.ones(4), df=9)
 
 
-def test_ratio_error_is_the_standard_error_of_a_mean_for_equal_clusters() -> None:
-    values = np.random.default_rng(0).normal(size=(30, 1))
-    ratio, error, clusters = ratio_error(values, np.ones((30, 1)))
-    assert ratio[0] == pytest.approx(values.mean())
-    assert error[0] == pytest.approx(values.std(ddof=1) / 30**0.5)
-    assert clusters[0] == 30
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])
+def test_shrunken_intervals_cover_on_the_whole(tau: float) -> None:
+    rng = np.random.default_rng(8)
+    inside = []
+    for _ in range(400):
+        truth = rng.normal(1, tau, 12)
+        out = shrink(truth + rng.normal(size=12), np.eye(12), np.ones(12), df=1e9)
+        assert out is not None
+        inside.append(np.mean((out.low <= truth) & (truth <= out.high)))
+    # 4,800 intervals, those of a family not independent: standard error at most 0.01.
+    assert np.mean(inside) >= 0.93
+
+
+def test_ratio_of_equal_clusters_has_the_standard_error_of_a_mean() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    out = ratios(values, np.ones((30, 2)))
+    np.testing.assert_allclose(out.ratio, values.mean(axis=0))
+    np.testing.assert_allclose(out.covariance, np.cov(values.T) / 30)
+    assert (out.clusters == 30).all()
+    np.testing.assert_allclose(out.effective, 30)
+
+
+def test_effective_clusters_by_hand() -> None:
+    # Sizes 1, 1, 2: (1 + 1 + 2)^2 / (1 + 1 + 4) = 16/6.
+    assert ratios(np.ones((3, 1)), np.array([[1.0], [1.0], [2.0]])).effective[0] == pytest.approx(16 / 6)
 
 
 def test_joint_multiplier_is_sidaks_for_independent_groups_and_the_single_one_for_copies() -> None:
