@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log2, nan
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import statsmodels.api as sm
 
 from analysis._reading import reading
 from analysis.ability import ABILITY, ability
-from tests.helpers.answers import items_frame, run_table
+from tests.helpers.answers import items_frame, read_tables, run_table, write_unifiedqa_logs
+from tests.helpers.shared import shared_data
 
 RUNS = run_table({"run": "dense"}, {"run": "q4", "baseline": "dense"})
 S, A, U = "stereotype", "anti_stereotype", "unknown"
@@ -188,3 +190,22 @@ def test_refusals_and_empty_input() -> None:
         ability(_frame(SMALL), RUNS, margin=2)
     alone = _frame(SMALL).query("run == 'dense'")
     assert ability(alone, run_table({"run": "dense"})).empty
+
+
+def test_a_model_that_is_not_shown_the_context_is_less_able(tmp_path: Path) -> None:
+    # UnifiedQA asked with the question alone (qonly) can't know the disambiguated answers; in another prompt format
+    # (arc) it can. Its ambiguous answers name the stereotype more often than those in format race in both.
+    categories, targets = ["Religion", "Nationality"], shared_data("bbq", "target_label.csv.gz")
+    write_unifiedqa_logs(shared_data("unifiedqa"), categories, targets, tmp_path / "runs")
+    items, runs, _ = read_tables(tmp_path / "runs", tmp_path / "items.parquet")
+    # These logs name no templates; runs of neighbouring items stand in for them.
+    number = items["item_id"].str.extract(r"/(\d+)$")[0].astype(int)
+    items["cluster"] = items["category"] + "/" + (number // 24).astype("string")
+    table = ability(items, runs).set_index(["run", "category"])
+    assert table.loc[("qonly", "all"), "less_able"] == "yes"
+    assert table.loc[("arc", "all"), "less_able"] != "yes"
+    assert table.loc[("arc", "all"), "reading"] == "more stereotyped"
+    # README of the shared data: accuracy and bias on ambiguous items, arc, Religion.
+    assert round(table.loc[("arc", "Religion"), "acc_ambig"], 4) == 0.4383
+    assert round(100 * table.loc[("arc", "Religion"), "bias_ambig"], 2) == 24.50
+    assert round(100 * table.loc[("arc", "Religion"), "bias_disambig"], 2) == 3.53

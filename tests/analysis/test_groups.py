@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +15,8 @@ from statsmodels.stats.meta_analysis import combine_effects
 from analysis._shrink import shrink
 from analysis._simultaneous import null_extremes, ratios, simultaneous_quantiles
 from analysis.groups import GROUP_CHANGES, group_changes
-from tests.helpers.answers import items_frame, run_table
+from tests.helpers.answers import items_frame, read_tables, run_table, write_unifiedqa_logs
+from tests.helpers.shared import shared_data
 
 RUNS = run_table({"run": "dense"}, {"run": "q4", "baseline": "dense"})
 S, A, U = "stereotype", "anti_stereotype", "unknown"
@@ -261,3 +266,36 @@ def test_null_extreme_by_enumeration() -> None:
     drawn = null_extremes(np.ones((2, 1)), np.ones((2, 1)), draws=4000, seed=0)
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert drawn.mean() == pytest.approx(0.5, abs=0.04)  # five standard errors of 4,000 fair draws
+
+
+def test_every_group_of_the_published_metadata_is_counted(tmp_path: Path) -> None:
+    # BBQ lists up to twelve nationalities an item; the benchmark's code keeps one of them.
+    source = shared_data("unifiedqa", "preds_Nationality.jsonl.gz")
+    targets = shared_data("bbq", "target_label.csv.gz")
+    write_unifiedqa_logs(source.parent, ["Nationality"], targets, tmp_path / "runs")
+    items, runs, _ = read_tables(tmp_path / "runs", tmp_path / "items.parquet")
+    with gzip.open(source, "rt") as stream:
+        raw = pd.DataFrame([json.loads(line) for line in stream])
+    raw["item_id"] = "bbq/Nationality/" + raw["example_id"].astype(str)
+    raw["groups"] = [meta["stereotyped_groups"] for meta in raw["additional_metadata"]]
+    joined = items.drop(columns="cluster").merge(
+        pd.DataFrame(
+            {
+                "item_id": raw["item_id"],
+                "cluster": raw["question_index"],
+                "stereotyped_groups": raw["groups"].str.join(" | "),
+            }
+        ),
+        on="item_id",
+    )
+    table = group_changes(joined, runs, draws=200)
+    table = table[(table["run"] == "arc") & (table["outcome"] == "non_unknown") & (table["condition"] == "ambig")]
+    ambiguous = raw[raw["context_condition"] == "ambig"].explode("groups")
+    expected = ambiguous.groupby("groups")["item_id"].nunique()
+    assert len(expected) > 25
+    assert table.set_index("group")["n_items"].to_dict() == expected.to_dict()
+    # Net shift of one group, from the roles of its items: unknown is the key of every ambiguous item.
+    kenyan = set(ambiguous.loc[ambiguous["groups"] == "Kenyan", "item_id"])
+    share = items[items["item_id"].isin(kenyan)].groupby("run")["correct"].mean()
+    row = _row(table, group="Kenyan")
+    assert row["net_shift"] == pytest.approx(100 * (share["dense"] - share["arc"]))
