@@ -42,7 +42,7 @@ def by_stereotype(answers: Answers) -> Iterator[Members]:
     pairs = [
         (item, group)
         for item, text in enumerate(answers.items["stereotyped_groups"])
-        if known[item] and text is not None
+        if known[item] and isinstance(text, str)
         for group in _split(text, "|")
     ]
     for outcome, biased in (("non_unknown", (True, True, False)), ("stereotype", (True, False, False))):
@@ -53,7 +53,7 @@ def by_option(answers: Answers) -> Iterator[Members]:
     """Members by the groups of the items' options; states are the options, in order."""
     pairs, masks = [], []
     for item, text in enumerate(answers.items["option_groups"]):
-        if text is None:
+        if not isinstance(text, str):
             continue
         options = [_split(option, "|") for option in text.split("||")]
         for group in sorted({name for names in options for name in names}):
