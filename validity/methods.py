@@ -63,7 +63,7 @@ def _studies(data: Data, _: np.random.Generator) -> Scores:
 
 def _benchmark(data: Data, rng: np.random.Generator) -> Scores:
     old, new = data.by_item(STEREOTYPE)
-    return (rejects(benchmark_permutation(new - old, rng)),)
+    return tuple(rejects(benchmark_permutation(new - old, rng, resample=resample)) for resample in (True, False))
 
 
 _GROUPS = 12
@@ -115,7 +115,10 @@ PROCEDURES: tuple[Procedure, ...] = (
         run=_studies,
     ),
     Procedure(
-        checks=(Check(name="benchmark's permutation", kind="test", default=False),),
+        checks=(
+            Check(name="benchmark's permutation", kind="test", default=False),
+            Check(name="the same without resampling", kind="test", default=False),
+        ),
         run=_benchmark,
     ),
     Procedure(

@@ -30,7 +30,9 @@ def pooled_chi2(before: float, after: float, n: int) -> float:
     return float(chi2_contingency([[before, n - before], [after, n - after]], correction=True)[1])
 
 
-def benchmark_permutation(difference: Floats, rng: np.random.Generator, draws: int = 1000) -> float:
+def benchmark_permutation(
+    difference: Floats, rng: np.random.Generator, draws: int = 1000, *, resample: bool = True
+) -> float:
     """The benchmark's test: swap the runs of each item by chance and, in the same draw, resample the items.
 
     A draw takes n items with replacement and gives each item's difference a random sign, so its sum depends only
@@ -40,13 +42,14 @@ def benchmark_permutation(difference: Floats, rng: np.random.Generator, draws: i
         difference: [items] run minus baseline of each item's share of stereotypical answers.
         rng: Source of the draws (the benchmark's is unseeded).
         draws: Iterations; the benchmark's 1,000.
+        resample: Whether the items are resampled, as published, or only swapped.
 
     Returns:
         Share of draws whose |mean| is at least the observed one, at least 1 / draws as published.
     """
     size, count = np.unique(np.abs(difference), return_counts=True)
     n = len(difference)
-    drawn = rng.multinomial(n, count / n, size=draws)
+    drawn = rng.multinomial(n, count / n, size=draws) if resample else np.tile(count, (draws, 1))
     plus = rng.binomial(drawn, 0.5)
     null = (2 * plus - drawn) @ size
     # Equal sums can differ in the last bit.

@@ -34,7 +34,7 @@ left out of its coverage. Intervals in brackets are 95 % Wilson intervals of the
 """
 
 
-def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str) -> str:
+def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, reading: str | None = None) -> str:
     """Write the page.
 
     Args:
@@ -42,6 +42,7 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str) -> 
         replications: Per cell.
         seed: Of the study.
         command: What makes the page.
+        reading: What a person read in these very results; None for results that nobody has read.
 
     Returns:
         Markdown.
@@ -60,6 +61,7 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str) -> 
         f"its rate lies within {SIZE_BAND[0]} to {SIZE_BAND[1]} in every cell, an interval if it covers in "
         f"{COVER_BAND[0]} to {COVER_BAND[1]}; lower rejection is called conservative, higher liberal.\n",
         _summary(null),
+        *(["## Reading\n", reading] if reading else []),
         "## Size: how often a test rejects where nothing changed on the whole\n",
         *_tables(tests[tests["shift"] == 0]),
         "## Coverage: how often a 95 % interval holds the true value\n",

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import binom, chi2
 
 from validity.reference import benchmark_permutation, pooled_chi2
 
@@ -27,6 +27,14 @@ def test_permutation_has_the_distribution_of_the_literal_one() -> None:
         literal.append(abs(swapped[rng.integers(60, size=60)].sum()) >= abs(difference.sum()) - 1e-9)
     # Both are shares of 20,000 draws: a standard error of at most 0.0035 each.
     assert ours == pytest.approx(np.mean(literal), abs=0.02)
+
+
+def test_without_resampling_it_is_the_exact_sign_test_for_equal_differences() -> None:
+    # Nine items up, three down: P(|2 X - 12| >= 6) for X of twelve fair coins.
+    difference = np.array([1.0] * 9 + [-1.0] * 3 + [0.0] * 20)
+    exact = 2 * binom.sf(8, 12, 0.5)
+    ours = benchmark_permutation(difference, np.random.default_rng(0), draws=40_000, resample=False)
+    assert ours == pytest.approx(exact, abs=0.01)  # five standard errors of 40,000 draws
 
 
 def test_permutation_never_gives_zero_and_sees_no_change_as_none() -> None:
