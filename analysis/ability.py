@@ -204,7 +204,7 @@ def _interval(estimate: float, pull: Floats, level: float) -> Floats:
     """
     clusters = len(pull)
     error = math.sqrt(clusters / (clusters - 1) * float(np.sum(pull**2))) if clusters > 1 else math.nan
-    half = float(t.isf((1 - level) / 2, clusters - 1)) * error if error > 0 else math.nan
+    half = float(t.isf((1 - level) / 2, clusters - 1)) * error if error > 1e-12 else math.nan  # less is rounding
     return np.array([estimate - half, estimate + half])
 
 

@@ -117,6 +117,11 @@ def test_small_groups_are_listed_outside_the_family() -> None:
         ([("1", "t", U, S), ("2", "t", U, U)], "one template: no interval"),
         ([("1", "t", U, U), ("2", "s", S, S)], "no answer changed: no interval"),
         ([("1", "t", U, S), ("2", "s", U, S)], "templates do not differ: no interval"),
+        # One of three in each: the residuals are rounding, which is no spread either.
+        (
+            [(f"{c}{i}", c, U, S if i == 0 else U) for c in "tsr" for i in range(3)],
+            "templates do not differ: no interval",
+        ),
         ([("1", "t", None, S), ("2", "s", U, None)], None),
     ],
 )
