@@ -86,7 +86,7 @@ def _groups(data: Data, rng: np.random.Generator) -> Scores:
     shift, error, effective = known.ratio[family], known.std_error[family], known.effective[family]
     truth, level = data.design.shift, 1 - ALPHA
     block, seed = np.zeros(templates, dtype=np.int64), int(rng.integers(2**32))
-    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=1000, seed=seed)
+    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=400, seed=seed)
     half = t.isf(ALPHA / 2, effective[0] - 1) * error[0]
     posterior = shrink(shift, known.covariance[np.ix_(family, family)], effective, templates - 1, level)
     return (

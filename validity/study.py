@@ -34,7 +34,7 @@ class _Job:
 
 
 def cells() -> list[Design]:
-    """Every cell of the study: four nulls and three shifts, each at four sizes."""
+    """Every cell of the study: four nulls at four sizes, three shifts at the smallest and the largest."""
     quiet = {"item_change": 0.5, "template_change": 0.25}
     scenarios: list[tuple[str, dict[str, float]]] = [
         ("no change", {}),
@@ -46,7 +46,7 @@ def cells() -> list[Design]:
     return [
         Design(name=name, templates=templates, seeds=seeds, **values)  # type: ignore[arg-type]
         for name, values in scenarios
-        for templates, seeds in _SIZES
+        for templates, seeds in (_SIZES[:: len(_SIZES) - 1] if "shift" in values else _SIZES)
     ]
 
 
