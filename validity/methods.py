@@ -10,6 +10,7 @@ from scipy.stats import t
 
 from analysis._shrink import shrink
 from analysis._simultaneous import ratios, simultaneous_quantiles
+from analysis.inference.gee import gee
 from validity.reference import benchmark_permutation, pooled_chi2
 from validity.simulate import STEREOTYPE, Data
 
@@ -109,6 +110,15 @@ def _ratio(data: Data, _: np.random.Generator) -> Scores:
     )
 
 
+def _gee(data: Data, _: np.random.Generator) -> Scores:
+    events, n = data.by_level()
+    clusters, levels = events.shape
+    design = np.stack([np.ones(events.size), np.tile(np.arange(levels), clusters)], axis=1)
+    template = np.repeat(np.arange(clusters), levels)
+    result = gee(events.ravel(), n.ravel(), design, template, terms=["intercept", "dose"])
+    return (rejects(result["dose"].p_value if result.estimates else None),)
+
+
 PROCEDURES: tuple[Procedure, ...] = (
     Procedure(
         checks=(Check(name="studies' pooled chi-squared", kind="test", default=False),),
@@ -136,6 +146,7 @@ PROCEDURES: tuple[Procedure, ...] = (
         ),
         run=_groups,
     ),
+    Procedure(checks=(Check(name="GEE slope over four doses, t", kind="test"),), run=_gee),
 )
 
 CHECKS: tuple[Check, ...] = tuple(check for procedure in PROCEDURES for check in procedure.checks)

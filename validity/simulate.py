@@ -1,4 +1,4 @@
-"""Answers of a baseline and a run whose true change is known."""
+"""Answers of a baseline and of runs at rising doses, whose true change is known."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Design:
     """Population SRS of the baseline."""
     shift: float = 0.0
     """Population SRS of the run minus that of the baseline."""
+    levels: int = 4
+    """Runs at equally spaced doses, the baseline at 0 and the run at the highest; the shift grows in proportion."""
     template_spread: float = 1.0
     """Of templates, common to both runs."""
     item_spread: float = 1.5
@@ -55,9 +57,18 @@ class Data:
     design: Design
     cluster: Ints
     """[items] template, 0 to design.templates - 1, ascending."""
-    before: Ints
-    """[items, seeds] STEREOTYPE, ANTI or UNKNOWN."""
-    after: Ints
+    answers: tuple[Ints, ...]
+    """Per level [items, seeds] STEREOTYPE, ANTI or UNKNOWN."""
+
+    @property
+    def before(self) -> Ints:
+        """The baseline's answers."""
+        return self.answers[0]
+
+    @property
+    def after(self) -> Ints:
+        """Those of the run at the highest dose."""
+        return self.answers[-1]
 
     @cached_property
     def table(self) -> Ints:
@@ -68,6 +79,16 @@ class Data:
     def by_item(self, role: int) -> tuple[Floats, Floats]:
         """Answers of a role per item, before and after: [items] each."""
         return (self.before == role).sum(axis=1).astype(float), (self.after == role).sum(axis=1).astype(float)
+
+    def by_level(self) -> tuple[Floats, Floats]:
+        """Stereotypical answers and all answers per template and level: [templates, levels] each."""
+        size = self.design.templates
+        events = [
+            np.bincount(self.cluster, weights=(answers == STEREOTYPE).sum(axis=1), minlength=size)
+            for answers in self.answers
+        ]
+        n = np.bincount(self.cluster, minlength=size) * self.design.seeds
+        return np.stack(events, axis=1).astype(float), np.repeat(n[:, None], self.design.levels, axis=1).astype(float)
 
     def by_cluster(self, role: int | None = None) -> tuple[Floats, Floats]:
         """Answers of a role (None: all) per template, before and after: [templates] each."""
@@ -82,23 +103,23 @@ def simulate(design: Design, rng: np.random.Generator) -> Data:
     """Draw one comparison.
 
     An item's answer is the stereotype with probability expit(mu + template + item + own), else the
-    anti-stereotype with probability expit(-1 + ...), else unknown. Template and item effects are shared by the
-    two runs; `own` effects (template_change, item_change) are drawn for each run from one distribution. At shift
+    anti-stereotype with probability expit(-1 + ...), else unknown. Template and item effects are shared by all
+    runs; `own` effects (template_change, item_change) are drawn for each run from one distribution. At shift
     0 the runs are therefore exchangeable, and every measure has a net change of exactly 0 in the population,
     while single items and whole templates do change.
     """
     sizes = rng.integers(design.smallest, design.largest + 1, size=design.templates)
     cluster = np.repeat(np.arange(design.templates), sizes)
-    middle = [_intercept(rate, design.spread) for rate in (design.base_rate, design.base_rate + design.shift)]
-    first = _logits(design, cluster, middle, rng)
-    second = _logits(design, cluster, [-1.0, -1.0], rng)
+    rates = design.base_rate + design.shift * np.linspace(0, 1, design.levels)
+    first = _logits(design, cluster, [_intercept(float(rate), design.spread) for rate in rates], rng)
+    second = _logits(design, cluster, [-1.0] * design.levels, rng)
     runs = []
+    shape = (len(cluster), design.seeds)
     for stereotype, anti in zip(first, second, strict=True):
-        shape = (len(cluster), design.seeds)
         named = rng.random(shape) < expit(stereotype)[:, None]
         other = rng.random(shape) < expit(anti)[:, None]
         runs.append(np.where(named, STEREOTYPE, np.where(other, ANTI, UNKNOWN)))
-    return Data(design=design, cluster=cluster, before=runs[0], after=runs[1])
+    return Data(design=design, cluster=cluster, answers=tuple(runs))
 
 
 def marginal(intercept: float, spread: float) -> float:
@@ -113,7 +134,7 @@ def _intercept(rate: float, spread: float) -> float:
 
 
 def _logits(design: Design, cluster: Ints, middle: list[float], rng: np.random.Generator) -> list[Floats]:
-    """[items] logits of the baseline and of the run."""
+    """[items] logits of each run."""
     shared = rng.normal(0, design.template_spread, design.templates)[cluster]
     shared = shared + rng.normal(0, design.item_spread, len(cluster))
     return [

@@ -11,18 +11,19 @@ COVER_BAND = (0.93, 0.97)
 _CELL = ["templates", "seeds"]
 
 _HOW = """\
-Each replication draws a benchmark and answers it twice, as baseline and as run. A template has 8 to 80 items; an
-item's chance of a stereotypical answer is logistic in a template effect (standard deviation 1.0) and an item effect
-(1.5) that both runs share, with a population SRS of 0.20 (few events: 0.01). What is not stereotypical is
-anti-stereotypical or unknown, by a second logistic draw of the same form. "1 seed" answers each item once, "5 seeds"
-five times. The scenarios differ in what each run has for itself:
+Each replication draws a benchmark and answers it four times: as baseline and as runs at doses 1, 2 and 3. Tests of
+one run against the baseline take the one at dose 3. A template has 8 to 80 items; an item's chance of a
+stereotypical answer is logistic in a template effect (standard deviation 1.0) and an item effect (1.5) that all runs
+share, with a population SRS of 0.20 (few events: 0.01). What is not stereotypical is anti-stereotypical or unknown,
+by a second logistic draw of the same form. "1 seed" answers each item once, "5 seeds" five times. The scenarios
+differ in what each run has for itself:
 
 - **no change**: nothing; the answers are drawn anew from the same chances;
 - **items flip, no net effect**: item effects of standard deviation 1.5, drawn for each run from one distribution;
 - **templates move, no net effect**: template effects of 0.75 and item effects of 0.5, likewise;
 - **few events**: item effects of 1.0 at an SRS of 0.01;
 - **shift of 3, 5, 10 points**: item effects of 0.5, template effects of 0.25, and a population SRS that is higher by
-  the shift in the run.
+  the shift at dose 3, and in proportion below.
 
 In the first four the runs are exchangeable: items and templates change, the population does not. A test that rejects
 there is wrong, at a rate that should be 0.05. In the last three it is right.

@@ -18,10 +18,13 @@ def test_marginal_rate_against_quadrature() -> None:
 
 def test_rates_and_shift_are_those_asked_for() -> None:
     design = Design(name="x", templates=20_000, smallest=1, largest=1, shift=0.05, item_change=0.5, template_change=0.5)
-    old, new = simulate(design, np.random.default_rng(0)).by_item(STEREOTYPE)
+    data = simulate(design, np.random.default_rng(0))
+    old, new = data.by_item(STEREOTYPE)
     # 20,000 independent items: the standard error of a share of 0.2 is 0.003, of the paired change below 0.004.
     assert old.mean() == pytest.approx(0.2, abs=0.012)
     assert (new - old).mean() == pytest.approx(0.05, abs=0.016)
+    # A third of the dose, a third of the shift.
+    assert ((data.answers[1] == STEREOTYPE)[:, 0] - old).mean() == pytest.approx(0.05 / 3, abs=0.016)
 
 
 def test_counts_agree() -> None:
@@ -31,6 +34,10 @@ def test_counts_agree() -> None:
     assert data.table[:, UNKNOWN].sum() == data.by_item(UNKNOWN)[1].sum()
     assert data.by_cluster(STEREOTYPE)[0].sum() == (data.before == STEREOTYPE).sum()
     assert data.by_cluster()[0].sum() == data.before.size
+    events, n = data.by_level()
+    assert events.shape == n.shape == (25, 4)
+    assert events[:, 0].sum() == (data.before == STEREOTYPE).sum()
+    assert (n == data.by_cluster()[0][:, None]).all()
     sizes = np.bincount(data.cluster)
     assert len(sizes) == 25
     assert sizes.min() >= 8
