@@ -47,6 +47,8 @@ class Answer(TypedDict):
     """Probability of each option, in the item's order; they add up to 1."""
     letter_mass: float | None
     """Probability that the answer is one of the letters at all, where letters are scored."""
+    drawn_letter_mass: float | None
+    """The same at the temperature of a sampled protocol: of the first token drawn."""
     entropy: float | None
     """Entropy of `probs` in bits: 0 (sure) to log2(3)."""
     margin: float | None
@@ -116,23 +118,23 @@ def cyclic_answer(log_likelihoods: Sequence[float], roles: Sequence[str]) -> Ans
 def sampled_answer(
     texts: Sequence[str],
     seeds: Sequence[int],
-    log_likelihoods: Sequence[float],
-    temperature: float,
+    plain: Sequence[float] | None,
+    drawn: Sequence[float] | None,
     roles: Sequence[str],
 ) -> Answer:
-    """Answer by one text a seed, with the letters' probabilities at the texts' temperature beside them.
+    """Answer by one text a seed, with the exact probabilities of the letters as first token beside them.
 
     Args:
         texts: What was drawn with each seed.
         seeds: The seeds.
-        log_likelihoods: Natural log-likelihood of each option's letter after the same prompt.
-        temperature: T of the protocol.
+        plain: Natural log-probability of each option's letter as the first token, of the model itself.
+        drawn: The same at the texts' temperature, over the whole vocabulary.
         roles: The options' roles.
 
     Returns:
-        The answer, without a choice of its own. `probs` are p_k^(1/T) / sum_j p_j^(1/T): how probable each letter is
-        as the first token drawn, given that it is a letter (at T = 0, 1 for the most probable letter). The letter
-        mass is that at temperature 1. The probabilities are missing where `letters_answer` is unscored.
+        The answer, without a choice of its own. `probs` are those of `drawn`, divided by their sum
+        `drawn_letter_mass`: how probable each letter is as the first token drawn, given that it is a letter. They are
+        missing where `drawn` is not a number, or no letter has a positive probability.
     """
     draws = []
     for seed, text in zip(seeds, texts, strict=True):
@@ -148,13 +150,10 @@ def sampled_answer(
                 study_role=None if study is None else roles[study],
             )
         )
-    probs = _softmax(log_likelihoods)
-    if probs is not None and temperature > 0:
-        probs = _softmax([value / temperature for value in log_likelihoods])
-    elif probs is not None:
-        top = max(range(len(probs)), key=log_likelihoods.__getitem__)
-        probs = [float(option == top) for option in range(len(probs))]
-    answer = _answer("sampled", probs, roles, _mass(log_likelihoods))
+    usable = plain is not None and drawn is not None
+    probs = _softmax(drawn) if drawn is not None else None
+    answer = _answer("sampled", probs, roles, _mass(plain) if plain is not None and usable else None)
+    answer["drawn_letter_mass"] = _mass(drawn) if drawn is not None and usable else None
     answered = any(draw["status"] == "answered" for draw in draws)
     answer["status"] = "answered" if answered else "unparsed"
     answer["choice"] = answer["role"] = None
@@ -171,6 +170,7 @@ def _answer(protocol: Protocol, probs: list[float] | None, roles: Sequence[str],
             role=None,
             probs=None,
             letter_mass=None,
+            drawn_letter_mass=None,
             entropy=None,
             margin=None,
             draws=None,
@@ -184,6 +184,7 @@ def _answer(protocol: Protocol, probs: list[float] | None, roles: Sequence[str],
         role=roles[choice],
         probs=probs,
         letter_mass=mass,
+        drawn_letter_mass=None,
         entropy=sum(-p * math.log2(p) for p in probs if p > 0),
         margin=first - second,
         draws=None,

@@ -6,6 +6,7 @@ what lm_eval's documentation says.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,53 +114,49 @@ class Sampled:
     texts: list[str]
     """One a seed."""
     seeds: list[int]
-    temperature: float
-    log_likelihoods: list[float]
-    """Of the letters A, B, C after the same prompt."""
+    plain: list[float] | None
+    """Natural log-probabilities of the model that the first token is A, B, C; None where they are not numbers."""
+    drawn: list[float] | None
+    """The same at the texts' temperature."""
 
 
 class SampledTask(ChatTask):
-    """Samples an item's answer once a seed, and scores its three letters.
+    """Samples an item's answer once a seed, with the exact probabilities of the letters as first token.
 
     The first request of a sample is for texts: lm_eval sends it `repeats` times, and `compressed_hf` answers each
-    copy with another of `generation_kwargs`' seeds. The three others are those of the letters protocol.
+    copy with another of `generation_kwargs`' seeds. The second is for the letters, and is answered from the same pass.
     """
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Any]:
-        """Build one request for texts and three for letters."""
+        """Build one request for texts and one for the letters' probabilities."""
         self._protocol()
-        chat = bool(kwargs.get("apply_chat_template", False))
         request = super().construct_requests(doc, ctx, **kwargs)
-        delimiter = "" if chat else self.config.target_delimiter
+        context, arguments = request.arguments
         task, number, _ = request.metadata
-        letters = [
-            Instance("loglikelihood", doc, (ctx, f"{delimiter}{letter}"), idx, metadata=(task, number, 1))
-            for idx, letter in enumerate("ABC", start=1)
-        ]
-        return [request, *letters]
+        letters = (context, arguments | {"first_token": ["A", "B", "C"]})
+        return [request, Instance("generate_until", doc, letters, 1, metadata=(task, number, 1))]
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
-        """Score one sample, from its texts and the log-likelihoods of its letters."""
-        seeds, temperature = self._protocol()
-        texts, *letters = results
+        """Score one sample, from its texts and the probabilities of its letters."""
+        seeds = self._protocol()
+        texts, (letters,) = results
         if len(texts) != len(seeds):
             raise UserError(
                 f"task {self.config.task}: {len(texts)} texts for {len(seeds)} seeds; give the filter take_first_k "
                 f"a k of {len(seeds)}"
             )
-        values = [copies[0][0] for copies in letters]
-        return super().process_results(doc, [Sampled(list(texts), seeds, temperature, values)])
+        first = json.loads(letters) or {"plain": None, "drawn": None}
+        return super().process_results(doc, [Sampled(list(texts), seeds, **first)])
 
-    def _protocol(self) -> tuple[list[int], float]:
-        """Seeds and temperature, which the command line may have changed since the task was made."""
-        given = self.config.generation_kwargs
-        seeds = given.get("seeds")
+    def _protocol(self) -> list[int]:
+        """The seeds, which the command line may have changed since the task was made."""
+        seeds = self.config.generation_kwargs.get("seeds")
         if not isinstance(seeds, list) or len(seeds) != self.config.repeats:
             raise UserError(
                 f"task {self.config.task}: {self.config.repeats} repeats for the seeds {seeds!r}; set `repeats`, and k "
                 "of the filter take_first_k, to the number of seeds"
             )
-        return seeds, float(given.get("temperature", 1.0)) if given.get("do_sample", True) else 0.0
+        return seeds
 
 
 def fold_system_message(template: Callable[..., str]) -> Callable[..., str]:

@@ -10,6 +10,7 @@ probability moves the intervals of all tokens behind it; here it moves that toke
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Branch", "Drawer", "Prompt", "Protocol", "gumbel", "log_probabilities", "stream"]
+__all__ = ["Branch", "Drawer", "FirstToken", "Prompt", "Protocol", "gumbel", "log_probabilities", "stream"]
 
 _WORD = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -61,6 +62,16 @@ class Branch:
     drawn: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class FirstToken:
+    """Natural log-probabilities that the first token is in each watched set."""
+
+    plain: list[float]
+    """Of the model itself."""
+    drawn: list[float]
+    """At the protocol's temperature, over the whole vocabulary: what is drawn from."""
+
+
 @dataclass
 class Drawer:
     """Draws for branches, and keeps the texts of those that have ended."""
@@ -68,11 +79,16 @@ class Drawer:
     protocol: Protocol
     prompts: Sequence[Prompt]
     decode: Callable[[list[int]], str]
+    watched: Sequence[Sequence[int]] = ()
+    """Sets of tokens whose probability as the first one drawn is wanted."""
     texts: list[list[str]] = field(init=False)
     """[prompts][seeds]"""
+    first: list[FirstToken | None] = field(init=False)
+    """[prompts] of those whose probabilities are numbers."""
 
     def __post_init__(self) -> None:
         self.texts = [[""] * len(self.protocol.seeds) for _ in self.prompts]
+        self.first = [None] * len(self.prompts)
 
     def start(self, prompt: int) -> Branch:
         """The branch of a prompt of which nothing is drawn."""
@@ -89,6 +105,8 @@ class Drawer:
         Returns:
             The branches that go on, each with the index of the one it comes from.
         """
+        if self.watched:
+            self._watch(branches, logprobs)
         going = []
         for parent, (branch, (tokens, values)) in enumerate(zip(branches, self._candidates(logprobs), strict=True)):
             fresh: dict[int, list[int]] = {}
@@ -102,6 +120,27 @@ class Drawer:
                 if not self._ended(child):
                     going.append((parent, child))
         return going
+
+    def _watch(self, branches: Sequence[Branch], logprobs: Tensor) -> None:
+        """Note the watched probabilities of the branches of which nothing is drawn."""
+        rows = [row for row, branch in enumerate(branches) if not branch.drawn]
+        if not rows:
+            return
+        values = logprobs[rows].float()
+        temperature = self.protocol.temperature
+        if temperature > 0:
+            drawn = (values / temperature).log_softmax(-1)
+        else:
+            drawn = torch.full_like(values, -math.inf)
+            drawn[range(len(values)), values.argmax(-1)] = 0.0
+            drawn[values.isnan().any(-1)] = math.nan
+        plain, tempered = (
+            torch.stack([given[:, list(tokens)].logsumexp(-1) for tokens in self.watched], -1).tolist()
+            for given in (values, drawn)
+        )
+        for row, own, other in zip(rows, plain, tempered, strict=True):
+            if not any(math.isnan(value) for value in (*own, *other)):
+                self.first[branches[row].prompt] = FirstToken(own, other)
 
     def _candidates(self, logprobs: Tensor) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
         """For each row, the tokens that can be drawn at all, and their log-probabilities over the temperature."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from lm_eval_ext.models.scoring.trie import Forest, Ints
 
-__all__ = ["Group", "pack"]
+__all__ = ["Group", "best_row_length", "pack"]
 
 # A prefix is cached on its own where that saves at least this share of the group's tokens.
 _WORTH = 0.02
@@ -59,6 +59,30 @@ def pack(forest: Forest, queries_per_node: Ints, row_tokens: int) -> list[Group]
     return [*groups, loose] if loose.rows else groups
 
 
+def best_row_length(forest: Forest, queries_per_node: Ints, cell_cost: float, longest: int) -> int:
+    """Choose the length of rows: short ones repeat ancestors and pad, long ones attend to what they must not see.
+
+    Args:
+        forest: What to score.
+        queries_per_node: As for `pack`.
+        cell_cost: Cost of a cell of the attention mask, relative to that of a token.
+        longest: Largest length to consider.
+
+    Returns:
+        The length, out of fractions of the longest, at which tokens + cells x `cell_cost` are fewest.
+    """
+    lengths = sorted({max(1, longest * eighths // 8) for eighths in (2, 3, 4, 6, 8)}, reverse=True)
+
+    def cost(length: int) -> float:
+        total = 0.0
+        for group in pack(forest, queries_per_node, length):
+            sizes = [len(row) for row in group.rows]
+            total += len(group.prefix) + sum(size + size * (size + len(group.prefix)) * cell_cost for size in sizes)
+        return total
+
+    return min(lengths, key=cost)
+
+
 def _prefix(forest: Forest, root: int, scored: Ints) -> Ints:
     """Nodes from the root down to the first branch or scored node (which is left out)."""
     nodes = []
@@ -80,27 +104,35 @@ def _children(forest: Forest, node: int) -> Iterator[int]:
 
 def _pieces(forest: Forest, top: int, limit: int, above: int) -> list[Ints]:
     """Cut the subtree of `top`, whose ancestors from depth `above` on are not cached, into runs of nodes."""
-    ancestors = forest.path(top)[above:-1]
-    if len(ancestors) + forest.ends[top] - top <= limit:
-        return [np.concatenate([ancestors, np.arange(top, forest.ends[top])]).astype(np.int64)]
-    # Down the chain to the branch; then the branches in order, as many to a piece as fit, with their path before them.
-    node = top
-    while node + 1 < forest.ends[node] and forest.ends[node + 1] == forest.ends[node]:
-        node += 1
-    path = [*ancestors, *range(top, node + 1)]
     pieces: list[Ints] = []
-    open_piece: list[int] = []
-    for child in _children(forest, node):
-        size = int(forest.ends[child] - child)
-        if len(path) + size > limit and size > 1:
-            pieces += _pieces(forest, child, limit, above)
+    # A stack rather than recursion: a sequence may branch at each of its thousands of tokens.
+    waiting = [top]
+    while waiting:
+        node = waiting.pop()
+        ancestors = forest.path(node)[above:-1]
+        if len(ancestors) + forest.ends[node] - node <= limit:
+            pieces.append(np.asarray([*ancestors, *range(node, int(forest.ends[node]))], dtype=np.int64))
             continue
-        if open_piece and len(path) + len(open_piece) + size > limit:
+        # Down the chain to the branch; then the branches in order, as many to a piece as fit, with their path in front.
+        start = node
+        while node + 1 < forest.ends[node] and forest.ends[node + 1] == forest.ends[node]:
+            node += 1
+        path = [*ancestors, *range(start, node + 1)]
+        placed = len(pieces)
+        open_piece: list[int] = []
+        held = False
+        for child in _children(forest, node):
+            size = int(forest.ends[child] - child)
+            if len(path) + size > limit and size > 1:
+                waiting.append(child)
+                held = True
+                continue
+            if open_piece and len(path) + len(open_piece) + size > limit:
+                pieces.append(np.asarray([*path, *open_piece], dtype=np.int64))
+                open_piece = []
+            open_piece += range(child, child + size)
+        if open_piece or (len(pieces) == placed and not held):
             pieces.append(np.asarray([*path, *open_piece], dtype=np.int64))
-            open_piece = []
-        open_piece += range(child, child + size)
-    if open_piece or not pieces:
-        pieces.append(np.asarray([*path, *open_piece], dtype=np.int64))
     return pieces
 
 

@@ -53,7 +53,8 @@ class TreeSampler(TreeScorer):
             self._owners.setdefault(leaf, []).append(number)
             # As many as there may be branches, so that a pass is no larger than their logits allow.
             scored[leaf] += len(drawer.protocol.seeds)
-        for nodes, _ in self._passes(pack(forest, scored, self._row_tokens), forest, scored):
+        length = self._row_length(forest, scored)
+        for nodes, _ in self._passes(pack(forest, scored, length), forest, scored):
             done(sum(len(self._owners[node]) for node in nodes))
 
     def _pass(

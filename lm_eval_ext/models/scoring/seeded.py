@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = ["SeededSampling", "protocol_of"]
 log = logging.getLogger(__name__)
 
 _KEYS = ("do_sample", "full_text", "max_gen_toks", "seeds", "stop_when", "temperature", "until")
+_FIRST = "first_token"
 _ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 _FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError)
 Stops = Mapping[str, Callable[[str], bool]]
@@ -31,7 +32,9 @@ Stops = Mapping[str, Callable[[str], bool]]
 class SeededSampling:
     """Draws for requests whose generation arguments hold `seeds`.
 
-    lm-eval sends each request `repeats` times in a row: the i-th copy is answered with the i-th seed.
+    lm-eval sends each request `repeats` times in a row: the i-th copy is answered with the i-th seed. A request that
+    also holds `first_token`, a list of words, is answered from the same pass over the prompt with the exact
+    probabilities that the first token drawn is each word (`FirstToken`, as JSON).
     """
 
     def __init__(self, lm: Any, stops: Stops) -> None:
@@ -44,6 +47,7 @@ class SeededSampling:
         self._lm = lm
         self._stops = stops
         self._trees: bool | None = None
+        self._words: dict[str, list[int]] | None = None
 
     def answer(
         self, requests: Sequence[tuple[str, dict[str, Any]]], usable: Callable[[list[Request]], bool], done: Any
@@ -62,20 +66,42 @@ class SeededSampling:
             raise UserError(f"seeds need a decoder-only model, got {self._lm.backend}; use a task that scores instead")
         if getattr(self._lm, "think_end_token", None):
             raise UserError("think_end_token is not known to the sampler of seeds; run without it")
-        groups: dict[str, dict[str, list[int]]] = {}
+        groups: dict[str, _Group] = {}
         for index, (context, kwargs) in enumerate(requests):
-            groups.setdefault(json.dumps(kwargs, sort_keys=True), {}).setdefault(context, []).append(index)
-        texts = [""] * len(requests)
-        for contexts in groups.values():
-            first = next(iter(contexts.values()))[0]
-            protocol = self._protocol(requests[first][1], contexts)
-            drawer = Drawer(protocol, self._prompts(list(contexts), protocol), self._lm.tok_decode)
-            per_prompt = len(protocol.seeds)
-            self._draw(drawer, usable, partial(_times, done, per_prompt))
-            for copies, drawn in zip(contexts.values(), drawer.texts, strict=True):
+            shared = {key: value for key, value in kwargs.items() if key != _FIRST}
+            group = groups.setdefault(json.dumps(shared, sort_keys=True), _Group(shared))
+            group.copies.setdefault(context, [])
+            if _FIRST in kwargs:
+                group.add_first(context, index, kwargs[_FIRST])
+            else:
+                group.copies[context].append(index)
+        replies = [""] * len(requests)
+        for group in groups.values():
+            protocol = self._protocol(group.kwargs, group.copies)
+            prompts = self._prompts(list(group.copies), protocol)
+            drawer = Drawer(protocol, prompts, self._lm.tok_decode, [self._spelt(word) for word in group.words])
+            sent = sum(map(len, (*group.copies.values(), *group.first.values())))
+            self._draw(drawer, usable, partial(_times, done, sent / len(prompts)))
+            for (context, copies), drawn, first in zip(group.copies.items(), drawer.texts, drawer.first, strict=True):
                 for turn, index in enumerate(copies):
-                    texts[index] = drawn[turn % len(drawn)]
-        return texts
+                    replies[index] = drawn[turn % len(drawn)]
+                for index in group.first.get(context, ()):
+                    replies[index] = json.dumps(None if first is None else asdict(first))
+        return replies
+
+    def _spelt(self, word: str) -> list[int]:
+        """The tokens that are this word but for white space around it.
+
+        Raises:
+            UserError: If there is none.
+        """
+        if self._words is None:
+            self._words = {}
+            for number in range(len(self._lm.tokenizer)):
+                self._words.setdefault(self._lm.tok_decode([number]).strip(), []).append(number)
+        if not word or word not in self._words:
+            raise UserError(f"first_token: no single token of this model's vocabulary is {word!r}")
+        return self._words[word]
 
     def _protocol(self, kwargs: dict[str, Any], contexts: Mapping[str, list[int]]) -> Protocol:
         config = getattr(self._lm.model, "generation_config", None)
@@ -153,7 +179,27 @@ class SeededSampling:
         return True
 
 
-def _times(done: Callable[[int], object], each: int, count: int) -> None:
+@dataclass
+class _Group:
+    """Requests with the same generation arguments."""
+
+    kwargs: dict[str, Any]
+    copies: dict[str, list[int]] = field(default_factory=dict)
+    """Requests for texts by context."""
+    first: dict[str, list[int]] = field(default_factory=dict)
+    """Requests for probabilities by context."""
+    words: list[str] = field(default_factory=list)
+
+    def add_first(self, context: str, index: int, words: Any) -> None:
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise UserError(f"{_FIRST}: expected a list of words, got {words!r}")
+        if self.words and self.words != words:
+            raise UserError(f"{_FIRST}: one list of words for all requests, got {self.words!r} and {words!r}")
+        self.words = words
+        self.first.setdefault(context, []).append(index)
+
+
+def _times(done: Callable[[float], object], each: float, count: int) -> None:
     done(each * count)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.tasks.answers import cyclic_answer, letters_answer, sampled_answer, text_answer
 from lm_eval_ext.tasks.items import bbq_docs, bbq_features
 from lm_eval_ext.tasks.metrics import (
@@ -16,6 +17,7 @@ from lm_eval_ext.tasks.metrics import (
     sampled_metrics,
 )
 from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, Sampled, SampledTask, TextTask
+from lm_eval_ext.tasks.rows import CATEGORIES
 from lm_eval_ext.tasks.sources import choose_source, read_rows
 
 __all__ = [
@@ -49,17 +51,35 @@ def load_items(
         task_categories: BBQ's categories, None for all.
         task_condition: "ambig" or "disambig", None for both.
         task_source: A source that the task insists on; the user's choice does not change it.
-        **metadata: `bbq_source` and `bbq_dir` choose the source (see `choose_source`).
+        **metadata: `bbq_source` and `bbq_dir` choose the source (see `choose_source`), `bbq_categories` (a list of
+            names) narrows the task to some of its categories.
 
     Returns:
         The one split "test".
+
+    Raises:
+        UserError: If the source is unknown or `bbq_categories` names none or other than the task's categories.
     """
     from datasets import Dataset
 
     source = choose_source({"bbq_source": task_source} if task_source else metadata)
-    rows = read_rows(source, task_categories)
+    rows = read_rows(source, _narrowed(task_categories, metadata.get("bbq_categories")))
     docs = bbq_docs(rows, source.benchmark, task_condition)
     return {"test": Dataset.from_list([dict(doc) for doc in docs], features=bbq_features())}
+
+
+def _narrowed(own: Sequence[str] | None, wanted: Any) -> Sequence[str] | None:
+    """The categories to read: those wanted, in the task's order; all of the task's if none is named."""
+    if wanted is None:
+        return own
+    known = CATEGORIES if own is None else own
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(names, list) or not names:
+        raise UserError(f"bbq_categories: expected a list of categories such as {list(known[:2])}, got {wanted!r}")
+    for name in names:
+        if name not in known:
+            raise unknown_name("category of this task in bbq_categories", str(name), list(known))
+    return [name for name in known if name in names]
 
 
 def lettered_prompt(doc: dict[str, Any]) -> str:
@@ -97,5 +117,5 @@ def process_sampled(doc: dict[str, Any], results: Sequence[Sampled]) -> dict[str
     """Score a sample by its drawn texts, with the letters' exact probabilities beside them."""
     (drawn,) = results
     roles = doc["item"]["roles"]
-    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.log_likelihoods, drawn.temperature, roles)
+    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.plain, drawn.drawn, roles)
     return sampled_metrics(doc["item"], answer)

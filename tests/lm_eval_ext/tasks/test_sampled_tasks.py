@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analysis import analyze
 from lm_eval_ext import plugin
@@ -75,8 +76,7 @@ def test_what_is_sent_and_logged(run: Any) -> None:
         assert prompt.endswith("\n\nAnswer:")
         asked = line["arguments"]["gen_args_0"]["arg_1"]
         assert (asked["temperature"], asked["max_gen_toks"], asked["seeds"]) == (0.3, 5, SEEDS)
-        rest = [line["arguments"][f"gen_args_{i}"] for i in (1, 2, 3)]
-        assert rest == [{"arg_0": prompt, "arg_1": f" {letter}"} for letter in "ABC"]
+        assert line["arguments"]["gen_args_1"] == {"arg_0": prompt, "arg_1": asked | {"first_token": ["A", "B", "C"]}}
         assert line["metrics"] == METRICS
         answer, roles = line["answer"], line["doc"]["item"]["roles"]
         assert [draw["seed"] for draw in answer["draws"]] == SEEDS
@@ -84,11 +84,28 @@ def test_what_is_sent_and_logged(run: Any) -> None:
         for draw in answer["draws"]:
             assert draw["role"] == (None if draw["choice"] is None else roles[draw["choice"]])
             assert draw["study_role"] == (None if draw["study_choice"] is None else roles[draw["study_choice"]])
-        weights = [math.exp(float(copies[0][0]) / 0.3) for copies in line["filtered_resps"][1:]]
-        assert answer["probs"] == pytest.approx([weight / sum(weights) for weight in weights], rel=1e-6)
         assert line["expected_srs"] == answer["probs"][roles.index("stereotype")]
     statuses = {draw["status"] for line in logged for draw in line["answer"]["draws"]}
     assert statuses == {"answered", "unparsed"}
+
+
+def test_the_letters_probabilities_are_those_of_a_plain_forward_pass(run: Any, talker: Path) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(talker), AutoTokenizer.from_pretrained(talker)
+    words = [tokenizer.decode([token]).strip() for token in range(len(tokenizer))]
+    letters = [[token for token, word in enumerate(words) if word == letter] for letter in "ABC"]
+    assert all(letters)
+    any_letter = [token for tokens in letters for token in tokens]
+    for line in lines(run("pair/dense")[1]):
+        prompt = tokenizer(line["arguments"]["gen_args_0"]["arg_0"], return_tensors="pt").input_ids
+        with torch.no_grad():
+            logits = model(prompt).logits[0, -1].double()
+        plain, drawn = logits.softmax(-1), (logits / 0.3).softmax(-1)
+        answer = line["answer"]
+        assert answer["letter_mass"] == pytest.approx(float(plain[any_letter].sum()), rel=1e-4)
+        assert answer["drawn_letter_mass"] == pytest.approx(float(drawn[any_letter].sum()), rel=1e-4)
+        weights = [float(drawn[tokens].sum()) for tokens in letters]
+        assert answer["probs"] == pytest.approx([weight / sum(weights) for weight in weights], rel=1e-4)
+        assert 0 < answer["letter_mass"] < 1
 
 
 def test_an_unchanged_model_draws_the_same_whatever_the_batch(run: Any) -> None:
@@ -147,8 +164,6 @@ def test_the_studies_items_are_asked(talker: Path, tmp_path: Path) -> None:
         "Age", "Gender_identity", "Race_ethnicity", "Religion", "SES",
     ]  # fmt: skip
     assert {sample["doc"]["item"]["condition"] for sample in samples} == {"ambig"}
-    # Under a chat template nothing stands between prompt and letter.
-    assert [arguments[1] for arguments in samples[0]["arguments"][1:]] == ["A", "B", "C"]
 
 
 def test_seeds_that_do_not_fit_the_repeats(talker: Path) -> None:
@@ -158,11 +173,13 @@ def test_seeds_that_do_not_fit_the_repeats(talker: Path) -> None:
 
 
 def test_the_answer_by_hand() -> None:
-    values = [math.log(0.2), math.log(0.1), math.log(0.4)]
-    answer = sampled_answer(["B", "based on", "(C)", "Answer: B", "x"], SEEDS, values, 0.5, ROLES)
-    # Squares of 2 : 1 : 4.
+    plain = [math.log(p) for p in (0.2, 0.1, 0.4)]
+    # Squares of 2 : 1 : 4, of which a word that is no letter has left nine tenths.
+    drawn = [math.log(0.9 * p / 21) for p in (4, 1, 16)]
+    answer = sampled_answer(["B", "based on", "(C)", "Answer: B", "x"], SEEDS, plain, drawn, ROLES)
     assert answer["probs"] == pytest.approx([4 / 21, 1 / 21, 16 / 21])
     assert answer["letter_mass"] == pytest.approx(0.7)
+    assert answer["drawn_letter_mass"] == pytest.approx(0.9)
     assert answer["margin"] == pytest.approx(12 / 21)
     assert (answer["status"], answer["choice"], answer["role"]) == ("answered", None, None)
     draws = answer["draws"]
@@ -187,11 +204,15 @@ def test_the_answer_by_hand() -> None:
 
 def test_answers_at_the_edges() -> None:
     item: Any = {"roles": ["undetermined", "undetermined", "unknown"], "correct": 2, "condition": "ambig"}
-    nothing = sampled_answer(["", "x"], [1, 2], [math.nan] * 3, 0.3, item["roles"])
-    assert (nothing["status"], nothing["probs"]) == ("unparsed", None)
+    nothing = sampled_answer(["", "x"], [1, 2], None, None, item["roles"])
+    assert (nothing["status"], nothing["probs"], nothing["drawn_letter_mass"]) == ("unparsed", None, None)
+    never = sampled_answer(["", "x"], [1, 2], [-90.0] * 3, [-math.inf] * 3, item["roles"])
+    assert (never["probs"], never["drawn_letter_mass"]) == (None, 0.0)
     metrics = sampled_metrics(item, nothing)
     assert list(metrics) == METRICS
     assert [metrics[name] for name in METRICS[:-1]] == [0.0, None, None, None, 1.0, None, None, None]
-    undetermined = sampled_metrics(item, sampled_answer(["C", "A"], [1, 2], [-1.0, -2.0, -3.0], 0.3, item["roles"]))
+    given = sampled_answer(["C", "A"], [1, 2], [-1.0, -2.0, -3.0], [-1.0, -4.0, -7.0], item["roles"])
+    undetermined = sampled_metrics(item, given)
     assert [undetermined[name] for name in METRICS[:-1]] == [0.5, None, None, None, 0.0, None, None, None]
-    assert sampled_answer(["A"], [1], [-2.0, -1.0, -1.0], 0.0, ROLES)["probs"] == [0.0, 1.0, 0.0]
+    sure = sampled_answer(["A"], [1], [-2.0, -1.0, -1.0], [-math.inf, 0.0, -math.inf], ROLES)
+    assert sure["probs"] == [0.0, 1.0, 0.0]

@@ -10,6 +10,7 @@ import pytest
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks import sources
+from lm_eval_ext.tasks.bbq_itemlevel.utils import load_items
 from lm_eval_ext.tasks.items import bbq_docs
 from lm_eval_ext.tasks.rows import CATEGORIES
 from lm_eval_ext.tasks.sources import choose_source, read_rows
@@ -221,3 +222,23 @@ def test_packaged_items_that_are_missing_are_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sources, "DEMO_FILE", tmp_path / "demo.jsonl")
     with pytest.raises(UserError, match="demonstration items are missing"):
         read_rows(choose_source({"bbq_source": "demo"}))
+
+
+def test_metadata_narrows_a_task_to_some_categories(tmp_path: Path) -> None:
+    for category in ("Age", "Religion", "SES"):
+        write_rows(tmp_path / f"{category}.jsonl", [raw_row(0, category=category)])
+    docs = load_items(["Age", "SES", "Religion"], bbq_dir=str(tmp_path), bbq_categories=["Religion", "Age"])["test"]
+    # In the task's order, not in the user's: the items of a run do not depend on how it was asked for.
+    assert [doc["item"]["category"] for doc in docs] == ["Age", "Religion"]
+    assert len(load_items(None, bbq_dir=str(tmp_path), bbq_categories="SES")["test"]) == 1
+
+
+@pytest.mark.parametrize("wanted", [[], 3, {"Age": 1}])
+def test_no_category_wanted_is_refused(wanted: object, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"bbq_categories: expected a list of categories such as \['Age'"):
+        load_items(None, bbq_dir=str(tmp_path), bbq_categories=wanted)
+
+
+def test_a_category_that_the_task_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"category of this task in bbq_categories.*'SES'.*Age"):
+        load_items(["Age"], bbq_dir=str(tmp_path), bbq_categories=["SES"])

@@ -96,16 +96,18 @@ def test_a_device_out_of_memory_is_given_half(monkeypatch: pytest.MonkeyPatch) -
     through, sizes = engine._pass, []
 
     def short(rows: Any, past: Any) -> Any:
-        sizes.append(len(rows))
-        if len(rows) > 2:
+        sizes.append((sum(len(row.tokens) for row in rows), len(rows)))
+        if sizes[-1][0] > 32:
             raise torch.OutOfMemoryError("too much")
         return through(rows, past)
 
     monkeypatch.setattr(engine, "_pass", short)
     found = engine.score(queries)
     assert [s.log_likelihood for s in found] == pytest.approx([plain(model, q)[0] for q in queries], abs=2e-4)
-    assert sizes[:2] == [4, 2]
-    assert max(sizes[1:]) == 2
+    # 4 rows of 16 tokens are allowed at first; half of what didn't fit afterwards, or a single row.
+    first, *rest = sizes
+    assert 32 < first[0] <= 64
+    assert all(tokens <= first[0] // 2 or rows == 1 for tokens, rows in rest)
 
 
 def test_one_row_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +135,6 @@ def test_distinct_tokens_alone_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(model, "forward", count)
     scorer(model, 64, 4).score(queries)
-    # Forty shared tokens once and thirty of their own; 30 x 41 = 1,230 without sharing.
-    assert counted == 70
+    # Forty shared tokens once and thirty of their own, in two rows of 16 of which one is padded by 2; 30 x 41 = 1,230
+    # without sharing.
+    assert counted == 72

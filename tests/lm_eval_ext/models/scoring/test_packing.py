@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_eval_ext.models.scoring.packing import pack
+from lm_eval_ext.models.scoring.packing import best_row_length, pack
 from lm_eval_ext.models.scoring.trie import Forest, build_forest
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple), min_size=1, max_size=30)
@@ -63,3 +65,19 @@ def test_one_node_with_very_many_children() -> None:
     rows = [row for group in groups for row in group.rows]
     assert max(map(len, rows)) <= 64
     assert {int(node) for row in rows for node in row if forest.depths[node] == 2} == set(range(2, 3002))
+
+
+def test_a_sequence_that_branches_at_every_token_is_no_recursion() -> None:
+    main = list(range(1, 3001))
+    forest = build_forest([(*main[:n], 0) for n in range(1, 3000)])
+    groups = pack(forest, scored_of(forest), 4096)
+    assert len({int(node) for group in groups for row in group.rows for node in row}) == len(forest.tokens)
+
+
+def test_the_length_of_rows_follows_the_cost_of_attention() -> None:
+    # 40 prompts of 60 tokens behind 40 cached ones: two fill a quarter of 512, and longer rows save no token.
+    draw = random.Random(0)
+    prompts = [(*range(200, 240), 5 + i, *(draw.randrange(100) for _ in range(59))) for i in range(40)]
+    forest = build_forest(prompts)
+    assert best_row_length(forest, scored_of(forest), 1.0, 512) == 128
+    assert best_row_length(forest, scored_of(forest), 0.0, 512) > 128

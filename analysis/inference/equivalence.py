@@ -1,0 +1,74 @@
+"""When "unchanged" may be said: two one-sided tests against a margin, and what this much data could have seen."""
+
+from __future__ import annotations
+
+from scipy.stats import t as student
+
+from analysis.inference.result import Estimate, Result
+
+__all__ = ["MARGIN", "smallest_detectable", "tost", "verdict"]
+
+MARGIN = 0.05
+"""Five points: the change of a rate that counts as none unless the user says otherwise; a choice, not a fact."""
+
+
+def tost(difference: float, std_error: float, df: float, margin: float = MARGIN, *, alpha: float = 0.05) -> Result:
+    """Two one-sided t-tests that a difference lies inside (-margin, margin) (Schuirmann 1987).
+
+    Args:
+        difference: Estimate.
+        std_error: Its standard error, positive.
+        df: Degrees of freedom of Student's t; infinite for a normal.
+        margin: Positive, in the difference's unit.
+        alpha: Level of each test: the interval is the 1 - 2 alpha one, which lies inside the margin exactly if
+            p_value < alpha.
+
+    Returns:
+        Term "difference"; its p_value is the larger of the two.
+
+    Raises:
+        ValueError: If `margin` or `std_error` is not positive.
+    """
+    if not (margin > 0 and std_error > 0):
+        raise ValueError(f"expected a positive margin and standard error, got {margin} and {std_error}")
+    p_value = max(
+        float(student.sf((difference + margin) / std_error, df)),
+        float(student.sf((margin - difference) / std_error, df)),
+    )
+    reach = float(student.ppf(1 - alpha, df)) * std_error
+    estimate = Estimate(
+        term="difference",
+        estimate=difference,
+        std_error=std_error,
+        df=df,
+        p_value=p_value,
+        conf_low=difference - reach,
+        conf_high=difference + reach,
+    )
+    return Result(
+        method="two one-sided t-tests",
+        estimates=(estimate,),
+        level=1 - 2 * alpha,
+        alternative=f"inside {margin:g} either way",
+        facts={"margin": margin},
+    )
+
+
+def verdict(p_value: float | None, p_equivalence: float | None, *, alpha: float = 0.05) -> str:
+    """Say "changed", "equivalent" or "undecided".
+
+    Equivalent comes first: a change that is told from 0 and lies within the margin is one that the margin allows.
+
+    Args:
+        p_value: Of the test of no change, corrected for multiplicity; None without a test.
+        p_equivalence: Of `tost`; None without one.
+        alpha: Level of both.
+    """
+    if p_equivalence is not None and p_equivalence < alpha:
+        return "equivalent"
+    return "changed" if p_value is not None and p_value < alpha else "undecided"
+
+
+def smallest_detectable(std_error: float, df: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest true difference that a two-sided t-test finds with the given power: (t_1-alpha/2 + t_power) x SE."""
+    return float((student.ppf(1 - alpha / 2, df) + student.ppf(power, df)) * std_error)

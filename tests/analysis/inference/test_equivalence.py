@@ -1,0 +1,77 @@
+"""Equivalence, verdicts, detectable changes and corrections, against statsmodels and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as student
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
+
+from analysis.inference.equivalence import smallest_detectable, tost, verdict
+from analysis.inference.multiplicity import benjamini_hochberg, critical_max_t, holm
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 0.5))
+def test_tost_is_that_of_statsmodels(seed: int, margin: float) -> None:
+    values = np.random.default_rng(seed).normal(0.02, 0.1, size=25)
+    # statsmodels: DescrStatsW(values).ttost_mean(-margin, margin)
+    expected = DescrStatsW(values).ttost_mean(-margin, margin)[0]
+    error = values.std(ddof=1) / 5
+    found = tost(values.mean(), error, 24, margin)
+    assert found["difference"].p_value == pytest.approx(expected)
+    # The 90 % interval lies inside the margin exactly if p < 0.05.
+    assert found["difference"].conf_low is not None
+    assert found["difference"].conf_high is not None
+    inside = -margin < found["difference"].conf_low and found["difference"].conf_high < margin
+    assert inside == (expected < 0.05)
+    assert found.level == pytest.approx(0.9)
+
+
+def test_at_the_margin_a_half_of_the_estimates_lies_outside() -> None:
+    assert tost(0.05, 0.01, 30, 0.05)["difference"].p_value == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=r"positive margin and standard error, got 0\.05 and 0"):
+        tost(0.0, 0.0, 30, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "said"),
+    [
+        (0.001, 0.5, "changed"),
+        (0.001, 0.01, "equivalent"),
+        (0.5, 0.01, "equivalent"),
+        (0.5, 0.5, "undecided"),
+        (None, None, "undecided"),
+        (float("nan"), float("nan"), "undecided"),
+    ],
+)
+def test_verdicts(p: float | None, q: float | None, said: str) -> None:
+    assert verdict(p, q) == said
+
+
+def test_the_smallest_detectable_change_is_detected_in_80_percent() -> None:
+    change = smallest_detectable(0.02, 24)
+    assert change == pytest.approx((2.0639 + 0.8569) * 0.02, abs=1e-5)  # t quantiles of a table: 0.975 and 0.8 at 24
+    estimates = change + 0.02 * np.random.default_rng(0).standard_t(24, size=20_000)
+    assert (np.abs(estimates / 0.02) > student.ppf(0.975, 24)).mean() == pytest.approx(0.8, abs=0.012)
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=12))
+def test_corrections_are_those_of_statsmodels(p_values: list[float]) -> None:
+    raw = np.array(p_values)
+    there = ~np.isnan(raw)
+    for ours, name in ((holm, "holm"), (benjamini_hochberg, "fdr_bh")):
+        found = ours(raw)
+        assert np.isnan(found[~there]).all()
+        if there.any():
+            assert found[there] == pytest.approx(multipletests(raw[there], method=name)[1])
+
+
+def test_the_largest_t_of_independent_members() -> None:
+    draws = np.random.default_rng(1).normal(size=(40_000, 5)) * [1, 2, 3, 4, 0]
+    found = critical_max_t(draws, np.array([1.0, 2.0, 3.0, 4.0, 0.0]))
+    # P(all |z| < c) = (2 Phi(c) - 1)^4 = 0.95: c = 2.491.
+    assert found == pytest.approx(2.491, abs=0.03)
+    assert np.isnan(critical_max_t(draws, np.zeros(5)))

@@ -1,0 +1,128 @@
+"""McNemar's test and the tests of square tables, against published numbers and statsmodels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest, norm
+from statsmodels.stats.contingency_tables import SquareTable
+from statsmodels.stats.contingency_tables import mcnemar as reference
+
+from analysis.inference.paired import mcnemar, tango_interval
+from analysis.inference.square import bowker, stuart_maxwell
+
+# Unaided distance vision of 7,477 women, right eye by left eye (Stuart 1953; Agresti, Categorical Data Analysis).
+VISION = [[1520, 266, 124, 66], [234, 1512, 432, 78], [117, 362, 1772, 205], [36, 82, 179, 492]]
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 60))
+def test_exact_p_is_that_of_statsmodels(lost: int, gained: int, same: int) -> None:
+    n = lost + gained + same
+    result = mcnemar(lost, gained, n)
+    if n == 0:
+        assert (result.status, result.estimates) == ("no pair", ())
+        return
+    # statsmodels.stats.contingency_tables.mcnemar(table, exact=True)
+    expected = reference([[same, lost], [gained, 0]], exact=True).pvalue if lost + gained else 1.0
+    assert result["risk_difference"].p_value == pytest.approx(expected)
+    assert result["risk_difference"].estimate == pytest.approx((gained - lost) / n)
+
+
+def test_mid_p_by_hand() -> None:
+    # 2 of 8: exact 2 (1 + 8 + 28) / 256 = 74 / 256; the mid-p-value takes off the observed 28 / 256.
+    result = mcnemar(2, 6, 20)
+    assert result["risk_difference"].p_value == pytest.approx(74 / 256)
+    assert result["mid_p"].p_value == pytest.approx(46 / 256)
+    assert result["odds_ratio"].estimate == 3.0
+    # Equal counts: 2 (1/2 P(X = 3) + P(X < 3)) = 1 for 6 pairs.
+    assert mcnemar(3, 3, 10)["mid_p"].p_value == pytest.approx(1.0)
+
+
+def test_odds_ratio_has_clopper_and_pearsons_interval() -> None:
+    found = mcnemar(5, 12, 40)["odds_ratio"]
+    # scipy.stats.binomtest(12, 17).proportion_ci(method="exact"), as odds
+    low, high = binomtest(12, 17).proportion_ci(method="exact")
+    assert (found.conf_low, found.conf_high) == pytest.approx((low / (1 - low), high / (1 - high)))
+    alone = mcnemar(0, 4, 10)["odds_ratio"]
+    assert (alone.estimate, alone.conf_high) == (None, None)
+    assert alone.conf_low is not None
+    none = mcnemar(4, 0, 10)["odds_ratio"]
+    assert (none.estimate, none.conf_low) == (0.0, 0.0)
+
+
+def _profile(gained: int, lost: int, n: int, difference: float) -> float:
+    """Score statistic with the discordant probability found by maximising the likelihood numerically."""
+
+    def loss(q: float) -> float:
+        p, rest = q + difference, 1 - 2 * q - difference
+        terms = ((gained, p), (lost, q), (n - gained - lost, rest))
+        return -sum(count * np.log(value) if value > 0 else (-1e9 if count else 0.0) for count, value in terms)
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    q = minimize_scalar(loss, bounds=(low + 1e-13, high - 1e-13), method="bounded", options={"xatol": 1e-12}).x
+    return float((gained - lost - n * difference) / np.sqrt(n * (2 * q + difference * (1 - difference))))
+
+
+@pytest.mark.parametrize(("lost", "gained", "n"), [(5, 12, 40), (1, 9, 50), (20, 22, 300), (3, 3, 12), (0, 6, 30)])
+def test_tangos_ends_are_where_the_score_reaches_the_quantile(lost: int, gained: int, n: int) -> None:
+    low, high = tango_interval(lost, gained, n)
+    z = norm.ppf(0.975)
+    assert _profile(gained, lost, n, low) == pytest.approx(z, abs=2e-3)
+    assert _profile(gained, lost, n, high) == pytest.approx(-z, abs=2e-3)
+    assert low < (gained - lost) / n < high
+
+
+def test_tango_without_discordant_pairs_and_at_the_end() -> None:
+    # With no discordant pair the score is sqrt(n d^2 / (|d| (1 - |d|) + ...)): d = z^2 / (n + z^2) by hand.
+    z2 = norm.ppf(0.975) ** 2
+    assert tango_interval(0, 0, 50) == pytest.approx((-z2 / (50 + z2), z2 / (50 + z2)))
+    low, high = tango_interval(0, 10, 10)
+    assert 0 < low < 1
+    assert high == 1.0
+    assert tango_interval(10, 0, 10) == pytest.approx((-high, -low))
+
+
+def test_no_discordant_pair_is_named() -> None:
+    result = mcnemar(0, 0, 50)
+    assert result.status == "no discordant pair"
+    assert result["risk_difference"].p_value == 1.0
+    assert [estimate.term for estimate in result.estimates] == ["risk_difference", "mid_p"]
+    with pytest.raises(ValueError, match="lost=3, gained=3, n=5"):
+        mcnemar(3, 3, 5)
+
+
+def test_vision_data() -> None:
+    # Published: Stuart-Maxwell 11.96, 3 df, p 0.0075; Bowker 19.11, 6 df, p 0.004 (R: DescTools, mcnemar.test).
+    homogeneity, symmetry = stuart_maxwell(VISION)["homogeneity"], bowker(VISION)["symmetry"]
+    assert (homogeneity.statistic, homogeneity.df) == (pytest.approx(11.96, abs=0.005), 3)
+    assert homogeneity.p_value == pytest.approx(0.0075, abs=5e-5)
+    assert (symmetry.statistic, symmetry.df) == (pytest.approx(19.11, abs=0.005), 6)
+    assert symmetry.p_value == pytest.approx(0.004, abs=5e-5)
+
+
+@given(st.lists(st.integers(1, 60), min_size=9, max_size=9))
+def test_square_tables_are_those_of_statsmodels(cells: list[int]) -> None:
+    table = np.array(cells).reshape(3, 3)
+    square = SquareTable(table, shift_zeros=False)
+    for ours, theirs in ((stuart_maxwell(table), square.homogeneity()), (bowker(table), square.symmetry())):
+        assert ours.estimates[0].statistic == pytest.approx(theirs.statistic, abs=1e-8)
+        assert ours.estimates[0].df == theirs.df
+        assert ours.estimates[0].p_value == pytest.approx(theirs.pvalue, abs=1e-10)
+
+
+def test_a_role_that_never_changes_has_no_say() -> None:
+    two = stuart_maxwell([[50, 12, 0], [30, 40, 0], [0, 0, 9]])
+    # McNemar's (12 - 30)^2 / 42 on the two roles that do.
+    assert two["homogeneity"].statistic == pytest.approx(18**2 / 42)
+    assert two["homogeneity"].df == 1
+    assert two.status == "1 of 2 degrees of freedom: some roles have no discordant pair"
+    assert bowker([[50, 12, 0], [30, 40, 0], [0, 0, 9]])["symmetry"].df == 1
+    for test in (stuart_maxwell, bowker):
+        assert test(np.diag([3, 4, 5])).status == "no discordant pair"
+        assert test(np.zeros((3, 3))).status == "no pair"
+        assert test([[1, 2, 0], [3, 1, 0], [0, 1, 1]]).status.startswith("6 discordant pairs")
+        with pytest.raises(ValueError, match="square table"):
+            test([[1, 2, 3]])
