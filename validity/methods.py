@@ -10,9 +10,15 @@ from scipy.stats import t
 
 from analysis._shrink import shrink
 from analysis._simultaneous import ratios, simultaneous_quantiles
+from analysis.inference.clusters import cluster_bootstrap, jackknife_change, sign_flip
+from analysis.inference.effects import cohens_h, measures_of
+from analysis.inference.equivalence import tost
 from analysis.inference.gee import gee
+from analysis.inference.paired import mcnemar
+from analysis.inference.result import Result
+from analysis.inference.square import bowker, stuart_maxwell
 from validity.reference import benchmark_permutation, pooled_chi2
-from validity.simulate import STEREOTYPE, Data
+from validity.simulate import ANTI_LOGIT, STEREOTYPE, Data, marginal
 
 __all__ = ["ALPHA", "CHECKS", "NOT_ASKED", "PROCEDURES", "Check", "Procedure"]
 
@@ -29,7 +35,7 @@ class Check:
 
     name: str
     kind: str
-    """test (hit: p at most ALPHA), interval (hit: the true value is inside)."""
+    """test (hit: p at most ALPHA), interval (hit: the true value is inside), equivalence (hit: claimed)."""
     default: bool = True
     """Whether the analysis offers it as valid for its data; the others are there to be compared with."""
 
@@ -97,17 +103,63 @@ def _groups(data: Data, rng: np.random.Generator) -> Scores:
     )
 
 
-def _ratio(data: Data, _: np.random.Generator) -> Scores:
-    (old, new), (total, _n) = data.by_cluster(STEREOTYPE), data.by_cluster()
-    known = ratios((new - old)[:, None], total[:, None])
-    change, error, clusters = known.ratio, known.std_error, known.clusters
-    if not error[0] > 0:
-        return (float("nan"), float("nan"))
-    half = t.isf(ALPHA / 2, clusters[0] - 1) * error[0]
+def _mcnemar(data: Data, _: np.random.Generator) -> Scores:
+    old, new = (answers == STEREOTYPE for answers in (data.before, data.after))
+    result = mcnemar(int((old & ~new).sum()), int((~old & new).sum()), old.size)
+    difference = result["risk_difference"]
     return (
-        rejects(float(2 * t.sf(abs(change[0] / error[0]), clusters[0] - 1))),
-        covers(change[0] - half, change[0] + half, data.design.shift),
+        rejects(difference.p_value),
+        rejects(result["mid_p"].p_value),
+        covers(difference.conf_low, difference.conf_high, data.design.shift),
     )
+
+
+def _roles(data: Data, _: np.random.Generator) -> Scores:
+    homogeneity, symmetry = stuart_maxwell(data.table), bowker(data.table)
+    return (
+        rejects(homogeneity["homogeneity"].p_value if homogeneity.estimates else None),
+        rejects(symmetry["symmetry"].p_value if symmetry.estimates else None),
+    )
+
+
+def _changes(data: Data, _: np.random.Generator) -> Scores:
+    """The measures as paired_changes computes them: interval and t by jackknife, test by exchanging templates."""
+    old, new = data.counts()
+    shift, rate = data.design.shift, data.design.base_rate
+    measures = measures_of("ambig")
+    angle = 2 * (np.arcsin(np.sqrt(rate + shift)) - np.arcsin(np.sqrt(rate)))
+    # Anti-stereotypical is a fixed share of what is not the stereotype, so the other measures follow from the SRS.
+    anti = marginal(ANTI_LOGIT, data.design.spread)
+    srs = jackknife_change(old, new, measures["srs"])
+    others = (
+        (jackknife_change(old, new, measures["usr"]), -shift * (1 - anti)),
+        (jackknife_change(old, new, cohens_h("srs")), angle),
+        (jackknife_change(old, new, measures["bias_score"]), shift * (1 + anti)),
+        (cluster_bootstrap(old, new, measures["srs"]), shift),
+    )
+    exchange = sign_flip(old, new, measures["srs"])["difference"].p_value
+    return (
+        rejects(exchange),
+        rejects(_of(srs, "p_value")),
+        *(
+            covers(_of(result, "conf_low"), _of(result, "conf_high"), truth)
+            for result, truth in ((srs, shift), *others)
+        ),
+        _equivalent(srs),
+    )
+
+
+def _of(result: Result, name: str) -> float | None:
+    value: float | None = getattr(result["difference"], name) if result.estimates else None
+    return value
+
+
+def _equivalent(result: Result) -> float:
+    """1 if the change is called smaller than the margin, 0 if not, NaN without a standard error."""
+    estimate = result["difference"]
+    if estimate.std_error is None or estimate.estimate is None or estimate.df is None:
+        return float("nan")
+    return rejects(tost(estimate.estimate, estimate.std_error, estimate.df)["difference"].p_value)
 
 
 def _gee(data: Data, _: np.random.Generator) -> Scores:
@@ -133,10 +185,31 @@ PROCEDURES: tuple[Procedure, ...] = (
     ),
     Procedure(
         checks=(
-            Check(name="SRS change by template, t", kind="test"),
-            Check(name="SRS change by template, t", kind="interval"),
+            Check(name="McNemar exact, answers independent", kind="test", default=False),
+            Check(name="McNemar mid-p, answers independent", kind="test", default=False),
+            Check(name="Tango's interval, answers independent", kind="interval", default=False),
         ),
-        run=_ratio,
+        run=_mcnemar,
+    ),
+    Procedure(
+        checks=(
+            Check(name="Stuart-Maxwell, answers independent", kind="test", default=False),
+            Check(name="Bowker, answers independent", kind="test", default=False),
+        ),
+        run=_roles,
+    ),
+    Procedure(
+        checks=(
+            Check(name="SRS change, runs exchanged by template", kind="test"),
+            Check(name="SRS change, jackknife t", kind="test"),
+            Check(name="SRS change, jackknife t", kind="interval"),
+            Check(name="USR change, jackknife t", kind="interval"),
+            Check(name="Cohen's h, jackknife t", kind="interval"),
+            Check(name="bias score change, jackknife t", kind="interval"),
+            Check(name="SRS change, cluster bootstrap", kind="interval", default=False),
+            Check(name="SRS change, two one-sided tests", kind="equivalence"),
+        ),
+        run=_changes,
     ),
     Procedure(
         checks=(

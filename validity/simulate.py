@@ -10,12 +10,15 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import expit
 
-__all__ = ["Data", "Design", "marginal", "simulate"]
+__all__ = ["ANTI", "ANTI_LOGIT", "STEREOTYPE", "UNKNOWN", "Data", "Design", "marginal", "simulate"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 STEREOTYPE, ANTI, UNKNOWN = 0, 1, 2
+ANTI_LOGIT = -1.0
+"""Mean logit of the anti-stereotype among answers that are not the stereotype."""
+
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 
 
@@ -80,6 +83,15 @@ class Data:
         """Answers of a role per item, before and after: [items] each."""
         return (self.before == role).sum(axis=1).astype(float), (self.after == role).sum(axis=1).astype(float)
 
+    def counts(self) -> tuple[Floats, Floats]:
+        """Before and after, summed per template: [templates, COUNT_NAMES]; unknown is the key of every item."""
+        total, _ = self.by_cluster()
+        roles = [self.by_cluster(role) for role in (STEREOTYPE, ANTI, UNKNOWN)]
+        old, new = (
+            np.stack([*(role[side] for role in roles), total, total, total, roles[-1][side]], axis=1) for side in (0, 1)
+        )
+        return old, new
+
     def by_level(self) -> tuple[Floats, Floats]:
         """Stereotypical answers and all answers per template and level: [templates, levels] each."""
         size = self.design.templates
@@ -112,7 +124,7 @@ def simulate(design: Design, rng: np.random.Generator) -> Data:
     cluster = np.repeat(np.arange(design.templates), sizes)
     rates = design.base_rate + design.shift * np.linspace(0, 1, design.levels)
     first = _logits(design, cluster, [_intercept(float(rate), design.spread) for rate in rates], rng)
-    second = _logits(design, cluster, [-1.0] * design.levels, rng)
+    second = _logits(design, cluster, [ANTI_LOGIT] * design.levels, rng)
     runs = []
     shape = (len(cluster), design.seeds)
     for stereotype, anti in zip(first, second, strict=True):
