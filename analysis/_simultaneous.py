@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -77,11 +78,7 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
     Returns:
         [groups] multipliers, each at least that of the single interval; infinite with fewer than two clusters.
     """
-    rng = np.random.default_rng(seed)
-    weight = np.zeros((draws, len(block)))
-    for number in np.unique(block):
-        inside = np.flatnonzero(block == number)
-        weight[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
+    weight = _weights(tuple(block.tolist()), draws, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         away = np.abs((weight @ net) / (weight @ n) - net.sum(axis=0) / n.sum(axis=0))
     # A draw may hold no template of a small group: it says nothing of this group, and of the others all.
@@ -96,6 +93,18 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
     tail = min(each, 1 - level) / 2
     effective = n.sum(axis=0) ** 2 / np.sum(n**2, axis=0)
     return np.where(np.count_nonzero(n, axis=0) > 1, t.isf(tail, np.maximum(effective - 1, 1e-9)), np.inf)
+
+
+@lru_cache(maxsize=8)
+def _weights(block: tuple[int, ...], draws: int, seed: int) -> Floats:
+    """How often each draw has each cluster, [draws, clusters]; the same for every run of the same items."""
+    rng = np.random.default_rng(seed)
+    home = np.array(block)
+    weight = np.zeros((draws, len(block)))
+    for number in np.unique(home):
+        inside = np.flatnonzero(home == number)
+        weight[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
+    return weight
 
 
 def null_extremes(net: Floats, n: Floats, *, draws: int, seed: int) -> Floats:

@@ -8,26 +8,24 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import t
 
 from analysis._answers import Answers
 from analysis._reading import reading
 from analysis.columns import Column, Table
 from analysis.inference._strata import COUNT_NAMES, Stratum, strata
+from analysis.inference.clusters import jackknife_change
+from analysis.inference.effects import measures_of
+from analysis.inference.result import Result
 
 __all__ = ["ABILITY", "ability"]
 
 Floats = npt.NDArray[np.float64]
 
 _KEYS = ("run", "baseline", "task", "filter", "category")
-_COMPARED = {
-    "acc_disambig": ("disambig", ("correct",), ("keyed",)),
-    "acc_ambig": ("ambig", ("correct",), ("keyed",)),
-    "srs_ambig": ("ambig", ("stereotype",), ("answered",)),
-    "usr_ambig": ("ambig", ("unknown",), ("answered",)),
-    "stereotype_share_ambig": ("ambig", ("stereotype",), ("stereotype", "anti_stereotype")),
-}
-"""Ratios of sums: the condition, and the counts in numerator and denominator."""
+_COMPARED = (("disambig", "acc"), ("ambig", "acc"), ("ambig", "srs"), ("ambig", "usr"), ("ambig", "named_srs"))
+"""Condition and measure (analysis.inference.effects) of what is compared with an interval."""
+_WORDS = {"disambig": "disambiguated", "ambig": "ambiguous"}
+_PLAIN = ("unanswered_rate", "response_entropy", "top_letter_share", "bias_ambig", "bias_disambig")
 
 
 def _text(name: str, doc: str, *, nullable: bool = False) -> Column:
@@ -46,7 +44,9 @@ def _change(name: str, doc: str) -> tuple[Column, ...]:
     """A ratio of the run and of its baseline, and the change with its interval."""
     return (
         *_pair(name, f"{doc}; in [0, 1]."),
-        _number(f"{name}_delta_low", f"Lower end of the interval of {name}_delta: by template, Student's t."),
+        _number(
+            f"{name}_delta_low", f"Lower end of the interval of {name}_delta: jackknife over templates, Student's t."
+        ),
         _number(f"{name}_delta_high", "Upper end."),
     )
 
@@ -76,9 +76,9 @@ ABILITY = Table(
         *_change("acc_ambig", "Share of right (unknown) answers to ambiguous items; no answer counts as wrong"),
         *_change("srs_ambig", "Share of stereotypical answers among those to ambiguous items that name an option"),
         *_change("usr_ambig", "Share of unknown among the same"),
-        *_change("stereotype_share_ambig", "Stereotypical answers to ambiguous items over those that name a person"),
-        _number("stereotype_share_ambig_low", "Lower end of the interval of stereotype_share_ambig itself."),
-        _number("stereotype_share_ambig_high", "Upper end."),
+        *_change("named_srs_ambig", "Stereotypical answers to ambiguous items over those that name a person"),
+        _number("named_srs_ambig_low", "Lower end of the interval of named_srs_ambig itself."),
+        _number("named_srs_ambig_high", "Upper end."),
         *_pair("unanswered_rate", "Share of all answers, of both conditions, unparsed or unscored; in [0, 1]."),
         *_pair("response_entropy", "Shannon entropy in bits of the pooled chosen letters, both conditions."),
         *_pair("top_letter_share", "Share of the letter chosen most often, both conditions; in [0, 1]."),
@@ -92,7 +92,7 @@ ABILITY = Table(
         ),
         _text(
             "more_stereotyped",
-            "yes: the interval of srs_ambig_delta lies above 0 and that of stereotype_share_ambig above 1/2, its "
+            "yes: the interval of srs_ambig_delta lies above 0 and that of named_srs_ambig above 1/2, its "
             "change's not below 0; no: the first lies below the margin and the share's change's not above 0.",
             nullable=True,
         ),
@@ -153,7 +153,7 @@ def ability(
         named = dict(zip(_KEYS, key, strict=True))
         new, old = letters[named["run"]], letters[named["baseline"]]
         numbers = _measures(pair, new, old, level)
-        words = reading(numbers, margin) | {"top_letter": _top(pair, new), "status": _status(numbers)}
+        words = reading(numbers, margin) | {"top_letter": _top(pair, new), "status": _status(pair, level)}
         rows.append({**named, **numbers, **words, "margin": margin, "level": level})
     return ABILITY.conform(pd.DataFrame(rows, columns=ABILITY.names))
 
@@ -164,81 +164,91 @@ def _top(pair: Mapping[str, Stratum], letters: Floats) -> str | None:
     return chr(ord("A") + int(totals.argmax())) if totals.sum() > 0 else None
 
 
-def _measures(pair: Mapping[str, Stratum], new: Floats, old: Floats, level: float) -> dict[str, float]:
-    """Every number of one row, NaN where it is not defined; `new` and `old` are [items, letters] of the runs."""
-    out: dict[str, float] = {}
-    for condition in ("disambig", "ambig"):
+def _measures(pair: Mapping[str, Stratum], new: Floats, old: Floats, level: float) -> dict[str, float | None]:
+    """Every number of one row, None where it is not defined; `new` and `old` are [items, letters] of the runs."""
+    out: dict[str, float | None] = {}
+    for condition in _WORDS:
         stratum = pair.get(condition)
         out[f"n_items_{condition}"] = 0 if stratum is None else len(stratum.item)
         out[f"n_clusters_{condition}"] = 0 if stratum is None else stratum.n_clusters
-    nothing = np.zeros((0, len(COUNT_NAMES)))
-    for name, (condition, top, bottom) in _COMPARED.items():
-        before, after = pair[condition].clustered() if condition in pair else (nothing, nothing)
-        old_ratio, old_pull = _ratio(before, top, bottom)
-        new_ratio, new_pull = _ratio(after, top, bottom)
-        ends = _interval(new_ratio - old_ratio, new_pull - old_pull, level)
-        out |= {name: new_ratio, f"{name}_baseline": old_ratio, f"{name}_delta": new_ratio - old_ratio}
-        out[f"{name}_delta_low"], out[f"{name}_delta_high"] = np.clip(ends, -1, 1)
-        if name == "stereotype_share_ambig":
-            out[f"{name}_low"], out[f"{name}_high"] = np.clip(_interval(new_ratio, new_pull, level), 0, 1)
+    for condition, measure in _COMPARED:
+        name = f"{measure}_{condition}"
+        ends = (f"{name}_delta_low", f"{name}_delta_high")
+        out |= dict.fromkeys([name, f"{name}_baseline", f"{name}_delta", *ends])
+        if condition in pair:
+            before, after = pair[condition].clustered()
+            statistic = measures_of(condition)[measure]
+            out[name], out[f"{name}_baseline"] = (_known(statistic(side.sum(axis=0))) for side in (after, before))
+            out |= _interval(name, jackknife_change(before, after, statistic, level=level))
+    out |= _lean(pair.get("ambig"), level)
     item = np.concatenate([stratum.item for stratum in pair.values()])
     now = _plain({name: stratum.after.sum(axis=0) for name, stratum in pair.items()}, new[item].sum(axis=0))
     then = _plain({name: stratum.before.sum(axis=0) for name, stratum in pair.items()}, old[item].sum(axis=0))
-    for name, value in now.items():
-        out |= {name: value, f"{name}_baseline": then[name], f"{name}_delta": value - then[name]}
+    for name in _PLAIN:
+        out |= {name: now[name], f"{name}_baseline": then[name], f"{name}_delta": now[name] - then[name]}
     return out
 
 
-def _ratio(counts: Floats, top: tuple[str, ...], bottom: tuple[str, ...]) -> tuple[float, Floats]:
-    """Ratio of sums over clusters, and each cluster's pull on it, (top - ratio x bottom) / sum of bottom."""
-    above, below = (counts[:, [COUNT_NAMES.index(name) for name in names]].sum(axis=1) for names in (top, bottom))
-    total = below.sum()
-    ratio = float(above.sum() / total) if total > 0 else math.nan
-    return ratio, (above - ratio * below) / (total if total > 0 else math.nan)
+def _interval(name: str, result: Result) -> dict[str, float | None]:
+    """The columns of a change and its interval."""
+    if not result.estimates:
+        return {}
+    change = result["difference"]
+    columns = {"delta": change.estimate, "delta_low": change.conf_low, "delta_high": change.conf_high}
+    return {f"{name}_{end}": value for end, value in columns.items()}
 
 
-def _interval(estimate: float, pull: Floats, level: float) -> Floats:
-    """Student's interval of a linearised estimate: variance G / (G - 1) sum of pull^2, G - 1 degrees of freedom.
+def _lean(stratum: Stratum | None, level: float) -> dict[str, float | None]:
+    """The interval of the run's own named_srs: of its change from counts in which it is 1/2 in every template."""
+    none: dict[str, float | None] = {"named_srs_ambig_low": None, "named_srs_ambig_high": None}
+    if stratum is None:
+        return none
+    _, after = stratum.clustered()
+    found = jackknife_change(_even(after), after, measures_of("ambig")["named_srs"], level=level)
+    low, high = (getattr(found["difference"], end) if found.estimates else None for end in ("conf_low", "conf_high"))
+    if low is None or high is None:
+        return none
+    return {"named_srs_ambig_low": max(0.0, 0.5 + low), "named_srs_ambig_high": min(1.0, 0.5 + high)}
 
-    NaN with fewer than two clusters, and where no cluster pulls: then there is no spread to make one from.
-    """
-    clusters = len(pull)
-    error = math.sqrt(clusters / (clusters - 1) * float(np.sum(pull**2))) if clusters > 1 else math.nan
-    half = float(t.isf((1 - level) / 2, clusters - 1)) * error if error > 1e-12 else math.nan  # less is rounding
-    return np.array([estimate - half, estimate + half])
+
+def _even(counts: Floats) -> Floats:
+    """The same counts with as many stereotypical as anti-stereotypical answers in every cluster."""
+    out = counts.copy()
+    roles = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("anti_stereotype")]
+    out[:, roles] = counts[:, roles].mean(axis=1, keepdims=True)
+    return out
+
+
+def _known(value: npt.ArrayLike) -> float | None:
+    number = float(np.asarray(value))
+    return None if math.isnan(number) else number
 
 
 def _plain(sums: Mapping[str, Floats], letters: Floats) -> dict[str, float]:
-    """Measures without an interval, from the summed counts of each condition and the chosen letters."""
-    by_name = {condition: dict(zip(COUNT_NAMES, values, strict=True)) for condition, values in sums.items()}
-    n, answered = (sum(counts[name] for counts in by_name.values()) for name in ("n", "answered"))
+    """Measures without an interval, NaN where undefined, from each condition's summed counts and the letters."""
+    n, answered = (
+        sum(float(counts[COUNT_NAMES.index(name)]) for counts in sums.values()) for name in ("n", "answered")
+    )
     share = letters / letters.sum() if letters.sum() > 0 else np.full(1, math.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         # 0 log 0 is 0, while a row without answers stays NaN.
         bits = -np.sum(np.where(share == 0, 0.0, share * np.log2(share)))
     out = {"unanswered_rate": 1 - answered / n, "response_entropy": float(bits), "top_letter_share": float(share.max())}
     for condition in ("ambig", "disambig"):
-        counts = by_name.get(condition, dict.fromkeys(COUNT_NAMES, 0.0))
-        named, keyed = counts["stereotype"] + counts["anti_stereotype"], counts["keyed"]
-        lean = 2 * counts["stereotype"] / named - 1 if named > 0 else math.nan
-        wrong = 1 - counts["correct"] / keyed if keyed > 0 else math.nan
-        out[f"bias_{condition}"] = wrong * lean if condition == "ambig" else lean
+        score = measures_of(condition)["bias_score"]
+        out[f"bias_{condition}"] = float(score(sums[condition])) if condition in sums else math.nan
     return out
 
 
-def _status(row: Mapping[str, float]) -> str:
-    """What is missing for a reading; 'ok' if nothing is."""
+def _status(pair: Mapping[str, Stratum], level: float) -> str:
+    """Why there is no reading; 'ok' if there is one."""
     reasons = []
-    for condition, words, needed in (
-        ("disambig", "disambiguated", "acc_disambig"),
-        ("ambig", "ambiguous", "srs_ambig"),
-    ):
-        if row[f"n_items_{condition}"] == 0:
-            reasons.append(f"no {words} items")
-        elif math.isnan(row[needed]) or math.isnan(row[f"{needed}_baseline"]):
-            reasons.append(f"no {'key' if condition == 'disambig' else 'answer'} for the {words} items")
-        elif row[f"n_clusters_{condition}"] < 2:
-            reasons.append(f"one template of {words} items: no interval")
-        elif math.isnan(row[f"{needed}_delta_low"]):
-            reasons.append(f"no spread between templates of {words} items: no interval")
+    for condition, measure in (("disambig", "acc"), ("ambig", "srs")):
+        if condition not in pair:
+            reasons.append(f"no {_WORDS[condition]} items")
+            continue
+        before, after = pair[condition].clustered()
+        status = jackknife_change(before, after, measures_of(condition)[measure], level=level).status
+        if status != "ok":
+            reasons.append(f"{_WORDS[condition]} items: {status}")
     return "; ".join(reasons) or "ok"

@@ -10,6 +10,7 @@ from scipy.stats import t
 
 from analysis._shrink import shrink
 from analysis._simultaneous import ratios, simultaneous_quantiles
+from analysis.inference._strata import COUNT_NAMES
 from analysis.inference.clusters import cluster_bootstrap, jackknife_change, sign_flip
 from analysis.inference.effects import cohens_h, measures_of
 from analysis.inference.equivalence import tost
@@ -76,7 +77,7 @@ def _benchmark(data: Data, rng: np.random.Generator) -> Scores:
 _GROUPS = 12
 
 
-def _groups(data: Data, rng: np.random.Generator) -> Scores:
+def _groups(data: Data, _: np.random.Generator) -> Scores:
     """Twelve groups, each template in two of them: does a group's interval hold, its shrunken one, do all at once?"""
     templates = data.design.templates
     number = np.arange(templates)
@@ -92,8 +93,8 @@ def _groups(data: Data, rng: np.random.Generator) -> Scores:
         return (np.nan,) * 3
     shift, error, effective = known.ratio[family], known.std_error[family], known.effective[family]
     truth, level = data.design.shift, 1 - ALPHA
-    block, seed = np.zeros(templates, dtype=np.int64), int(rng.integers(2**32))
-    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=400, seed=seed)
+    block = np.zeros(templates, dtype=np.int64)
+    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=400, seed=0)
     half = t.isf(ALPHA / 2, effective[0] - 1) * error[0]
     posterior = shrink(shift, known.covariance[np.ix_(family, family)], effective, templates - 1, level)
     return (
@@ -122,6 +123,10 @@ def _roles(data: Data, _: np.random.Generator) -> Scores:
     )
 
 
+_SRS = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")]
+"""The SRS is a plain ratio of two of the counts: drawing on these alone is the same and faster."""
+
+
 def _changes(data: Data, _: np.random.Generator) -> Scores:
     """The measures as paired_changes computes them: interval and t by jackknife, test by exchanging templates."""
     old, new = data.counts()
@@ -135,9 +140,9 @@ def _changes(data: Data, _: np.random.Generator) -> Scores:
         (jackknife_change(old, new, measures["usr"]), -shift * (1 - anti)),
         (jackknife_change(old, new, cohens_h("srs")), angle),
         (jackknife_change(old, new, measures["bias_score"]), shift * (1 + anti)),
-        (cluster_bootstrap(old, new, measures["srs"]), shift),
+        (cluster_bootstrap(old[:, _SRS], new[:, _SRS]), shift),
     )
-    exchange = sign_flip(old, new, measures["srs"])["difference"].p_value
+    exchange = sign_flip(old[:, _SRS], new[:, _SRS])["difference"].p_value
     return (
         rejects(exchange),
         rejects(_of(srs, "p_value")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log2, nan
+from math import log2
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def test_measures_by_hand() -> None:
     assert (row["acc_disambig_baseline"], row["acc_disambig"]) == (0.75, 0.5)
     assert row["acc_ambig_delta"] == -0.5
     assert (row["srs_ambig_baseline"], row["srs_ambig"], row["usr_ambig"]) == (0.0, 0.5, 0.25)
-    assert (row["stereotype_share_ambig_baseline"], row["stereotype_share_ambig"]) == (0.0, pytest.approx(2 / 3))
+    assert (row["named_srs_ambig_baseline"], row["named_srs_ambig"]) == (0.0, pytest.approx(2 / 3))
     assert (row["unanswered_rate_baseline"], row["unanswered_rate"]) == (0.0, 1 / 8)
     # Ambiguous: (1 - 1/4)(2 x 2/3 - 1) = 1/4. Disambiguated: 2 of 3 named are the stereotype's, 2 x 2/3 - 1.
     assert row["bias_ambig"] == pytest.approx(0.25)
@@ -58,9 +58,10 @@ def test_measures_by_hand() -> None:
     bits = -(4 / 7 * log2(4 / 7) + 2 / 7 * log2(2 / 7) + 1 / 7 * log2(1 / 7))
     assert row["response_entropy"] == pytest.approx(bits)
     assert (row["top_letter"], row["top_letter_share"]) == ("A", pytest.approx(4 / 7))
-    # After: ratio 1/2, pulls (1 - 0.5 x 2) / 4 = 0 in both. Before: ratio 3/4, pulls (2 - 1.5) / 4 = 1/8 and -1/8.
-    # Variance 2 / 1 x 2 x (1/8)^2 = 1/16, half width 12.706 / 4 > 1: cut to the range of a difference of shares.
-    assert (row["acc_disambig_delta_low"], row["acc_disambig_delta_high"]) == (-1, 1)
+    # Without t1 the accuracies are 1/2 and 1/2, without t2 1 and 1/2: changes 0 and -1/2, jackknife variance
+    # 1/2 x 2 x (1/4)^2 = 1/16, half width 12.706 / 4.
+    assert row["acc_disambig_delta_low"] == pytest.approx(-0.25 - 12.7062 / 4, abs=1e-4)
+    assert row["acc_disambig_delta_high"] == pytest.approx(-0.25 + 12.7062 / 4, abs=1e-4)
 
 
 def test_intervals_are_those_of_a_clustered_regression() -> None:
@@ -114,7 +115,7 @@ def test_retreat_to_unknown_is_not_read_as_less_stereotype() -> None:
     # SRS falls by nearly a half, but the few people named are nearly always the stereotype's.
     row = _simulated([0.9, 0.05, 0.05], [0.035, 0.0, 0.965])
     assert row["srs_ambig_delta"] < 0
-    assert row["stereotype_share_ambig_delta_low"] > 0
+    assert row["named_srs_ambig_delta_low"] > 0
     assert row["more_stereotyped"] == "undecided"
     assert row["reading"] == "undecided"
 
@@ -122,8 +123,8 @@ def test_retreat_to_unknown_is_not_read_as_less_stereotype() -> None:
 RULES = {
     "acc_disambig_delta": (-0.01, 0.01),
     "srs_ambig_delta": (-0.01, 0.01),
-    "stereotype_share_ambig": (0.45, 0.6),
-    "stereotype_share_ambig_delta": (-0.05, 0.05),
+    "named_srs_ambig": (0.45, 0.6),
+    "named_srs_ambig_delta": (-0.05, 0.05),
 }
 
 
@@ -134,20 +135,20 @@ RULES = {
         ({"acc_disambig_delta": (-0.05, 0.01)}, "undecided"),
         ({"acc_disambig_delta": (-0.05, -0.001)}, "less able"),
         ({"srs_ambig_delta": (0.03, 0.06)}, "undecided"),  # of the people named, no lean is seen
-        ({"srs_ambig_delta": (0.03, 0.06), "stereotype_share_ambig": (0.55, 0.7)}, "more stereotyped"),
+        ({"srs_ambig_delta": (0.03, 0.06), "named_srs_ambig": (0.55, 0.7)}, "more stereotyped"),
         (
             {
                 "srs_ambig_delta": (0.03, 0.06),
-                "stereotype_share_ambig": (0.55, 0.7),
-                "stereotype_share_ambig_delta": (-0.2, -0.1),
+                "named_srs_ambig": (0.55, 0.7),
+                "named_srs_ambig_delta": (-0.2, -0.1),
             },
             "undecided",
         ),
-        ({"srs_ambig_delta": (nan, nan)}, None),
-        ({"stereotype_share_ambig": (nan, nan), "stereotype_share_ambig_delta": (nan, nan)}, "neither seen"),
+        ({"srs_ambig_delta": (None, None)}, None),
+        ({"named_srs_ambig": (None, None), "named_srs_ambig_delta": (None, None)}, "neither seen"),
     ],
 )
-def test_rules(changed: dict[str, tuple[float, float]], expected: str | None) -> None:
+def test_rules(changed: dict[str, tuple[float | None, float | None]], expected: str | None) -> None:
     ends = RULES | changed
     row = {
         f"{name}_{end}": value for name, pair in ends.items() for end, value in zip(("low", "high"), pair, strict=True)
@@ -162,11 +163,12 @@ def test_rules(changed: dict[str, tuple[float, float]], expected: str | None) ->
         ([row for row in SMALL if row[0] == "disambig"], "no ambiguous items"),
         (
             [("ambig", "t", U, S), ("disambig", "t", S, A)],
-            "one template of disambiguated items: no interval; one template of ambiguous items: no interval",
+            "disambiguated items: one template only: no interval; ambiguous items: one template only: no interval",
         ),
         (
             [(name, cluster, None, None) for name in ("ambig", "disambig") for cluster in "ts"],
-            "no spread between templates of disambiguated items: no interval; no answer for the ambiguous items",
+            "disambiguated items: no template's counts changed; "
+            "ambiguous items: undefined at baseline: nothing to take the share of",
         ),
     ],
 )
