@@ -84,7 +84,7 @@ def _groups(data: Data, _: np.random.Generator) -> Scores:
     member = np.zeros((templates, _GROUPS))
     member[number, number % _GROUPS] = 1
     member[number, (number // _GROUPS + 5 * number) % _GROUPS] = 1
-    (old, new), (total, _) = data.by_cluster(STEREOTYPE), data.by_cluster()
+    (old, new), (total, _after) = data.by_cluster(STEREOTYPE), data.by_cluster()
     net, n = (new - old)[:, None] * member, total[:, None] * member
     known = ratios(net, n)
     # As in group_changes: a group in which nothing changed has no interval and is not in the family.
