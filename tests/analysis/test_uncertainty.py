@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, ttest_1samp
 
-from analysis.uncertainty import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES, auroc, uncertainty_tables
+from analysis.inference.auroc import auroc
+from analysis.uncertainty import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES, uncertainty_tables
 from analysis.uncertainty_model import UNCERTAINTY_MODEL, uncertainty_model
 from tests.helpers.answers import items_frame, run_table
 
