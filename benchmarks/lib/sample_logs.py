@@ -26,6 +26,7 @@ from lm_eval_ext.tasks.metrics import sampled_metrics
 DATA = Path(os.environ.get("LM_EVAL_EXT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "bbq"
 TASK = "bbq_itemlevel_sampled"
 SEEDS = (42, 123, 456, 789, 1024, 2048, 4096, 8192, 16384, 32768)
+CATEGORIES = ("Age", "Gender_identity", "Race_ethnicity", "Religion", "SES")
 TEMPERATURE = 0.3
 _CHAT = (
     "<|im_start|>system\nAnswer the multiple-choice question below. Reply with one letter, A, B or C, and with nothing "
@@ -34,9 +35,11 @@ _CHAT = (
 
 
 def documents(count: int) -> list[dict[str, Any]]:
-    """As many documents, spread over the categories."""
-    source = {"bbq_dir": str(DATA)} if DATA.is_dir() else {"task_source": "demo"}
-    known = list(load_items(**source)["test"])
+    """As many documents, spread over the studies' categories: ambiguous items, of which BBQ has 12,148."""
+    if DATA.is_dir():
+        known = list(load_items(list(CATEGORIES), "ambig", bbq_dir=str(DATA))["test"])
+    else:
+        known = list(load_items(task_source="demo")["test"])
     random.Random(0).shuffle(known)
     out = []
     for number in range(count):
@@ -53,15 +56,18 @@ def lines(docs: list[dict[str, Any]], seeds: int, run: int) -> Iterator[dict[str
         rng = random.Random(f"{number} {run if number % 4 == 0 else 0}")
         prompt = _CHAT.format(lettered_prompt(doc))
         weights = [rng.random() for _ in "ABC"]
-        scores = [math.log(0.97 * weight / sum(weights)) for weight in weights]
+        plain = [math.log(0.97 * weight / sum(weights)) for weight in weights]
+        sharp = [weight ** (1 / TEMPERATURE) for weight in weights]
+        drawn = [math.log((0.9 + rng.random() / 10) * weight / sum(sharp)) for weight in sharp]
         texts = [
             rng.choice(("{}", "{})", "{}) The", "The answer is", "{}.")).format(rng.choice("ABC")) for _ in range(seeds)
         ]
         options = {"do_sample": True, "temperature": TEMPERATURE, "max_gen_toks": 5, "until": []}
-        requests = [options | {"seeds": list(SEEDS[:seeds]), "stop_when": "abc"}, "A", "B", "C"]
-        answer = sampled_answer(texts, SEEDS[:seeds], scores, TEMPERATURE, doc["item"]["roles"])
-        metrics = sampled_metrics(doc["item"], answer | {"drawn_letter_mass": 0.5 + rng.random() / 2})
-        responses = [texts, *([[str(score), "False"]] for score in scores)]
+        options |= {"seeds": list(SEEDS[:seeds]), "stop_when": "abc"}
+        requests = [options, options | {"first_token": ["A", "B", "C"]}]
+        answer = sampled_answer(texts, SEEDS[:seeds], plain, drawn, doc["item"]["roles"])
+        metrics = sampled_metrics(doc["item"], answer)
+        responses = [texts, [json.dumps({"plain": plain, "drawn": drawn})]]
         yield {
             "doc_id": number,
             "doc": doc,
