@@ -55,7 +55,7 @@ PAIRED_CHANGES = Table(
         _number("value_baseline", "The measure at baseline."),
         _number("value", "The measure after compression."),
         _number("difference", "value minus value_baseline."),
-        _number("std_error", "Its standard error: delete-one-template jackknife."),
+        _number("std_error", "Its standard error: delete-one-template jackknife; missing where no template changed."),
         _number("df", "Degrees of freedom of the intervals' t: templates minus 1."),
         _number("conf_low", "Lower end of the interval of difference (95 % unless asked otherwise)."),
         _number("conf_high", "Upper end."),
@@ -67,11 +67,15 @@ PAIRED_CHANGES = Table(
         _number("cohens_h_low", "Lower end of its interval, by the same jackknife."),
         _number("cohens_h_high", "Upper end."),
         _number("margin", "A difference within this, either way, counts as none."),
-        _number("p_equivalence", "p-value of two one-sided t-tests that the difference lies within the margin."),
+        _number(
+            "p_equivalence",
+            "p-value of two one-sided t-tests that the difference lies within the margin; where no template changed, "
+            "the chance of that if the difference were as large as the margin.",
+        ),
         _text(
             "verdict",
-            "equivalent (p_equivalence below alpha, or no answer differs), changed (p_value_holm below alpha), "
-            "undecided.",
+            "equivalent (p_equivalence below alpha), changed (p_value_holm below alpha), undecided. Equivalent comes "
+            "first: a change that is told from 0 and lies within the margin is one that the margin allows.",
         ),
         _number("smallest_detectable", "Smallest true difference that this many templates show in 80 % of cases."),
         _STATUS,

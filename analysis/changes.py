@@ -13,11 +13,12 @@ from analysis._answers import STATES, Answers
 from analysis._changes_tables import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 from analysis.columns import Table
 from analysis.inference._strata import COUNT_NAMES, Stratum, strata
-from analysis.inference.clusters import NO_CHANGE, Statistic, jackknife_change, sign_flip
-from analysis.inference.effects import PROPORTIONS, cohens_h, measures_of
-from analysis.inference.equivalence import MARGIN, smallest_detectable, tost, verdict
+from analysis.inference.clusters import NO_CHANGE, jackknife_change, sign_flips
+from analysis.inference.effects import PROPORTIONS, cohens_h, measures_of, span_of
+from analysis.inference.equivalence import MARGIN, smallest_detectable, tost, unchanged, verdict
 from analysis.inference.multiplicity import benjamini_hochberg, holm
 from analysis.inference.paired import mcnemar
+from analysis.inference.result import Result
 from analysis.inference.square import bowker, stuart_maxwell
 
 __all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
@@ -38,16 +39,25 @@ def paired_changes(
 ) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
+    A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
+    may move together, and both runs answer the same items. Difference and Cohen's h have the jackknife's interval, the
+    test of no change exchanges the runs template by template (`analysis.inference.clusters`), and the equivalence test
+    uses the jackknife's error. Where no template changed there is no such error: interval and equivalence then say
+    what so many unchanged templates allow (`analysis.inference.equivalence.unchanged`).
+
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        margin: Difference that counts as none, in the measures' unit (0.05 is five points).
+        margin: Difference that counts as none, in the measures' unit (0.05 is five points). A choice that the reader
+            has to make; nothing in the data says what matters.
         level: Of the intervals; 1 - level is the level of the verdicts.
         draws: Exchanges of the test.
         seed: Of these.
 
     Returns:
         Table PAIRED_CHANGES. Where a measure is undefined or hangs on one template the row says so in `status`.
+        p-values are corrected over all runs and categories of one task, filter, condition and measure; rows of pooled
+        categories ("all") are a family of their own, since they are the same answers once more.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -55,8 +65,11 @@ def paired_changes(
     rows = []
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
-        for name, statistic in measures_of(stratum.condition).items():
-            row = _change(before, after, statistic, margin, level, draws, seed)
+        measures = measures_of(stratum.condition)
+        tests = sign_flips(before, after, measures, draws=draws, seed=seed)
+        for name, statistic in measures.items():
+            row = _change(jackknife_change(before, after, statistic, level=level), margin, span_of(name))
+            row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
             if name in PROPORTIONS:
                 angle = jackknife_change(before, after, cohens_h(name), level=level)
                 row |= _numbers(angle.estimates, _ENDS, "cohens_h")
@@ -64,10 +77,9 @@ def paired_changes(
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
     if frame.empty:
         return PAIRED_CHANGES.empty()
-    same = frame["status"] == NO_CHANGE
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
-    frame["verdict"] = np.where(same, "equivalent", [verdict(p, q, alpha=1 - level) for p, q in both])
+    frame["verdict"] = [verdict(p, q, alpha=1 - level) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
 
 
@@ -120,27 +132,21 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
     return _conformed(_corrected(rows, ROLE_TESTS, "test"), ROLE_TESTS)
 
 
-def _change(
-    before: npt.NDArray[np.float64],
-    after: npt.NDArray[np.float64],
-    statistic: Statistic,
-    margin: float,
-    level: float,
-    draws: int,
-    seed: int,
-) -> dict[str, object]:
-    """Effect, test, equivalence and smallest detectable change of one measure."""
-    change = jackknife_change(before, after, statistic, level=level)
+def _change(change: Result, margin: float, span: float) -> dict[str, object]:
+    """Effect, equivalence and smallest detectable change of one measure, whose range is `span` wide."""
     names = ("std_error", "df", "conf_low", "conf_high")
     row = _numbers(change.estimates, {"estimate": "difference", **{name: name for name in names}})
     row |= {"status": change.status, "margin": margin, **change.facts}
-    if change.estimates:
-        row["p_value"] = sign_flip(before, after, statistic, draws=draws, seed=seed)["difference"].p_value
+    alpha = 1 - change.level
+    if change.status == NO_CHANGE:
+        templates = change.n_clusters or 0
+        bound = unchanged(templates, margin, span=span, alpha=alpha / 2)["difference"]
+        row |= {"conf_low": bound.conf_low, "conf_high": bound.conf_high, "p_equivalence": bound.p_value}
     error, df = row["std_error"], row["df"]
     if isinstance(error, float) and isinstance(df, float):
-        tested = tost(change["difference"].estimate or 0.0, error, df, margin, alpha=1 - level)
+        tested = tost(change["difference"].estimate or 0.0, error, df, margin, alpha=alpha)
         row["p_equivalence"] = tested["difference"].p_value
-        row["smallest_detectable"] = smallest_detectable(error, df, alpha=1 - level)
+        row["smallest_detectable"] = smallest_detectable(error, df, alpha=alpha)
     return row
 
 
@@ -194,7 +200,7 @@ def _families(frame: pd.DataFrame, kind: str) -> Iterator[tuple[npt.NDArray[np.i
     for keys, place in groups.indices.items():
         task, name, condition, what, pool = cast("tuple[str, str, str, str, bool]", keys)
         several = "all runs, categories pooled" if pool else "all runs and categories"
-        yield place, f"{what} of {task}, {name}, {condition}: {several}"
+        yield np.asarray(place), f"{what} of {task}, {name}, {condition}: {several}"
 
 
 def _numbers(estimates: tuple[object, ...], names: dict[str, str], prefix: str = "") -> dict[str, object]:
