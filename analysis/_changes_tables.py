@@ -4,80 +4,84 @@ from __future__ import annotations
 
 from analysis.columns import Column, Table
 
-__all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS"]
+__all__ = ["KEYS", "MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "count", "number", "text"]
 
 
-def _text(name: str, doc: str, *, nullable: bool = False) -> Column:
+def text(name: str, doc: str, *, nullable: bool = False) -> Column:
+    """A column of words."""
     return Column(name=name, kind="string", doc=doc, nullable=nullable)
 
 
-def _count(name: str, doc: str, *, nullable: bool = False) -> Column:
+def count(name: str, doc: str, *, nullable: bool = False) -> Column:
+    """A column of whole numbers."""
     return Column(name=name, kind="integer", doc=doc, nullable=nullable)
 
 
-def _number(name: str, doc: str) -> Column:
+def number(name: str, doc: str) -> Column:
+    """A column of real numbers; every one of them is missing where it is not defined."""
     return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
-_KEYS = (
-    _text("run", "Label of the run."),
-    _text("baseline", "Label of the run it is compared with."),
-    _text("task", "lm-eval task name."),
-    _text("filter", "lm-eval filter of the answers; 'none' where there is none."),
-    _text("condition", "ambig or disambig; 'none' where the benchmark has no such split."),
-    _text("category", "Category of the items, or 'all' for a task's categories pooled (where it has several)."),
+KEYS: tuple[Column, ...] = (
+    text("run", "Label of the run."),
+    text("baseline", "Label of the run it is compared with."),
+    text("task", "lm-eval task name."),
+    text("filter", "lm-eval filter of the answers; 'none' where there is none."),
+    text("condition", "ambig or disambig; 'none' where the benchmark has no such split."),
+    text("category", "Category of the items, or 'all' for a task's categories pooled (where it has several)."),
 )
+"""What names a comparison in a table."""
 _CORRECTED = (
-    _text("family", "What is corrected over, in words; p-values that are missing are not in it."),
-    _count("family_size", "Tests in the family."),
+    text("family", "What is corrected over, in words; p-values that are missing are not in it."),
+    count("family_size", "Tests in the family."),
 )
-_UNIT = _text(
+_UNIT = text(
     "unit",
     "What is paired: item (one answer each), or item, plurality (the role that most of its paired seeds chose).",
 )
-_STATUS = _text("status", "'ok', or why the row holds no or only part of a result.")
+_STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
 
 PAIRED_CHANGES = Table(
     name="paired_changes",
     doc="Change of each measure against the baseline on the same items, with templates as the unit of independence: "
     "effect, interval, test, equivalence and what could have been seen.",
     columns=(
-        *_KEYS,
-        _text(
+        *KEYS,
+        text(
             "measure",
             "srs, usr, anti_rate (of the answered), named_srs (stereotype of those that name a person), acc (of the "
             "keyed, unanswered ones wrong), unanswered_rate, bias_score (BBQ's).",
         ),
-        _count("n_items", "Items that both runs have, with known roles."),
-        _count("n_clusters", "Templates that they form: the unit of independence."),
-        _count("n_baseline", "The baseline's answers to these items."),
-        _count("n", "The run's."),
-        _number("value_baseline", "The measure at baseline."),
-        _number("value", "The measure after compression."),
-        _number("difference", "value minus value_baseline."),
-        _number("std_error", "Its standard error: delete-one-template jackknife; missing where no template changed."),
-        _number("df", "Degrees of freedom of the intervals' t: templates minus 1."),
-        _number("conf_low", "Lower end of the interval of difference (95 % unless asked otherwise)."),
-        _number("conf_high", "Upper end."),
-        _number("p_value", "Two-sided p-value of no change: runs exchanged in whole templates."),
-        _number("p_value_holm", "p_value after Holm over the family."),
-        _number("p_value_bh", "p_value after Benjamini and Hochberg over the family."),
+        count("n_items", "Items that both runs have, with known roles."),
+        count("n_clusters", "Templates that they form: the unit of independence."),
+        count("n_baseline", "The baseline's answers to these items."),
+        count("n", "The run's."),
+        number("value_baseline", "The measure at baseline."),
+        number("value", "The measure after compression."),
+        number("difference", "value minus value_baseline."),
+        number("std_error", "Its standard error: delete-one-template jackknife; missing where no template changed."),
+        number("df", "Degrees of freedom of the intervals' t: templates minus 1."),
+        number("conf_low", "Lower end of the interval of difference (95 % unless asked otherwise)."),
+        number("conf_high", "Upper end."),
+        number("p_value", "Two-sided p-value of no change: runs exchanged in whole templates."),
+        number("p_value_holm", "p_value after Holm over the family."),
+        number("p_value_bh", "p_value after Benjamini and Hochberg over the family."),
         *_CORRECTED,
-        _number("cohens_h", "2 (asin sqrt value - asin sqrt value_baseline), for shares."),
-        _number("cohens_h_low", "Lower end of its interval, by the same jackknife."),
-        _number("cohens_h_high", "Upper end."),
-        _number("margin", "A difference within this, either way, counts as none."),
-        _number(
+        number("cohens_h", "2 (asin sqrt value - asin sqrt value_baseline), for shares."),
+        number("cohens_h_low", "Lower end of its interval, by the same jackknife."),
+        number("cohens_h_high", "Upper end."),
+        number("margin", "A difference within this, either way, counts as none."),
+        number(
             "p_equivalence",
             "p-value of two one-sided t-tests that the difference lies within the margin; where no template changed, "
             "the chance of that if the difference were as large as the margin.",
         ),
-        _text(
+        text(
             "verdict",
             "equivalent (p_equivalence below alpha), changed (p_value_holm below alpha), undecided. Equivalent comes "
             "first: a change that is told from 0 and lies within the margin is one that the margin allows.",
         ),
-        _number("smallest_detectable", "Smallest true difference that this many templates show in 80 % of cases."),
+        number("smallest_detectable", "Smallest true difference that this many templates show in 80 % of cases."),
         _STATUS,
     ),
 )
@@ -87,23 +91,23 @@ MCNEMAR_TESTS = Table(
     doc="McNemar's test of an item's answer before and after, items taken as independent: too small p-values where "
     "templates move together; see paired_changes.",
     columns=(
-        *_KEYS,
-        _text("outcome", "What is yes or no: stereotype, unknown or correct."),
+        *KEYS,
+        text("outcome", "What is yes or no: stereotype, unknown or correct."),
         _UNIT,
-        _count("n_items", "Items in the test: answered in both runs."),
-        _count("n_tied", "Items left out because no single role was chosen most often."),
-        _count("n_lost", "Yes at baseline, no after compression."),
-        _count("n_gained", "No at baseline, yes after compression."),
-        _number("risk_difference", "(n_gained - n_lost) / n_items."),
-        _number("conf_low", "Lower end of its score interval (Tango)."),
-        _number("conf_high", "Upper end."),
-        _number("odds_ratio", "n_gained / n_lost; missing without a lost item."),
-        _number("odds_ratio_low", "Lower end of its exact interval."),
-        _number("odds_ratio_high", "Upper end; missing where it is open."),
-        _number("p_value", "Exact two-sided p-value."),
-        _number("p_value_mid", "Mid-p-value."),
-        _number("p_value_holm", "p_value after Holm over the family."),
-        _number("p_value_bh", "p_value after Benjamini and Hochberg over the family."),
+        count("n_items", "Items in the test: answered in both runs."),
+        count("n_tied", "Items left out because no single role was chosen most often."),
+        count("n_lost", "Yes at baseline, no after compression."),
+        count("n_gained", "No at baseline, yes after compression."),
+        number("risk_difference", "(n_gained - n_lost) / n_items."),
+        number("conf_low", "Lower end of its score interval (Tango)."),
+        number("conf_high", "Upper end."),
+        number("odds_ratio", "n_gained / n_lost; missing without a lost item."),
+        number("odds_ratio_low", "Lower end of its exact interval."),
+        number("odds_ratio_high", "Upper end; missing where it is open."),
+        number("p_value", "Exact two-sided p-value."),
+        number("p_value_mid", "Mid-p-value."),
+        number("p_value_holm", "p_value after Holm over the family."),
+        number("p_value_bh", "p_value after Benjamini and Hochberg over the family."),
         *_CORRECTED,
         _STATUS,
     ),
@@ -114,17 +118,17 @@ ROLE_TESTS = Table(
     doc="The 3 x 3 table of roles before and after: are roles chosen equally often (Stuart-Maxwell), is each change "
     "as frequent as its reverse (Bowker)? Items taken as independent.",
     columns=(
-        *_KEYS,
-        _text("test", "stuart_maxwell or bowker."),
+        *KEYS,
+        text("test", "stuart_maxwell or bowker."),
         _UNIT,
-        _count("n_items", "Items in the table."),
-        _count("n_tied", "Items left out because no single role was chosen most often."),
-        _count("n_discordant", "Items whose role changed."),
-        _number("statistic", "Chi-squared statistic."),
-        _number("df", "Its degrees of freedom."),
-        _number("p_value", "Its p-value."),
-        _number("p_value_holm", "p_value after Holm over the family."),
-        _number("p_value_bh", "p_value after Benjamini and Hochberg over the family."),
+        count("n_items", "Items in the table."),
+        count("n_tied", "Items left out because no single role was chosen most often."),
+        count("n_discordant", "Items whose role changed."),
+        number("statistic", "Chi-squared statistic."),
+        number("df", "Its degrees of freedom."),
+        number("p_value", "Its p-value."),
+        number("p_value_holm", "p_value after Holm over the family."),
+        number("p_value_bh", "p_value after Benjamini and Hochberg over the family."),
         *_CORRECTED,
         _STATUS,
     ),

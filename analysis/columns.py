@@ -118,6 +118,20 @@ ITEMS = Table(
             doc="Template that the item was made from: the unit of independence.",
         ),
         Column(
+            name="stereotyped_groups",
+            kind="string",
+            nullable=True,
+            doc="Groups that the item's stereotype is about, sorted and joined by ' | '; missing where there are "
+            "none or the task has no items.",
+        ),
+        Column(
+            name="option_groups",
+            kind="string",
+            nullable=True,
+            doc="Groups that each option names, joined by ' | ', the options joined by ' || ' in their order (an "
+            "option without groups is an empty string); missing where no option has groups or the task has no items.",
+        ),
+        Column(
             name="protocol",
             kind="string",
             doc="How the answer was got: letters, text, cyclic, sampled, or lm-eval's output type.",
@@ -179,6 +193,13 @@ ITEMS = Table(
             doc="Probability that the model gives to the option letters among all tokens, in [0, 1].",
         ),
         Column(
+            name="drawn_letter_mass",
+            kind="float",
+            nullable=True,
+            doc="Probability, at the protocol's temperature and over the whole vocabulary, that the first token drawn "
+            "is one of the option letters; missing for scored protocols.",
+        ),
+        Column(
             name="entropy",
             kind="float",
             nullable=True,
@@ -202,8 +223,8 @@ ITEMS = Table(
         Column(
             name="request_hash",
             kind="string",
-            doc="sha256 of everything sent to the model for the item: every context and continuation, or the "
-            "generation arguments.",
+            doc="sha256 of everything sent to the model for the item, every context and continuation, or the "
+            "generation arguments: lm-eval's `arguments` as UTF-8 JSON with sorted keys and without spaces.",
         ),
     ),
 )

@@ -30,6 +30,10 @@ Where each column comes from in a line of `samples_<task>_<date>.jsonl`: first f
 carry an item record, then for any other lm-eval task. `$given` is the answer or one draw of it; for other
 tasks it is read from `filtered_resps` and the metrics acc, exact_match, em or acc_norm.
 `$request_hash` is made from `arguments`.
+
+What was read from a samples file of 1 MB or more is kept in the folder `samples` of `$LM_EVAL_EXT_CACHE`, or of
+`~/.cache/lm-eval-ext`, by the file's content, so that the next analysis reads new files only. Nothing bounds that
+folder but the logs themselves (7 % of their bytes); it may be deleted at any time.
 """
 
 

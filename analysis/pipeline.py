@@ -7,31 +7,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis._answers import Answers
 from analysis.flips import FLIP_COLUMNS, FLIPS, flips
 from analysis.letters import one_option_issues
 from analysis.logs import Issue, ItemStore, Logs, read_logs
-from analysis.measures import bias_scores, rates
 from analysis.pairing import Pairing, check_allowed, pair_runs
 from analysis.perplexity import evaluation_gap, perplexity_changes
 from analysis.report import headline, write_report
 from analysis.report.folder import staged_folder
 from analysis.result import Analysis
+from analysis.role_tables import role_tables
 from analysis.roles import role_frames
 from analysis.runs import Baselines, choose_baselines, runs_frame
-from analysis.studies import study_logistic, study_tests
-from analysis.transitions import role_transitions, transitions
+from analysis.settings import Settings
 
 __all__ = ["Analysis", "analyze"]
-
-_ROLE_TABLES = {
-    "rates": rates,
-    "bias_scores": bias_scores,
-    "role_transitions": role_transitions,
-    "transitions": transitions,
-    "study_tests": study_tests,
-    "study_logistic": study_logistic,
-}
-
 
 def analyze(
     folder: Path | str,
@@ -39,6 +29,7 @@ def analyze(
     baseline: str | None = None,
     allow: Iterable[str] = (),
     tasks: Iterable[str] = (),
+    settings: Settings | None = None,
 ) -> Analysis:
     """Read lm-eval runs, compare each with its baseline item by item, and write a report.
 
@@ -48,6 +39,7 @@ def analyze(
         baseline: Label of the run to compare with, where the uncompressed run is not the one.
         allow: Names of differences to accept (analysis.differences.DIFFERENCES).
         tasks: Shell patterns of the tasks to analyse; none takes all.
+        settings: What tests and intervals are made with; the defaults if not given.
 
     Returns:
         The analysis. Refused comparisons are no error: they are left out of every table, and named in
@@ -57,7 +49,7 @@ def analyze(
         UserError: If the folder holds no readable run, no task matches, the baseline is unknown or not
             unique, `allow` holds an unknown name, or `output` holds something that is not a report.
     """
-    folder, output = Path(folder), Path(output)
+    folder, output, given = Path(folder), Path(output), settings or Settings()
     allowed, patterns = check_allowed(allow), tuple(tasks)
     with staged_folder(output, folder) as stage:
         with ItemStore(stage / "items.parquet") as store:
@@ -65,7 +57,7 @@ def analyze(
             baselines = choose_baselines(logs.runs, baseline)
             pairing = pair_runs(logs, baselines, allowed)
             perplexities, left_out = perplexity_changes(logs, pairing.pairs)
-            tables, places = _tables(logs, baselines, pairing, perplexities)
+            tables, places = _tables(logs, baselines, pairing, perplexities, given)
             accuracy = _accuracies(logs, baselines, pairing)
         shown, metric = headline(accuracy, perplexities, tables)
         analysis = Analysis(
@@ -79,21 +71,25 @@ def analyze(
             named_baseline=baseline,
             allow=allowed,
             patterns=patterns,
+            settings=given,
         )
         write_report(analysis, stage)
     return analysis
 
 
 def _tables(
-    logs: Logs, baselines: Baselines, pairing: Pairing, perplexities: pd.DataFrame
+    logs: Logs, baselines: Baselines, pairing: Pairing, perplexities: pd.DataFrame, settings: Settings
 ) -> tuple[dict[str, pd.DataFrame], list[Issue]]:
     """Every table of the report, and the runs whose choices follow one option's place."""
     runs = runs_frame(logs.runs, baselines)
     items, role_runs = role_frames(logs, baselines, pairing, runs)
-    tables = {"runs": runs, **{name: measure(items, role_runs) for name, measure in _ROLE_TABLES.items()}}
+    places = one_option_issues(items, runs)
+    answers = Answers.of(items)
+    del items  # most of the memory of a large analysis
+    tables = {"runs": runs, **role_tables(answers, role_runs, settings)}
     tables["evaluation_gap"] = evaluation_gap(perplexities, tables["transitions"])
     tables["flips"] = _flips(logs.store, pairing)
-    return tables, one_option_issues(items, runs)
+    return tables, places
 
 
 def _flips(store: ItemStore, pairing: Pairing) -> pd.DataFrame:

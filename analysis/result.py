@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.logs import Issue
 from analysis.pairing import Pairing
+from analysis.settings import Settings
 
 __all__ = ["Analysis"]
 
@@ -34,3 +35,5 @@ class Analysis:
     named_baseline: str | None
     allow: frozenset[str]
     patterns: tuple[str, ...]
+    settings: Settings
+    """What its tests and intervals are made with."""

@@ -30,7 +30,7 @@ _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (np.inf, "-"))
 _COVARIATES = ["base_model", "method", "sparsity", "bits", "is_baseline"]
 
 
-def study_tests(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def study_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """Chi-squared with Yates' correction on stereotype or not x baseline or run, and Cohen's h.
 
     As the studies do it: pooled over seeds and items, counts rebuilt as int(rate x n), which rounding can
@@ -61,7 +61,7 @@ def study_tests(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return STUDY_TESTS.conform(table[STUDY_TESTS.names])
 
 
-def study_logistic(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def study_logistic(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """Logistic regressions of 'stereotype chosen' in the two studies' forms, per task, filter and condition.
 
     Form bits: baselines (as 16 bits) and quantized runs of all models pooled, on bits and category dummies.

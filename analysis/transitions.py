@@ -31,7 +31,7 @@ _DOSES = ("new_bias", "resolved_bias")
 """What the mean over methods is taken of: transitions whose items at risk the baseline alone decides."""
 
 
-def role_transitions(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """Role at baseline against role after compression, as a matrix with margins in long form.
 
     Answers are paired by item and seed. Items without known roles are in the matrix too: their person
@@ -63,7 +63,7 @@ def role_transitions(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return ROLE_TRANSITIONS.conform(_matrices(sums)[ROLE_TRANSITIONS.names])
 
 
-def transitions(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """New bias, resolved bias and response flips, both directions, with the number at risk.
 
     The studies' definitions: an item's SRS is the share of its answered seeds that pick the stereotype (0 or

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.logs.values import LogError, indicator, integer, number, score
 
-__all__ = ["item_answers", "plain_answer"]
+__all__ = ["determined", "item_answers", "plain_answer"]
 
 STATUSES = ("answered", "unparsed", "unscored")
 INVALID = "[invalid]"
@@ -36,9 +36,9 @@ def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(roles, list):
         raise LogError("doc.item.roles: missing")
     shared = {
-        "determined": _determined(roles),
+        "determined": determined(roles),
         **_role_probabilities(roles, answer.get("probs")),
-        **{name: answer.get(name) for name in ("letter_mass", "entropy", "margin")},
+        **{name: answer.get(name) for name in ("letter_mass", "drawn_letter_mass", "entropy", "margin")},
     }
     draws = answer.get("draws")
     if draws is None:
@@ -77,7 +77,7 @@ def _checked(answer: Mapping[str, Any], roles: list[str], key: Any) -> dict[str,
     }
 
 
-def _determined(roles: list[str]) -> bool | None:
+def determined(roles: Sequence[str]) -> bool | None:
     """Whether the item's stereotype is told; missing where no option has a role."""
     return "stereotype" in roles and "undetermined" not in roles if any(roles) else None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.logs.groups import encode_groups, encode_options
 from analysis.logs.values import LogError, boolean, integer, number, text, words
 
 __all__ = ["ITEM_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
@@ -109,6 +110,7 @@ _LINE = (
     Field("p_anti_stereotype", "$given.p_anti_stereotype", number),
     Field("p_unknown", "$given.p_unknown", number),
     Field("letter_mass", "$given.letter_mass", number),
+    Field("drawn_letter_mass", "$given.drawn_letter_mass", number),
     Field("entropy", "$given.entropy", number),
     Field("margin", "$given.margin", number),
     Field("text", "$given.text", text),
@@ -122,6 +124,8 @@ ITEM_FIELDS: tuple[Field, ...] = (
     Field("condition", "doc.item.condition", text),
     Field("polarity", "doc.item.polarity", text),
     Field("cluster", "doc.item.cluster", text, required=True),
+    Field("stereotyped_groups", "doc.item.stereotyped_groups", encode_groups),
+    Field("option_groups", "doc.item.groups", encode_options),
     Field("protocol", "answer.protocol", text, required=True),
 )
 """From a sample line with an item record to a row. `$given` is the answer or one draw of it (answers.py)."""
@@ -134,6 +138,8 @@ PLAIN_FIELDS: tuple[Field, ...] = (
     Field("condition", "$given.condition", text),
     Field("polarity", "$given.polarity", text),
     Field("cluster", "$item_id", text, required=True),
+    Field("stereotyped_groups", "$given.stereotyped_groups", encode_groups),
+    Field("option_groups", "$given.option_groups", encode_options),
     Field("protocol", "$output_type", text, required=True),
 )
 """From a sample line of any other task to a row. `$item_id` is task/doc_id, `$output_type` the task's."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.errors import UserError
+from analysis.logs.cache import cache_folder
 from analysis.logs.find import find_runs
 from analysis.logs.issues import Issue
 from analysis.logs.labels import label_runs
-from analysis.logs.results import RunLog, read_results
-from analysis.logs.samples import read_samples
+from analysis.logs.parallel import read_sources, usable_cores
+from analysis.logs.results import RunLog, TaskLog, read_results
+from analysis.logs.sources import Source
 from analysis.logs.store import ItemStore
 
 __all__ = ["Logs", "read_logs"]
@@ -28,13 +30,16 @@ class Logs:
     issues: list[Issue]
 
 
-def read_logs(folder: Path, store: ItemStore, tasks: Iterable[str] = ()) -> Logs:
+def read_logs(folder: Path, store: ItemStore, tasks: Iterable[str] = (), workers: int | None = None) -> Logs:
     """Read every run below a folder.
+
+    Samples files that were read before are taken from the cache (cache.py), others are put there.
 
     Args:
         folder: Folder of lm-eval outputs, at any depth.
         store: Where the items go; reading ends its writing phase.
         tasks: Shell patterns of task names to keep; none keeps all.
+        workers: Processes that read; one for each usable core if not given. The result does not depend on it.
 
     Returns:
         The runs, their items and the issues. Files that can't be read are left out and named in the issues.
@@ -55,18 +60,30 @@ def read_logs(folder: Path, store: ItemStore, tasks: Iterable[str] = ()) -> Logs
         raise UserError(f"no task matches {', '.join(patterns)} in the {len(runs)} runs below {folder}")
     labelled, notes = label_runs(runs)
     issues += notes
-    complete = {label: _with_samples(label, run, folder, store, issues) for label, run in labelled.items()}
+    complete = _with_samples(labelled, folder, store, issues, workers or usable_cores())
     store.finish()
     return Logs(runs=complete, store=store, issues=issues)
 
 
-def _with_samples(label: str, run: RunLog, folder: Path, store: ItemStore, issues: list[Issue]) -> RunLog:
-    tasks = dict(run.tasks)
-    for name, task in run.tasks.items():
-        if task.samples is None:
-            continue
-        read = read_samples(task.samples, str(task.samples.relative_to(folder)), label, task)
+def _with_samples(
+    runs: dict[str, RunLog], folder: Path, store: ItemStore, issues: list[Issue], workers: int
+) -> dict[str, RunLog]:
+    """The runs with what their samples files hold, whose rows go to the store."""
+    places = [(label, task) for label, run in runs.items() for task in run.tasks.values() if task.samples is not None]
+    sources = [Source(task.samples, task) for _, task in places if task.samples is not None]
+    found: dict[str, dict[str, TaskLog]] = {label: dict(run.tasks) for label, run in runs.items()}
+    cached = cache_folder()
+    faults = []
+    for (label, task), source, outcome in zip(places, sources, read_sources(sources, cached, workers), strict=True):
+        assert outcome.read is not None
+        read = outcome.read.of(str(source.path.relative_to(folder)), label)
         issues += read.issues
-        store.append(label, name, read.table)
-        tasks[name] = replace(task, rows=read.table.num_rows, has_roles=read.has_roles, score_digest=read.score_digest)
-    return replace(run, tasks=tasks)
+        faults += [outcome.fault] if outcome.fault is not None else []
+        store.append(label, task.name, read.table)
+        found[label][task.name] = replace(
+            task, rows=read.table.num_rows, has_roles=read.has_roles, score_digest=read.score_digest
+        )
+    if faults:
+        message = f"the cache can't be written ({faults[0]}): {len(faults)} files will be read again next time"
+        issues.append(Issue(str(cached), "cache", message))
+    return {label: replace(run, tasks=found[label]) for label, run in runs.items()}

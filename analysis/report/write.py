@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from analysis.catalogue import REPORT_TABLES
 from analysis.logs import issues_frame
 from analysis.report.folder import MARKER, MARKER_FORMAT
+from analysis.report.metadata import made_by, metadata
 from analysis.report.summary import summary_markdown
 from analysis.result import Analysis
 
@@ -26,30 +30,41 @@ def write_report(analysis: Analysis, folder: Path) -> None:
     """
     tables = folder / "tables"
     tables.mkdir()
+    facts = metadata(analysis)
     for table in REPORT_TABLES:
         frame = table.conform(analysis.tables[table.name])
         frame.to_csv(tables / f"{table.name}.csv", index=False, lineterminator="\n")
-        frame.to_parquet(tables / f"{table.name}.parquet", index=False, engine="pyarrow")
+        _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": len(frame)})
+    _write_json(tables / "metadata.json", facts)
     issues_frame(analysis.issues).to_csv(folder / "issues.csv", index=False, lineterminator="\n")
     (folder / "summary.md").write_text(summary_markdown(analysis), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     marker = _marker(analysis, sorted([*files, MARKER]))
-    (folder / MARKER).write_text(json.dumps(marker, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write_json(folder / MARKER, marker)
+
+
+def _to_parquet(frame: pd.DataFrame, path: Path, facts: dict[str, Any]) -> None:
+    """Write a table with its metadata in the file's schema, beside what pandas keeps there."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    kept = table.schema.metadata or {}
+    table = table.replace_schema_metadata({**kept, b"lm_eval_ext": json.dumps(facts, ensure_ascii=False).encode()})
+    pq.write_table(table, path)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _marker(analysis: Analysis, files: list[str]) -> dict[str, Any]:
-    try:
-        made_by = f"lm-eval-ext {version('lm-eval-ext')}"
-    except PackageNotFoundError:
-        made_by = "lm-eval-ext"
     return {
         "format": MARKER_FORMAT,
         "schema_version": _SCHEMA_VERSION,
-        "made_by": made_by,
+        "made_by": made_by(),
         "runs_folder": str(analysis.folder),
         "baseline": analysis.named_baseline,
         "allow": sorted(analysis.allow),
         "tasks": list(analysis.patterns),
+        "settings": analysis.settings.as_dict(),
         "runs": {row.run: row.file for row in analysis.tables["runs"].itertuples(index=False)},
         "comparisons": len(analysis.pairing.pairs),
         "refused": len(analysis.pairing.refusals),

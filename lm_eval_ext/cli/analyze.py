@@ -24,6 +24,12 @@ def analyze(
     task: Annotated[
         list[str] | None, typer.Option(help="Only tasks that match this pattern, such as 'bbq*'. Repeatable.")
     ] = None,
+    margin: Annotated[
+        float, typer.Option(help="A change of a rate within this counts as none (0.05 is five points).")
+    ] = 0.05,
+    level: Annotated[float, typer.Option(help="Confidence level of intervals and tests.")] = 0.95,
+    draws: Annotated[int, typer.Option(help="Random exchanges of a permutation test.")] = 9999,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
     """Compare compressed runs with their baseline, item by item, and write a report.
 
@@ -32,11 +38,15 @@ def analyze(
     """
     from rich.console import Console
 
+    from analysis import Settings
     from analysis import analyze as run_analysis
     from analysis.report import print_analysis
 
+    settings = Settings(margin=margin, level=level, draws=draws, seed=seed)
     with Console(stderr=True).status("Reading and comparing runs"):
-        result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or ())
+        result = run_analysis(
+            runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings
+        )
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
     print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
     if result.pairing.refusals:

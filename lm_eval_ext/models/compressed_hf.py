@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from lm_eval_ext.errors import UserError, require_extra, unknown_name
@@ -19,7 +21,7 @@ from tqdm import tqdm
 from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
-from lm_eval_ext.models.scoring.checked import Request, TreeScoring
+from lm_eval_ext.models.scoring.checked import Request, TreeScoring, stock_rows
 from lm_eval_ext.models.scoring.seeded import SeededSampling
 
 __all__ = ["CompressedHFLM"]
@@ -71,23 +73,30 @@ class CompressedHFLM(HFLM):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             super().__init__(pretrained=pretrained, device=device, softmax_dtype=softmax_dtype, **kwargs)
+        except ImportError as error:
+            raise UserError(f"the model can't be loaded as asked: {str(error).strip().splitlines()[0]}") from error
         except TypeError as error:
             if "unexpected keyword argument" in str(error):
                 raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
             raise
+        # HFLM sets its share of the documents only where torch sees more than one GPU. Else every launched process
+        # would have all of them and rank 0, and each would write the same files.
+        if hasattr(self, "accelerator") and self.world_size == 1:
+            self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self._trees = TreeScoring(self)
         self._seeded = SeededSampling(self, {"abc": _abc_decided})
-        self._evidence = compress_(
-            self._model,
-            self.tokenizer,
-            self._recipe,
-            base={
-                "pretrained": pretrained if isinstance(pretrained, str) else type(pretrained).__name__,
-                "revision": str(kwargs.get("revision", "main")),
-                **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
-            },
-            softmax_dtype=str(softmax_dtype).removeprefix("torch."),
-        )
+        with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
+            self._evidence = compress_(
+                self._model,
+                self.tokenizer,
+                self._recipe,
+                base={
+                    "pretrained": pretrained if isinstance(pretrained, str) else type(pretrained).__name__,
+                    "revision": str(kwargs.get("revision", "main")),
+                    **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
+                },
+                softmax_dtype=str(softmax_dtype).removeprefix("torch."),
+            )
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if save_compressed is not None and self.rank == 0:
             save_checkpoint(self._model, self.tokenizer, save_compressed, self._recipe, self._evidence)
@@ -129,8 +138,44 @@ class CompressedHFLM(HFLM):
         return texts
 
     def _stock(self, some: list[Request]) -> list[tuple[float, bool]]:
-        answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(self, some, disable_tqdm=True)
+        """HFLM's answers to a few requests; without its search for a batch size, which costs more than they do."""
+        answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(
+            self, some, disable_tqdm=True, override_bs=len(some)
+        )
         return answers
+
+    def _detect_batch_size(self, requests: Sequence[Request] | None = None, pos: int = 0) -> int:
+        """Rows of HFLM's own passes with batch_size=auto: on a CPU by their size, elsewhere by its trial passes.
+
+        HFLM tries 64 rows of the longest length first, five times, and fewer where memory is refused. A CPU rarely
+        refuses; it swaps.
+        """
+        if torch.device(self.device).type != "cpu":
+            found: int = super()._detect_batch_size(requests, pos)
+            return found
+        length = max(len(requests[pos][1]), len(requests[pos][2])) if requests else self.max_length
+        if requests and self.backend == "causal":
+            length = len(requests[pos][1]) + len(requests[pos][2])
+        return stock_rows(self, min(length, self.max_length))
+
+    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """This process's value in the place of every process's, [processes].
+
+        lm-eval gathers counts of requests and batch sizes, so that all processes make as many forward passes, which a
+        model in shards needs: a process with less to do repeats its last request, and logs each answer. Here every
+        process has the whole model, and none waits for another before its documents are done.
+        """
+        return tensor if self.world_size == 1 else tensor.reshape(-1).repeat(self.world_size)
+
+    def gather_object(self, obj: Any, dst: int = 0) -> Any:
+        """The samples or metrics of all processes, by task, as one process would have listed them.
+
+        Returns:
+            On process `dst` a list with one such dictionary, elsewhere None. lm-eval appends one process's documents to
+            another's, which changes the order of the logs, and with it the task's hash in the results.
+        """
+        parts = super().gather_object(obj, dst)
+        return parts if parts is None or self.world_size == 1 else [in_turn(parts)]
 
     def get_model_info(self) -> dict[str, Any]:
         """HFLM's facts and, under `compression`, the evidence; lm-eval writes them to results["config"]."""
@@ -149,6 +194,37 @@ class CompressedHFLM(HFLM):
                 "given the original's answers; run without --use_cache"
             )
         super().set_cache_hook(cache_hook)
+
+
+def in_turn(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Merge what lm-eval gathers from N processes, of which the r-th has the documents r, r + N, r + 2N ...
+
+    Args:
+        parts: By process, then by task: either a list of samples, all of one filter before those of the next, or lists
+            of values by metric and filter.
+
+    Returns:
+        By task, in the order of the documents.
+    """
+    merged: dict[str, Any] = {}
+    for task, first in parts[0].items():
+        lists = [part[task] for part in parts]
+        if isinstance(first, dict):
+            merged[task] = {key: _alternate([values.get(key, []) for values in lists]) for key in first}
+            continue
+        filters = dict.fromkeys(sample["filter"] for sample in first)
+        merged[task] = [
+            sample
+            for name in filters
+            for sample in _alternate([[s for s in samples if s["filter"] == name] for samples in lists])
+        ]
+    return merged
+
+
+def _alternate(lists: Sequence[list[Any]]) -> list[Any]:
+    """The first of each list, the second of each ...; shorter lists end earlier."""
+    most = max(map(len, lists))
+    return [values[place] for place in range(most) for values in lists if place < len(values)]
 
 
 # What from_pretrained and the models' configs take besides HFLM's own arguments.
@@ -179,6 +255,20 @@ _LOADER_KEYS = (
     "variant",
     "weights_only",
 )
+
+
+@contextmanager
+def _fed(model: torch.nn.Module) -> Iterator[None]:
+    """Give an encoder-decoder model's decoder the encoder's tokens: the canary prompt of the evidence has no others."""
+
+    def feed(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return args, kwargs | {"decoder_input_ids": kwargs["input_ids"]}
+
+    handle = model.register_forward_pre_hook(feed, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _abc_decided(text: str) -> bool:

@@ -77,12 +77,18 @@ class TreeScorer:
         return bool(torch.finfo(self._dtype).bits < 32)
 
     @torch.no_grad()
-    def score(self, queries: Sequence[Query], done: Callable[[int], object] = lambda count: None) -> list[Score]:
+    def score(
+        self,
+        queries: Sequence[Query],
+        done: Callable[[int], object] = lambda count: None,
+        row_length: int | None = None,
+    ) -> list[Score]:
         """Score every query.
 
         Args:
             queries: In any order; the same prefix, wherever it occurs, is computed once.
             done: Told after each pass how many more queries are finished.
+            row_length: Length of rows; None takes what costs least.
 
         Returns:
             One score a query, in their order.
@@ -91,7 +97,7 @@ class TreeScorer:
         wanted = _wanted(forest, queries)
         scored = np.zeros(len(forest.tokens), dtype=np.int64)
         scored[list(wanted)] = 1
-        length = self._row_length(forest, scored)
+        length = self._row_length(forest, scored) if row_length is None else row_length
         total = np.zeros(len(queries))
         greedy = np.ones(len(queries), dtype=bool)
         left = np.array([len(query.targets) for query in queries])
@@ -162,7 +168,7 @@ class TreeScorer:
         if not len(prefix):
             return []
         ids = torch.from_numpy(forest.tokens[prefix])[None].to(self._device)
-        positions = torch.arange(len(prefix))[None].to(self._device)
+        positions = torch.arange(len(prefix))[None]
         visible = torch.ones(len(prefix), len(prefix), dtype=torch.bool).tril()[None]
         cache = DynamicCache()
         self._forward(ids, visible, positions, positions, cache, keep=None)
@@ -194,7 +200,7 @@ class TreeScorer:
                 cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), layer)
         key_positions = torch.cat([torch.arange(before).expand(count, -1), positions], dim=1)
         device = self._device
-        logits = self._forward(ids.to(device), visible, positions.to(device), key_positions, cache, keep=keep)
+        logits = self._forward(ids.to(device), visible, positions, key_positions, cache, keep=keep)
         return None if logits is None else logits.log_softmax(-1, dtype=self._softmax_dtype)
 
     def _forward(
@@ -211,7 +217,7 @@ class TreeScorer:
         The output layer is given the kept hidden states alone, so logits exist only where they are needed, and
         whatever the model does to logits afterwards (soft-capping, scaling) is its own code.
         """
-        masks = self._masks(visible, positions.cpu(), key_positions.cpu())
+        masks = self._masks(visible, positions, key_positions)
         selected = torch.zeros(0, dtype=torch.long) if keep is None else keep
 
         def gather(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -223,7 +229,7 @@ class TreeScorer:
             output = self._model(
                 input_ids=ids,
                 attention_mask=masks,
-                position_ids=positions,
+                position_ids=positions.to(self._device),
                 past_key_values=cache,
                 use_cache=cache is not None,
             )

@@ -120,7 +120,7 @@ class TreeSampler(TreeScorer):
         keys = torch.cat([keys, positions], dim=1)
         keep = torch.tensor([number * width + slot for (number, _, _), slot in zip(spots, slots, strict=True)])
         device = self._device
-        logits = self._forward(ids.to(device), visible, positions.to(device), keys, cache, keep=keep)
+        logits = self._forward(ids.to(device), visible, positions, keys, cache, keep=keep)
         assert logits is not None
         return log_probabilities(logits, self._softmax_dtype), keys, moved
 

@@ -14,7 +14,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.compress.layers import unwrap
-from lm_eval_ext.models.scoring.checked import ROW_TOKENS, Request, rows_per_pass
+from lm_eval_ext.models.scoring.checked import ROW_TOKENS, Request, obstacle, rows_per_pass
 from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol
 from lm_eval_ext.models.scoring.sampling import TreeSampler, sample_alone
 
@@ -48,6 +48,7 @@ class SeededSampling:
         self._stops = stops
         self._trees: bool | None = None
         self._words: dict[str, list[int]] | None = None
+        self._longest = 0
 
     def answer(
         self, requests: Sequence[tuple[str, dict[str, Any]]], usable: Callable[[list[Request]], bool], done: Any
@@ -147,18 +148,27 @@ class SeededSampling:
             sampler = TreeSampler(
                 model, softmax_dtype=self._lm.softmax_dtype, row_tokens=ROW_TOKENS, rows=rows_per_pass(self._lm)
             )
-            if self._trees is None:
-                self._trees = self._check(sampler, drawer)
+            longest = max(len(prompt.tokens) for prompt in drawer.prompts) + drawer.protocol.max_tokens
+            # Again where a text may reach further than any that was compared: a window shows only beyond its width.
+            if self._trees is None or longest > self._longest:
+                self._trees = self._check(sampler, drawer, longest)
+                self._longest = longest
             if self._trees:
                 sampler.draw(drawer, done)
                 return
         sample_alone(model, drawer, self._lm.softmax_dtype, self._lm.device, done)
 
-    def _check(self, sampler: TreeSampler, drawer: Drawer) -> bool:
+    def _check(self, sampler: TreeSampler, drawer: Drawer, longest: int) -> bool:
         """Compare the log-probabilities behind a few drawn tokens with those of plain forward passes."""
         model = unwrap(self._lm.model)
-        some = Drawer(drawer.protocol, drawer.prompts[:: max(1, len(drawer.prompts) // 3)][:3], drawer.decode)
         name = type(model).__name__
+        reason = obstacle(self._lm, longest)
+        if reason is not None:
+            log.warning("%s %s; every prompt is run on its own", name, reason)
+            return False
+        few = drawer.prompts[:: max(1, len(drawer.prompts) // 3)][:3]
+        longest_prompt = max(drawer.prompts, key=lambda prompt: len(prompt.tokens))
+        some = Drawer(drawer.protocol, [longest_prompt, *few], drawer.decode)
         try:
             paths = sampler.trace(some)
         except _FAULTS as error:

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lm_eval_ext.models.scoring.engine import _row
 from lm_eval_ext.models.scoring.packing import best_row_length, pack
 from lm_eval_ext.models.scoring.trie import Forest, build_forest
 
@@ -22,6 +23,16 @@ def scored_of(forest: Forest, tails: int = 1) -> np.ndarray:
     return scored
 
 
+def pieces_of(forest: Forest, row: np.ndarray, prefix: int) -> list[list[int]]:
+    """A row cut wherever a node stands directly below the prefix (or is a root): every piece begins with such a node.
+
+    Pieces that hold several such nodes are cut between them too, which separates nothing that may see each other.
+    """
+    starts = [place for place, node in enumerate(row.tolist()) if forest.depths[node] == prefix]
+    assert starts[0] == 0
+    return [row[first:last].tolist() for first, last in zip(starts, [*starts[1:], len(row)], strict=True)]
+
+
 @given(SEQUENCES, st.integers(4, 40), st.integers(1, 3))
 def test_rows_hold_all_nodes_behind_their_ancestors(sequences: list[tuple[int, ...]], limit: int, tails: int) -> None:
     forest = build_forest(sequences)
@@ -34,13 +45,54 @@ def test_rows_hold_all_nodes_behind_their_ancestors(sequences: list[tuple[int, .
         assert prefix == (forest.path(prefix[-1]) if prefix else [])
         seen |= set(prefix)
         for row in group.rows:
-            placed: set[int] = set(prefix)
-            for node in row.tolist():
-                parent = int(forest.parents[node])
-                assert parent < 0 or parent in placed
-                placed.add(node)
-            seen |= placed
+            for piece in pieces_of(forest, row, len(prefix)):
+                # Anew for each piece: an ancestor in another piece of the row is not this piece's.
+                placed: set[int] = set(prefix)
+                for node in piece:
+                    assert node not in placed
+                    parent = int(forest.parents[node])
+                    assert parent < 0 or parent in placed
+                    placed.add(node)
+                seen |= placed
     assert seen == set(range(len(forest.tokens)))
+
+
+@given(SEQUENCES, st.integers(4, 40), st.integers(1, 3))
+def test_a_node_sees_its_path_in_its_own_piece_and_nothing_else(
+    sequences: list[tuple[int, ...]], limit: int, tails: int
+) -> None:
+    forest = build_forest(sequences)
+    scored = scored_of(forest, tails)
+    taken: list[int] = []
+    claimed = np.zeros(len(forest.tokens), dtype=bool)
+    for group in pack(forest, scored, limit):
+        above = len(group.prefix)
+        for nodes in group.rows:
+            row = _row(forest, nodes, above, scored, claimed)
+            taken += [node for _, node in row.scored]
+            start = 0
+            for piece in pieces_of(forest, nodes, above):
+                places = {node: start + offset for offset, node in enumerate(piece)}
+                for node, place in places.items():
+                    path = forest.path(node)[above:]
+                    assert row.visible[place].nonzero().flatten().tolist() == [places[step] for step in path]
+                    assert int(row.positions[place]) == above + len(path) - 1
+                    assert int(row.tokens[place]) == forest.tokens[node]
+                start += len(piece)
+    # Every node that is to be scored is, in one of its copies.
+    assert sorted(taken) == np.flatnonzero(scored).tolist()
+
+
+def test_a_repeated_ancestor_is_seen_in_the_copy_of_its_own_piece() -> None:
+    # Root 7 is node 0; below it 1 (node 1, its leaves 2 to 9) and 2 (node 10, its leaves from 11 on).
+    forest = build_forest([(7, branch, leaf) for branch in (1, 2) for leaf in range(10, 18)])
+    nodes = np.array([0, 1, 2, 3, 0, 10, 11])  # 7 1 10 11 | 7 2 10
+    scored = scored_of(forest)
+    row = _row(forest, nodes, 0, scored, np.zeros(len(forest.tokens), dtype=bool))
+    assert row.tokens.tolist() == [7, 1, 10, 11, 7, 2, 10]
+    seen = [line.nonzero().flatten().tolist() for line in row.visible]
+    assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 3], [4], [4, 5], [4, 5, 6]]
+    assert row.positions.tolist() == [0, 1, 2, 2, 0, 1, 2]
 
 
 @given(SEQUENCES, st.integers(4, 40))

@@ -17,6 +17,7 @@ from scipy.stats import chisquare, kstest
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol, gumbel, stream
+from lm_eval_ext.models.scoring.sampling import TreeSampler
 from lm_eval_ext.tasks.parsers import decided
 from tests.helpers.tiny import write_tiny
 
@@ -152,6 +153,30 @@ def test_frequencies_fit_the_exact_probabilities(load: Any) -> None:
     assert len(common) > 5
     rest = 800 - sum(expected)
     assert chisquare([*observed, 800 - sum(observed)], [*expected, rest]).pvalue > 0.001
+
+
+def test_frequencies_of_second_tokens_fit_the_exact_probabilities(load: Any) -> None:
+    lm = load("llama")
+    start = lm.tok_encode(PROMPTS[0])
+    # Texts are the tokens' numbers here; no token ends one.
+    drawer = Drawer(
+        Protocol(tuple(range(2000)), 0.5, 2),
+        [Prompt(PROMPTS[0], tuple(start))],
+        lambda tokens: " ".join(str(token) for token in tokens),
+    )
+    TreeSampler(lm.model, softmax_dtype=torch.float32, row_tokens=64, rows=2).draw(drawer)
+    pairs = [tuple(int(token) for token in text.split()) for text in drawer.texts[0]]
+    firsts = [first for first, _ in pairs]
+    first = max(set(firsts), key=firsts.count)
+    seconds = [second for other, second in pairs if other == first]
+    with torch.no_grad():
+        logits = lm.model(input_ids=torch.tensor([[*start, first]])).logits[0, -1].double()
+    expected = torch.softmax(logits / 0.5, -1).numpy() * len(seconds)
+    common = np.flatnonzero(expected >= 5)
+    assert len(common) > 3
+    observed = [seconds.count(token) for token in common]
+    rest = [len(seconds) - sum(observed), len(seconds) - expected[common].sum()]
+    assert chisquare([*observed, rest[0]], [*expected[common], rest[1]]).pvalue > 0.001
 
 
 def test_noise_is_gumbel_and_of_its_own_for_seed_position_and_prompt() -> None:

@@ -1,0 +1,65 @@
+"""Declarations of the tables of noise floors."""
+
+from __future__ import annotations
+
+from analysis._changes_tables import KEYS, count, number, text
+from analysis.columns import Table
+
+__all__ = ["NOISE_FLOOR", "REPLICATES"]
+
+_STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
+
+NOISE_FLOOR = Table(
+    name="noise_floor",
+    doc="Transitions expected from the exact probabilities alone, if baseline and run were drawn independently, beside "
+    "what the baseline shows against itself (the floor) and what the logs show.",
+    columns=(
+        *KEYS,
+        text(
+            "transition",
+            "new_bias, resolved_bias (of items, by their draws), flip_to_stereotype, flip_from_stereotype, "
+            "response_flip (of single draws that name an option).",
+        ),
+        text(
+            "draws",
+            "How the logs' answers were got: common seeds (an unchanged model repeats its draws, so that what is "
+            "observed has a floor of 0), other seeds, or scored (nothing was drawn; expected and floor are what "
+            "draws from the probabilities would show).",
+        ),
+        number("draws_per_item", "Draws per item that expected and floor are for."),
+        count("n_items", "Items that both runs have, with known roles."),
+        count("n_clusters", "Templates that they form."),
+        count("n_unscored", "Items left out of expected and floor because a run has no probabilities for them."),
+        number("floor", "Expected rate of the baseline against an independent repetition of itself; in [0, 1]."),
+        number("expected", "Expected rate of the baseline against the run, drawn independently; in [0, 1]."),
+        number("excess", "expected minus floor: what the change of probabilities adds."),
+        number("excess_low", "Lower end of its interval: jackknife over templates."),
+        number("excess_high", "Upper end."),
+        count("n_at_risk", "Items of the logs that could make the transition; item transitions only.", nullable=True),
+        count("n", "Those that made it.", nullable=True),
+        number("observed", "n / n_at_risk."),
+        number("observed_low", "Lower end of its interval: jackknife over templates."),
+        number("observed_high", "Upper end."),
+        _STATUS,
+    ),
+)
+
+REPLICATES = Table(
+    name="replicates",
+    doc="The item transitions between runs that differ in nothing that compresses (other seeds, batch size, dtype, "
+    "calibration): a floor from logs. Each direction of a pair has its row.",
+    columns=(
+        KEYS[0],
+        text("replicate_of", "The run that is taken as baseline: same base model, method, sparsity and bits."),
+        *KEYS[2:],
+        text("transition", "new_bias or resolved_bias."),
+        count("n_items", "Items that both runs have, with known roles."),
+        count("n_clusters", "Templates that they form."),
+        count("n_at_risk", "Items that could make the transition."),
+        count("n", "Those that made it."),
+        number("rate", "n / n_at_risk; in [0, 1]."),
+        number("conf_low", "Lower end of its interval: jackknife over templates."),
+        number("conf_high", "Upper end."),
+        _STATUS,
+    ),
+)

@@ -1,0 +1,63 @@
+"""Does a score rank events above the rest? With an interval that respects clusters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.inference.clusters import from_left_out
+from analysis.inference.result import Result
+
+__all__ = ["auroc"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: float = 0.95) -> Result:
+    """Chance that of a flipped and an unflipped answer the flipped one's item is the more doubtful (ties count half).
+
+    The interval is the delete-one-template jackknife's: leaving a template out takes away its flipped answers'
+    comparisons, its unflipped ones', and gives back those within it.
+
+    Args:
+        doubt: [items] the higher, the less certain.
+        n: [items] answers.
+        flips: [items] flips among them.
+        cluster: [items] template, 0 to G - 1.
+        level: Of the interval.
+
+    Returns:
+        Term "auroc"; none, and a status, where all answers or none flipped.
+    """
+    groups = int(cluster.max(initial=-1)) + 1
+    whole = Result(method="AUROC, jackknife over templates", n=int(n.sum()), n_clusters=groups, level=level)
+    stayed = n - flips
+    if not flips.sum() or not stayed.sum():
+        which = "no answer" if not flips.sum() else "every answer"
+        return replace(whole, status=f"{which} flipped")
+    wins, losses = _beaten(doubt, stayed), flips.sum() - _beaten(doubt, flips)
+    row = np.bincount(cluster, weights=flips * wins, minlength=groups)
+    column = np.bincount(cluster, weights=stayed * losses, minlength=groups)
+    within = np.zeros(groups)
+    order = np.argsort(cluster, kind="stable")
+    for group, members in enumerate(np.split(order, np.cumsum(np.bincount(cluster, minlength=groups))[:-1])):
+        within[group] = (flips[members] * _beaten(doubt[members], stayed[members])).sum()
+    counts = np.stack(
+        [row + column - within, np.bincount(cluster, flips, groups), np.bincount(cluster, stayed, groups)], 1
+    )
+    total = float((flips * wins).sum())
+    value = total / float(flips.sum() * stayed.sum())
+    sides = (flips.sum() - counts[:, 1]) * (stayed.sum() - counts[:, 2])
+    left = np.divide(total - counts[:, 0], sides, out=np.full(groups, np.nan), where=sides > 0)
+    return from_left_out(whole, "auroc", value, left)
+
+
+def _beaten(values: Floats, weights: Floats) -> Floats:
+    """For each value, the weight below it plus half of the weight at it."""
+    distinct, place = np.unique(values, return_inverse=True)
+    at = np.bincount(place, weights=weights, minlength=len(distinct))
+    below: Floats = np.cumsum(at) - at / 2
+    return below[place]

@@ -1,0 +1,96 @@
+"""What was read from a samples file, kept as Parquet under a name made of the file's content.
+
+A file that was read once, in whatever folder, is not read again. An entry takes some 7 % of the log's bytes.
+Nothing bounds their number: an entry whose log or whose reader has changed stays until the folder is deleted, which is
+safe at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import astuple
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.columns import ITEMS
+from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS
+from analysis.logs.issues import Issue
+from analysis.logs.results import TaskLog
+from analysis.logs.samples import SamplesRead
+from analysis.logs.table import ITEM_SCHEMA, PARQUET
+
+__all__ = ["SMALLEST", "cache_folder", "entry_name", "load", "save"]
+
+READER = 1
+"""To be raised when the same line gives other rows or issues than before, though the columns are the same."""
+SMALLEST = 1 << 20
+"""Bytes of a file from which it is kept: a smaller one is read as quickly as it is looked up."""
+_META = b"lm_eval_ext"
+_BLOCK = 1 << 20
+_OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
+
+
+def cache_folder() -> Path:
+    """Folder of the entries: `samples` in LM_EVAL_EXT_CACHE, or in lm-eval-ext of the user's cache folder."""
+    own, base = os.environ.get("LM_EVAL_EXT_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own).expanduser() / "samples"
+    return (Path(base) if base else Path.home() / ".cache") / "lm-eval-ext" / "samples"
+
+
+def entry_name(path: Path, task: TaskLog) -> str:
+    """Name of the entry of a file: a hash of its bytes, of the reader, and of what it is told of the task.
+
+    Raises:
+        OSError: If the file can't be read.
+    """
+    content = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            content.update(block)
+    # Packed content is unpacked by the name's ending, so that counts too.
+    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash)
+    known = json.dumps([content.hexdigest(), _reader(), *facts])
+    return f"{hashlib.sha256(known.encode()).hexdigest()}.parquet"
+
+
+def load(entry: Path) -> SamplesRead | None:
+    """What was kept; None if there is no such entry or it is damaged."""
+    try:
+        with pq.ParquetFile(entry, page_checksum_verification=True) as file:
+            meta = json.loads(file.schema_arrow.metadata[_META])
+            table = file.read().cast(ITEM_SCHEMA.remove(0))
+        issues = [Issue(*fields) for fields in meta["issues"]]
+        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return None
+
+
+def save(read: SamplesRead, entry: Path) -> None:
+    """Keep what was read; the entry appears whole or not at all.
+
+    Raises:
+        OSError: If the folder can't be written.
+    """
+    issues = [astuple(issue) for issue in read.issues]
+    meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest}
+    table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    partial = entry.with_name(f".{entry.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
+    try:
+        pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)
+        os.replace(partial, entry)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _reader() -> str:
+    """What the rows are made by: the columns, where each comes from, and the reader's number."""
+    columns = [(column.name, column.kind) for column in ITEMS.columns]
+    fields = [(e.column, e.path, e.parse.__name__, e.required) for e in (*ITEM_FIELDS, *PLAIN_FIELDS)]
+    return repr((READER, columns, fields))

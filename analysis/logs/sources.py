@@ -1,0 +1,71 @@
+"""One samples file, from the cache where it was read before, and into it where it was not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from analysis.logs import cache
+from analysis.logs.results import TaskLog
+from analysis.logs.samples import SamplesRead, read_file
+
+__all__ = ["Outcome", "Source", "read_source", "spill_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A samples file and what the results file says of its task."""
+
+    path: Path
+    task: TaskLog
+
+
+@dataclass
+class Outcome:
+    """What became of a file."""
+
+    read: SamplesRead | None
+    """What it held; None where that is only on disk."""
+    entry: Path | None = None
+    """Where that is on disk, if it is."""
+    fault: str | None = None
+    """Why the cache could not be written."""
+
+
+def read_source(source: Source, folder: Path) -> Outcome:
+    """Read a file, or take what the cache in `folder` has of it; what was read is kept there if it is worth it."""
+    path = source.path
+    try:
+        before = path.stat()
+        entry = folder / cache.entry_name(path, source.task) if before.st_size >= cache.SMALLEST else None
+    except OSError:
+        entry = None  # reading it says what is wrong
+    if entry is None:
+        return Outcome(read_file(path, source.task))
+    if (known := cache.load(entry)) is not None:
+        return Outcome(known, entry)
+    found = read_file(path, source.task)
+    try:
+        # What was written to meanwhile, or could not be read to its end, may not be what the entry's name says.
+        after = path.stat()
+        if found.unreadable or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            return Outcome(found)
+        cache.save(found, entry)
+    except OSError as error:
+        return Outcome(found, fault=str(error))
+    return Outcome(found, entry)
+
+
+def spill_source(source: Source, folder: Path, spill: Path) -> Outcome:
+    """As `read_source`, for another process to take up: on disk, in `spill` where the cache does not have it.
+
+    Raises:
+        OSError: If `spill` can't be written.
+    """
+    outcome = read_source(source, folder)
+    if outcome.entry is None and outcome.read is not None:
+        outcome.entry = spill / f"{uuid4().hex}.parquet"
+        cache.save(outcome.read, outcome.entry)
+    outcome.read = None
+    return outcome

@@ -1,0 +1,246 @@
+"""The quick way for lines of our tasks: decoded into typed records that hold what the columns need, and no more.
+
+The runs of a study ask the same items with the same words, so what is made of a document or of a request is remembered
+by its very bytes, and the next run's line takes it from there.
+
+A line that does not fit in any way (another task, a bare NaN, half a character, a value of another kind, an answer
+that does not go with the item) is no fault here: it goes the general way (samples.py), which reads or names it.
+Both ways give the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, cast
+
+import msgspec
+
+from analysis.logs.answers import determined
+from analysis.logs.groups import encode_groups, encode_options
+from analysis.logs.values import LogError
+
+__all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
+
+_Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+
+class _Item(msgspec.Struct, gc=False):
+    item_id: str
+    benchmark: str
+    category: str
+    cluster: str
+    roles: list[str]
+    condition: str | None = None
+    polarity: str | None = None
+    correct: _Whole | None = None
+    groups: list[list[str]] | None = None
+    stereotyped_groups: list[str] | None = None
+
+
+class _Doc(msgspec.Struct, gc=False):
+    item: _Item
+
+
+class _Draw(msgspec.Struct, gc=False):
+    status: str
+    choice: _Whole | None = None
+    role: str | None = None
+    seed: _Whole | None = None
+    text: str | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    protocol: str
+    status: str
+    choice: _Whole | None = None
+    role: str | None = None
+    probs: list[float] | None = None
+    letter_mass: float | None = None
+    drawn_letter_mass: float | None = None
+    entropy: float | None = None
+    margin: float | None = None
+    draws: list[_Draw] | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    doc_id: _Whole
+    doc: msgspec.Raw
+    filter: str
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+    answer: _Answer
+    arguments: msgspec.Raw
+    resps: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Known(msgspec.Struct, gc=False):
+    """What the columns need of a document."""
+
+    roles: list[str]
+    correct: int | None
+    names: tuple[Any, ...]
+    """Values of LINE_COLUMNS from benchmark to option_groups."""
+    item_id: str
+    determined: bool | None
+
+
+class TypedLine(msgspec.Struct, gc=False):
+    """What one sample line of our tasks holds."""
+
+    doc_id: int
+    item_id: str
+    roles: list[str]
+    filter: str
+    hashes: tuple[str, str, str]
+    """Those that lm_eval logs: of document, prompt and target."""
+    responses: Any
+    """What the model gave; None for texts."""
+    values: tuple[Any, ...]
+    """Values of table.LINE_COLUMNS."""
+    rows: list[tuple[Any, ...]]
+    """Per answer, values of table.ROW_COLUMNS."""
+
+
+_line = msgspec.json.Decoder(_Line)
+_doc = msgspec.json.Decoder(_Doc)
+_anything = msgspec.json.Decoder()
+_canonical = msgspec.json.Encoder(order="sorted")
+_TEXTS = b'[["'
+
+
+class _Memory(dict[bytes, Any]):
+    """What was made of some bytes; emptied when the bytes are too many."""
+
+    most = 64 << 20
+    size = 0
+
+    def keep(self, raw: bytes, made: Any) -> Any:
+        self.size += len(raw)
+        if self.size > self.most:
+            self.clear()
+            self.size = len(raw)
+        self[raw] = made
+        return made
+
+
+_documents, _requests = _Memory(), _Memory()
+
+
+def typed_line(raw: bytes, task: str) -> TypedLine | None:
+    """Decode a line of our tasks; None if it does not fit, or if its answer does not go with its item.
+
+    Args:
+        raw: The line.
+        task: Name of the task, for the column.
+    """
+    try:
+        # What no field asks for is skipped without a look at its encoding.
+        line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
+        known = _known(bytes(line.doc))
+        request = _request(bytes(line.arguments))
+        responses = bytes(line.resps)
+        # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
+        scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
+    except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
+        return None
+    rows = _answers(known, line.answer)
+    shares = _shares(known.roles, line.answer.probs)
+    if rows is None or shares is None:
+        return None
+    answer, hashes = line.answer, (line.doc_hash, line.prompt_hash, line.target_hash)
+    values = (
+        task,
+        line.filter,
+        known.item_id,
+        line.doc_id,
+        *known.names,
+        answer.protocol,
+        known.determined,
+        shares.get("stereotype"),
+        shares.get("anti_stereotype"),
+        shares.get("unknown"),
+        answer.letter_mass,
+        answer.drawn_letter_mass,
+        answer.entropy,
+        answer.margin,
+        *hashes,
+        request,
+    )
+    return TypedLine(line.doc_id, known.item_id, known.roles, line.filter, hashes, scored, values, rows)
+
+
+def _known(raw: bytes) -> _Known:
+    found = _documents.get(raw)
+    if found is not None:
+        return cast(_Known, found)
+    item = _doc.decode(raw).item
+    groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
+    names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options)
+    known = _Known(item.roles, item.correct, names, item.item_id, determined(item.roles))
+    return cast(_Known, _documents.keep(raw, known))
+
+
+def _request(raw: bytes) -> str:
+    found = _requests.get(raw)
+    return cast(str, found if found is not None else _requests.keep(raw, request_hash(_anything.decode(raw))))
+
+
+def parse(raw: bytes) -> Any:
+    """Any line as Python objects, as `json.loads` gives them and a good deal faster.
+
+    Raises:
+        ValueError: If it is not JSON.
+        RecursionError: If it is nested too deeply.
+    """
+    try:
+        return _anything.decode(raw)
+    except (ValueError, RecursionError):
+        return json.loads(raw)  # which knows NaN and half characters
+
+
+def request_hash(arguments: Any) -> str:
+    """The sha256 of everything sent: the arguments as UTF-8 JSON without spaces, keys sorted.
+
+    The same arguments give the same hash however the file spaces or escapes them. Raises LogError if there are none.
+    """
+    if not isinstance(arguments, (dict, list)):
+        raise LogError("arguments: missing")
+    try:
+        packed = _canonical.encode(arguments)
+    except (ValueError, OverflowError):  # half a character, or a number of more than 64 bits
+        packed = json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(packed).hexdigest()
+
+
+def _shares(roles: list[str], probabilities: list[float] | None) -> dict[str, float] | None:
+    """Probability of each role; None if they are not those of the options."""
+    shares: dict[str, float] = {}
+    if probabilities is not None:
+        if len(probabilities) != len(roles):
+            return None
+        for role, value in zip(roles, probabilities, strict=True):
+            shares[role] = shares.get(role, 0.0) + value
+    return shares
+
+
+def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
+    """Each answer as (seed, status, choice, role, correct, text), all checked against the item's options."""
+    draws = answer.draws
+    if draws is None:
+        draws = [_Draw(answer.status, answer.choice, answer.role)]
+    roles, key = item.roles, item.correct
+    missed = None if key is None else False
+    rows: list[tuple[Any, ...]] = []
+    for draw in draws:
+        choice, status, role = draw.choice, draw.status, draw.role
+        if choice is None:
+            if role is not None or status not in ("unparsed", "unscored"):
+                return None
+            rows.append((draw.seed, status, None, None, missed, draw.text))
+        elif status == "answered" and 0 <= choice < len(roles) and role == roles[choice]:
+            rows.append((draw.seed, status, choice, role, missed if key is None else choice == key, draw.text))
+        else:
+            return None
+    return rows or None

@@ -1,0 +1,230 @@
+"""What is measured: each procedure of the analysis, and the sources' own, as checks that hit or miss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t
+
+from analysis._shrink import shrink
+from analysis._simultaneous import ratios, simultaneous_quantiles
+from analysis.inference._strata import COUNT_NAMES
+from analysis.inference.clusters import cluster_bootstrap, jackknife_change, sign_flip
+from analysis.inference.effects import cohens_h, measures_of
+from analysis.inference.equivalence import tost
+from analysis.inference.gee import gee
+from analysis.inference.paired import mcnemar
+from analysis.inference.result import Result
+from analysis.inference.square import bowker, stuart_maxwell
+from validity.reference import benchmark_permutation, pooled_chi2
+from validity.simulate import ANTI_LOGIT, STEREOTYPE, Data, marginal
+
+__all__ = ["ALPHA", "CHECKS", "NOT_ASKED", "PROCEDURES", "Check", "Procedure"]
+
+ALPHA = 0.05
+NOT_ASKED = -1.0
+"""Score of a check that a cell does not ask; 1 is a hit (rejected, covered), 0 none, NaN no result."""
+
+Scores = tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that can hit or miss."""
+
+    name: str
+    kind: str
+    """test (hit: p at most ALPHA), interval (hit: the true value is inside), equivalence (hit: claimed)."""
+    default: bool = True
+    """Whether the analysis offers it as valid for its data; the others are there to be compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Procedure:
+    """Checks that one computation answers."""
+
+    checks: tuple[Check, ...]
+    run: Callable[[Data, np.random.Generator], Scores]
+    """Scores in the order of `checks`."""
+
+
+def rejects(p_value: float | None) -> float:
+    """1 if significant, 0 if not, NaN without a p-value."""
+    if p_value is None or np.isnan(p_value):
+        return float("nan")
+    return float(p_value <= ALPHA)
+
+
+def covers(low: float | None, high: float | None, truth: float) -> float:
+    """1 if the truth lies in the interval, 0 if not, NaN without an interval."""
+    if low is None or high is None or np.isnan(low) or np.isnan(high):
+        return float("nan")
+    return float(low <= truth <= high)
+
+
+def _studies(data: Data, _: np.random.Generator) -> Scores:
+    old, new = data.by_item(STEREOTYPE)
+    return (rejects(pooled_chi2(old.sum(), new.sum(), data.before.size)),)
+
+
+def _benchmark(data: Data, rng: np.random.Generator) -> Scores:
+    old, new = data.by_item(STEREOTYPE)
+    return tuple(rejects(benchmark_permutation(new - old, rng, resample=resample)) for resample in (True, False))
+
+
+_GROUPS = 12
+
+
+def _groups(data: Data, _: np.random.Generator) -> Scores:
+    """Twelve groups, each template in two of them: does a group's interval hold, its shrunken one, do all at once?"""
+    templates = data.design.templates
+    number = np.arange(templates)
+    member = np.zeros((templates, _GROUPS))
+    member[number, number % _GROUPS] = 1
+    member[number, (number // _GROUPS + 5 * number) % _GROUPS] = 1
+    (old, new), (total, _after) = data.by_cluster(STEREOTYPE), data.by_cluster()
+    net, n = (new - old)[:, None] * member, total[:, None] * member
+    known = ratios(net, n)
+    # As in group_changes: a group in which nothing changed has no interval and is not in the family.
+    family = np.flatnonzero(known.std_error > 0)
+    if 0 not in family:
+        return (np.nan,) * 3
+    shift, error, effective = known.ratio[family], known.std_error[family], known.effective[family]
+    truth, level = data.design.shift, 1 - ALPHA
+    block = np.zeros(templates, dtype=np.int64)
+    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=400, seed=0)
+    half = t.isf(ALPHA / 2, effective[0] - 1) * error[0]
+    posterior = shrink(shift, known.covariance[np.ix_(family, family)], effective, templates - 1, level)
+    return (
+        covers(shift[0] - half, shift[0] + half, truth),
+        np.nan if posterior is None else covers(posterior.low[0], posterior.high[0], truth),
+        float(np.all(np.abs(shift - truth) <= multiplier * error)),
+    )
+
+
+def _mcnemar(data: Data, _: np.random.Generator) -> Scores:
+    old, new = (answers == STEREOTYPE for answers in (data.before, data.after))
+    result = mcnemar(int((old & ~new).sum()), int((~old & new).sum()), old.size)
+    difference = result["risk_difference"]
+    return (
+        rejects(difference.p_value),
+        rejects(result["mid_p"].p_value),
+        covers(difference.conf_low, difference.conf_high, data.design.shift),
+    )
+
+
+def _roles(data: Data, _: np.random.Generator) -> Scores:
+    homogeneity, symmetry = stuart_maxwell(data.table), bowker(data.table)
+    return (
+        rejects(homogeneity["homogeneity"].p_value if homogeneity.estimates else None),
+        rejects(symmetry["symmetry"].p_value if symmetry.estimates else None),
+    )
+
+
+_SRS = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")]
+"""The SRS is a plain ratio of two of the counts: drawing on these alone is the same and faster."""
+
+
+def _changes(data: Data, _: np.random.Generator) -> Scores:
+    """The measures as paired_changes computes them: interval and t by jackknife, test by exchanging templates."""
+    old, new = data.counts()
+    shift, rate = data.design.shift, data.design.base_rate
+    measures = measures_of("ambig")
+    angle = 2 * (np.arcsin(np.sqrt(rate + shift)) - np.arcsin(np.sqrt(rate)))
+    # Anti-stereotypical is a fixed share of what is not the stereotype, so the other measures follow from the SRS.
+    anti = marginal(ANTI_LOGIT, data.design.spread)
+    srs = jackknife_change(old, new, measures["srs"])
+    others = (
+        (jackknife_change(old, new, measures["usr"]), -shift * (1 - anti)),
+        (jackknife_change(old, new, cohens_h("srs")), angle),
+        (jackknife_change(old, new, measures["bias_score"]), shift * (1 + anti)),
+        (cluster_bootstrap(old[:, _SRS], new[:, _SRS]), shift),
+    )
+    exchange = sign_flip(old[:, _SRS], new[:, _SRS])["difference"].p_value
+    return (
+        rejects(exchange),
+        rejects(_of(srs, "p_value")),
+        *(
+            covers(_of(result, "conf_low"), _of(result, "conf_high"), truth)
+            for result, truth in ((srs, shift), *others)
+        ),
+        _equivalent(srs),
+    )
+
+
+def _of(result: Result, name: str) -> float | None:
+    value: float | None = getattr(result["difference"], name) if result.estimates else None
+    return value
+
+
+def _equivalent(result: Result) -> float:
+    """1 if the change is called smaller than the margin, 0 if not, NaN without a standard error."""
+    estimate = result["difference"]
+    if estimate.std_error is None or estimate.estimate is None or estimate.df is None:
+        return float("nan")
+    return rejects(tost(estimate.estimate, estimate.std_error, estimate.df)["difference"].p_value)
+
+
+def _gee(data: Data, _: np.random.Generator) -> Scores:
+    events, n = data.by_level()
+    clusters, levels = events.shape
+    design = np.stack([np.ones(events.size), np.tile(np.arange(levels), clusters)], axis=1)
+    template = np.repeat(np.arange(clusters), levels)
+    result = gee(events.ravel(), n.ravel(), design, template, terms=["intercept", "dose"])
+    return (rejects(result["dose"].p_value if result.estimates else None),)
+
+
+PROCEDURES: tuple[Procedure, ...] = (
+    Procedure(
+        checks=(Check(name="studies' pooled chi-squared", kind="test", default=False),),
+        run=_studies,
+    ),
+    Procedure(
+        checks=(
+            Check(name="benchmark's permutation", kind="test", default=False),
+            Check(name="the same without resampling", kind="test", default=False),
+        ),
+        run=_benchmark,
+    ),
+    Procedure(
+        checks=(
+            Check(name="McNemar exact, answers independent", kind="test", default=False),
+            Check(name="McNemar mid-p, answers independent", kind="test", default=False),
+            Check(name="Tango's interval, answers independent", kind="interval", default=False),
+        ),
+        run=_mcnemar,
+    ),
+    Procedure(
+        checks=(
+            Check(name="Stuart-Maxwell, answers independent", kind="test", default=False),
+            Check(name="Bowker, answers independent", kind="test", default=False),
+        ),
+        run=_roles,
+    ),
+    Procedure(
+        checks=(
+            Check(name="SRS change, runs exchanged by template", kind="test"),
+            Check(name="SRS change, jackknife t", kind="test"),
+            Check(name="SRS change, jackknife t", kind="interval"),
+            Check(name="USR change, jackknife t", kind="interval"),
+            Check(name="Cohen's h, jackknife t", kind="interval"),
+            Check(name="bias score change, jackknife t", kind="interval"),
+            Check(name="SRS change, cluster bootstrap", kind="interval", default=False),
+            Check(name="SRS change, two one-sided tests", kind="equivalence"),
+        ),
+        run=_changes,
+    ),
+    Procedure(
+        checks=(
+            Check(name="group of a sixth of the templates, single", kind="interval"),
+            Check(name="the same, shrunken", kind="interval"),
+            Check(name="twelve such groups, all at once", kind="interval"),
+        ),
+        run=_groups,
+    ),
+    Procedure(checks=(Check(name="GEE slope over four doses, t", kind="test"),), run=_gee),
+)
+
+CHECKS: tuple[Check, ...] = tuple(check for procedure in PROCEDURES for check in procedure.checks)
