@@ -37,7 +37,8 @@ _CORRECTED = (
 )
 _UNIT = text(
     "unit",
-    "What is paired: item (one answer each), or item, plurality (the role that most of its paired seeds chose).",
+    "What is paired: item (one answer each); item, plurality (the role that most of its seeds chose, of those that "
+    "answered in both runs); item, majority (correct in more than half of its answers).",
 )
 _STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
 
@@ -95,7 +96,7 @@ MCNEMAR_TESTS = Table(
         text("outcome", "What is yes or no: stereotype, unknown or correct."),
         _UNIT,
         count("n_items", "Items in the test: answered in both runs."),
-        count("n_tied", "Items left out because no single role was chosen most often."),
+        count("n_tied", "Items left out because their seeds are tied."),
         count("n_lost", "Yes at baseline, no after compression."),
         count("n_gained", "No at baseline, yes after compression."),
         number("risk_difference", "(n_gained - n_lost) / n_items."),
@@ -122,8 +123,13 @@ ROLE_TESTS = Table(
         text("test", "stuart_maxwell or bowker."),
         _UNIT,
         count("n_items", "Items in the table."),
-        count("n_tied", "Items left out because no single role was chosen most often."),
+        count("n_tied", "Items left out because their seeds are tied."),
         count("n_discordant", "Items whose role changed."),
+        count(
+            "smallest_sum",
+            "Fewest items with a change or its reverse, over pairs of roles: below some 5 the chi-squared "
+            "approximation of Bowker's statistic is rough.",
+        ),
         number("statistic", "Chi-squared statistic."),
         number("df", "Its degrees of freedom."),
         number("p_value", "Its p-value."),

@@ -166,7 +166,16 @@ def test_seeds_vote_and_ties_are_left_out() -> None:
     found = row(mcnemar_tests(frame, PAIR), outcome="stereotype")
     assert found[["n_items", "n_tied", "n_lost", "n_gained"]].tolist() == [4, 1, 1, 2]
     assert found["unit"] == "item, plurality"
-    assert "correct" not in set(mcnemar_tests(frame, PAIR)["outcome"])
+    # Unknown is correct. Of three: 3 > 1, 1 > 1, 1 > 3, none (unparsed) > none; 1 > 2, 1 > none.
+    found = row(mcnemar_tests(frame, PAIR), outcome="correct")
+    assert found[["n_items", "n_tied", "n_lost", "n_gained"]].tolist() == [6, 0, 1, 2]
+    assert found["unit"] == "item, majority"
+
+
+def test_half_of_the_answers_correct_is_a_tie() -> None:
+    frame = items_frame(answers("a", ["ks,kk,kk"]) + answers("b", ["kk,ss,kk"]))
+    found = row(mcnemar_tests(frame, PAIR), outcome="correct")
+    assert found[["n_items", "n_tied", "n_lost", "n_gained"]].tolist() == [2, 1, 1, 0]
 
 
 def test_role_tests_use_the_table_of_roles(frame: pd.DataFrame) -> None:
@@ -176,6 +185,7 @@ def test_role_tests_use_the_table_of_roles(frame: pd.DataFrame) -> None:
     assert found["n_discordant"] == 9
     assert found["statistic"] == pytest.approx(7 + 1 + 1)
     assert found["df"] == 3
+    assert found["smallest_sum"] == 1
 
 
 def test_row_order_and_prepared_answers_change_nothing(frame: pd.DataFrame) -> None:
