@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from scipy.optimize import brentq
+from scipy.special import bdtr
 from scipy.stats import beta, binom, chi2, norm
 
 from analysis.inference.result import Estimate, Result
@@ -41,7 +43,7 @@ def mcnemar(lost: int, gained: int, n: int, *, level: float = 0.95) -> Result:
     if n == 0:
         return Result(method=method, level=level, status="no pair")
     discordant, smaller = lost + gained, min(lost, gained)
-    exact = min(1.0, 2 * float(binom.cdf(smaller, discordant, 0.5)))
+    exact = min(1.0, 2 * float(bdtr(smaller, discordant, 0.5)))
     mid = exact if lost == gained else exact - float(binom.pmf(smaller, discordant, 0.5))
     low, high = tango_interval(lost, gained, n, level=level)
     estimates = [
@@ -81,7 +83,8 @@ def _mid_p_interval(events: int, n: int, level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
 
     def below(share: float) -> float:
-        return float(binom.cdf(events, n, share) - binom.pmf(events, n, share) / 2)
+        fewer = bdtr(events - 1, n, share) if events else 0.0
+        return float(bdtr(events, n, share) + fewer) / 2
 
     low = brentq(lambda share: 1 - below(share) - tail, 0.0, 1.0, xtol=1e-12) if events else 0.0
     high = brentq(lambda share: below(share) - tail, 0.0, 1.0, xtol=1e-12) if events < n else 1.0
@@ -110,12 +113,12 @@ def tango_interval(lost: int, gained: int, n: int, *, level: float = 0.95) -> tu
         a = 2 * n
         b = -gained - lost + (2 * n - gained + lost) * difference
         c = -lost * difference * (1 - difference)
-        q = (np.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+        q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
         variance = n * (2 * q + difference * (1 - difference))
         distance = gained - lost - n * difference
         if distance == 0:
             return 0.0
-        return float(distance / np.sqrt(variance)) if variance > 0 else float(np.copysign(np.inf, distance))
+        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
 
     def end(edge: float, target: float) -> float:
         # At the edge the score is infinite or the target is never reached.
