@@ -1,8 +1,8 @@
 """Item-level comparison of lm-eval runs: what compression changed in the answers.
 
 From a folder to a report: `analyze`. In a notebook: the table functions take the items of an analysis
-(`pd.read_parquet("report/items.parquet")`) and one row a run, and give a frame each; docs/statistics.md says which holds
-what.
+(`pd.read_parquet("report/items.parquet")`) and one row a run, and give a frame each; docs/statistics.md says which
+holds what.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def published_p_value(to_biased: int, from_biased: int, n: int, *, seed: int = 0
 
     A resample holds Binomial(n, flips / n) flips, each of which the exchange gives either sign, so the rounds are drawn
     from their distribution rather than item by item. p is the share of rounds at least as far from 0, and 1/1000 at the
-    least, as published. Resampling on top of the exchange doubles the variance: the test is conservative.
+    least, as published. Items count as independent, so it rejects too often where templates move (docs/validity.md).
 
     Args:
         to_biased: Pairs U, then B.

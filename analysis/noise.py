@@ -24,6 +24,8 @@ __all__ = ["NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
 
 Floats = npt.NDArray[np.float64]
 _STEREOTYPE, _ANSWERED = COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")
+# Share of draws by which what is begun may differ from what is read as an answer.
+_APART = 0.05
 _COVARIATES = ["base_model", "method", "sparsity", "bits"]
 
 
@@ -126,6 +128,7 @@ def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) ->
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
     }
+    read = _read_as_letters(stratum, base, run) if seeds else "ok"
     seen = {name: (events, at_risk) for name, events, at_risk in _observed(stratum)}
     rows = []
     known = ~np.isnan(base.none) & ~np.isnan(run.none)
@@ -135,7 +138,8 @@ def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) ->
         excess = jackknife_change(floor, hoped, level=level)
         row |= {"floor": excess.facts["value_baseline"], "expected": excess.facts["value"]}
         row |= _interval(excess, "excess", "excess_low", "excess_high")
-        row["status"] = "no probabilities in the logs" if not known.any() else _status(excess)
+        status = "no probabilities in the logs" if not known.any() else _status(excess)
+        row["status"] = read if read != "ok" and known.any() else status
         if name in seen:
             events, at_risk = seen[name]
             observed = jackknife_change(*_against_zero(stratum, events, at_risk), level=level)
@@ -143,6 +147,20 @@ def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) ->
             row |= {"n": int(events.sum()), "n_at_risk": int(at_risk.sum())}
         rows.append(row)
     return rows
+
+
+def _read_as_letters(stratum: Stratum, base: _Chances, run: _Chances) -> str:
+    """Whether first tokens stand for answers: as many draws must begin with a letter as are read as one."""
+    for side, counts, chances in (("baseline", stratum.before, base), ("run", stratum.after, run)):
+        known = ~np.isnan(chances.none)
+        parsed = counts[known, _ANSWERED].sum() / max(1.0, counts[known, COUNT_NAMES.index("n")].sum())
+        begun = float(chances.mass[known].mean()) if known.any() else parsed
+        if abs(begun - parsed) > _APART:
+            return (
+                f"expected and floor are of first tokens: {begun:.0%} of the {side}'s draws begin with a letter, but "
+                f"{parsed:.0%} are read as an answer"
+            )
+    return "ok"
 
 
 def _chances(answers: Answers, label: str, item: npt.NDArray[np.int64], k: Floats) -> _Chances:
@@ -189,6 +207,8 @@ def _against_zero(stratum: Stratum, events: Floats, at_risk: Floats) -> tuple[Fl
 def _replicate_pairs(runs: pd.DataFrame, present: list[str]) -> list[tuple[str, str]]:
     """Ordered pairs of runs that differ in nothing that compresses, of those that have answers."""
     there = runs[runs["run"].isin(present)]
+    if there.empty:
+        return []
     keys = there[_COVARIATES].astype("string").fillna("none").agg("/".join, axis=1)
     groups = [list(group) for _, group in there["run"].groupby(keys, sort=False)]
     return [(str(one), str(other)) for group in groups for one in group for other in group if one != other]

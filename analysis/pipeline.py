@@ -23,6 +23,7 @@ from analysis.settings import Settings
 
 __all__ = ["Analysis", "analyze"]
 
+
 def analyze(
     folder: Path | str,
     output: Path | str,

@@ -20,6 +20,9 @@ _TITLES = {
     "bits_per_weight": "bits per weight",
     "softmax_dtype": "softmax dtype",
     "base_model": "base model",
+    "p_holm": "p (Holm)",
+    "p_equivalence": "p (equivalence)",
+    "could_see": "could see",
 }
 _FORMATS = {
     "accuracy": "{:.3f}",
@@ -31,6 +34,10 @@ _FORMATS = {
     "resolved_bias_pct": "{:.1f}%",
     "achieved_sparsity": "{:.3f}",
     "bits_per_weight": "{:.2f}",
+    "baseline": "{:.3f}",
+    "value": "{:.3f}",
+    **dict.fromkeys(("change", "from", "to", "excess"), "{:+.1f}"),
+    **dict.fromkeys(("could_see", "observed", "expected", "floor"), "{:.1f}"),
 }
 """How a column's numbers are rounded; integers get thousands separators, others four significant digits."""
 
@@ -64,6 +71,8 @@ def _cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, (bool, str)):
         return str(value)
+    if name.startswith("p_"):
+        return "<0.001" if value < 0.001 else f"{value:.3f}"
     if name in _FORMATS:
         return _FORMATS[name].format(value)
     return f"{value:,}" if isinstance(value, Integral) else f"{value:,.4g}"

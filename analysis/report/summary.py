@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.catalogue import REPORT_TABLES
+from analysis.report.holds import changes_that_hold, noise_beside
 from analysis.report.render import cells, present, present_headline
 from analysis.result import Analysis
 
@@ -61,6 +62,7 @@ def summary_markdown(analysis: Analysis) -> str:
         "## Headline",
         _markdown(present_headline(analysis.headline)),
         *_reading(analysis),
+        *_holds(analysis),
         "## Runs",
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
         *_notes(analysis),
@@ -78,6 +80,30 @@ def _reading(analysis: Analysis) -> list[str]:
     shown = present(analysis.headline).columns
     lines = [text.format(metric=analysis.perplexity_metric) for name, text in READING.items() if name in shown]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _holds(analysis: Analysis) -> list[str]:
+    """Changes with intervals, and new bias beside its noise floor."""
+    changes, noise = changes_that_hold(analysis.tables), noise_beside(analysis.tables)
+    if changes.empty:
+        return []
+    given = analysis.settings
+    parts = [
+        "## What holds",
+        f"Change in points with {given.level:.0%} intervals; templates are the unit of independence. Equivalent: "
+        f"shown to lie within {100 * given.margin:g} points either way. Changed: told from no change after Holm's "
+        "correction. Undecided: neither; `could see` is the change that this many templates show in 80 % of cases.",
+        _markdown(present(changes)),
+    ]
+    if noise["floor"].notna().any():
+        parts += [
+            "## New bias and its noise floor",
+            "Percent of the items at risk. Expected: from the exact probabilities, run and baseline drawn "
+            "independently. Floor: the same of the baseline against itself. Excess: expected minus floor, with its "
+            "interval. Observed is counted in the logs; with common seeds an unchanged model shows 0 there.",
+            _markdown(present(noise)),
+        ]
+    return parts
 
 
 def _warnings(analysis: Analysis) -> list[str]:

@@ -44,9 +44,7 @@ def analyze(
 
     settings = Settings(margin=margin, level=level, draws=draws, seed=seed)
     with Console(stderr=True).status("Reading and comparing runs"):
-        result = run_analysis(
-            runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings
-        )
+        result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
     print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
     if result.pairing.refusals:

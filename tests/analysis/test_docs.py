@@ -26,7 +26,12 @@ def test_every_table_has_its_section_and_every_column_its_row() -> None:
 def test_the_tables_of_a_report_have_their_agreed_names() -> None:
     names = [table.name for table in REPORT_TABLES]
     assert names == [
-        "runs", "rates", "bias_scores", "role_transitions", "transitions", "study_tests", "study_logistic",
+        "runs",
+        "paired_changes", "ability", "noise_floor", "replicates", "churn", "masked_flips",
+        "dose_response", "dose_curves", "dose_tests",
+        "uncertainty_bins", "uncertainty_scores", "risk_curve", "uncertainty_model",
+        "group_changes", "mcnemar_tests", "role_tests",
+        "rates", "bias_scores", "role_transitions", "transitions", "study_tests", "study_logistic",
         "evaluation_gap", "flips",
     ]  # fmt: skip
 

@@ -92,6 +92,17 @@ def test_scored_answers_have_no_draws_and_logs_without_probabilities_say_so() ->
     assert none["n_unscored"].tolist() == [3] * 5
 
 
+def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> None:
+    probs = [(0.5, 0.25, 0.25)] * 4
+    silent = [r | {"role": None, "status": "unparsed"} if r["seed"] else r for r in drawn("b", probs, "kkkk", 0.9)]
+    found = noise_floor(items_frame(drawn("a", probs, "kkkk", 0.97) + silent), PAIR)
+    assert set(found["status"]) == {
+        "expected and floor are of first tokens: 90% of the run's draws begin with a letter, but 25% are read as an "
+        "answer"
+    }
+    assert row(found, "new_bias")["floor"] == pytest.approx(1 - (1 - 0.5 * 0.97) ** 4)
+
+
 def test_nothing_at_risk_is_named() -> None:
     frame = items_frame(drawn("a", [(1.0, 0.0, 0.0)] * 2, "ss") + drawn("b", [(1.0, 0.0, 0.0)] * 2, "ss"))
     found = row(noise_floor(frame, PAIR), "new_bias")

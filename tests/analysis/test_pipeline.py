@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import Analysis, UserError, analyze
+from analysis import Analysis, Settings, UserError, analyze
 from analysis.catalogue import REPORT_TABLES
 from analysis.columns import ITEMS
 from tests.helpers.runlogs import (
@@ -129,10 +129,33 @@ def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
     assert "| wanda-50 | bbq | 21 | +5.0% | 10 | 0.500 | 30.0% | 0.333 | 25.0% | 50.0% |" in summary
     assert "wikitext/word_perplexity" in summary
     headings = re.findall(r"^## (.*)$", summary, re.M)
-    assert headings == ["Headline", "Runs", "Where everything is"]
+    assert headings == ["Headline", "What holds", "New bias and its noise floor", "Runs", "Where everything is"]
     links = re.findall(r"\]\(([^)]*)\)", summary)
     assert links
     assert all((runs.parent / "report" / link).is_file() for link in links)
+
+
+def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
+    found = analysed(runs, settings=Settings(margin=0.1, draws=199, seed=3))
+    facts = json.loads((found.output / "tables" / "metadata.json").read_text())
+    assert (facts["margin"], facts["alpha"], facts["draws"], facts["seed"]) == (0.1, 0.05, 199, 3)
+    assert set(facts["runs"]) == {"dense", "wanda-50"}
+    assert facts["versions"]["pandas"] == pd.__version__
+    path = found.output / "tables" / "paired_changes.parquet"
+    inside = json.loads(pq.read_schema(path).metadata[b"lm_eval_ext"])
+    assert inside == {**facts, "table": "paired_changes", "rows": len(found.tables["paired_changes"])}
+    assert set(found.tables["paired_changes"]["margin"]) == {0.1}
+    report = json.loads((found.output / "report.json").read_text())
+    assert report["settings"] == found.settings.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"level": 1.0}, "level: expected"), ({"margin": 0.0}, "margin: expected"), ({"draws": 5}, "draws: expected")],
+)
+def test_settings_out_of_range_are_named(setting: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Settings(**setting)  # type: ignore[arg-type]
 
 
 def test_the_same_input_gives_the_same_files(runs: Path) -> None:

@@ -1,0 +1,57 @@
+"""What the report's first page says of changes that hold: the pooled rows of the paired tables, in few columns."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+__all__ = ["MEASURES", "changes_that_hold", "noise_beside"]
+
+MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
+"""Measures of the first page; the tables hold all."""
+
+_KEYS = ["run", "task", "filter", "condition"]
+
+
+def changes_that_hold(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Changes of the main measures with intervals and verdicts, in points.
+
+    Args:
+        tables: Tables of the report by name: paired_changes is used, pooled rows or those of a task's only category.
+
+    Returns:
+        Columns run, task, filter, condition, measure, baseline, value, change (points), from, to, p_holm,
+        equivalence_p, verdict, could_see (points); empty without comparisons.
+    """
+    rows = _pooled(tables["paired_changes"])
+    rows = rows[rows["measure"].isin(MEASURES)]
+    out = rows[[*_KEYS, "measure"]].copy()
+    out["baseline"], out["value"] = rows["value_baseline"], rows["value"]
+    for name, column in (("change", "difference"), ("from", "conf_low"), ("to", "conf_high")):
+        out[name] = 100 * rows[column]
+    out["p_holm"], out["p_equivalence"] = rows["p_value_holm"], rows["p_equivalence"]
+    out["verdict"], out["could_see"] = rows["verdict"], 100 * rows["smallest_detectable"]
+    return out.reset_index(drop=True)
+
+
+def noise_beside(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """New bias observed and expected beside what the baseline shows against itself, in percent.
+
+    Args:
+        tables: Tables of the report by name: noise_floor is used, ambiguous items where there is such a split.
+
+    Returns:
+        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, draws; empty without.
+    """
+    rows = _pooled(tables["noise_floor"])
+    rows = rows[rows["transition"].isin(["new_bias", "resolved_bias"]) & rows["condition"].isin(["ambig", "none"])]
+    out = rows[["run", "task", "filter", "transition"]].copy()
+    names = {"observed": "observed", "expected": "expected", "floor": "floor", "excess": "excess"}
+    for name, column in {**names, "from": "excess_low", "to": "excess_high"}.items():
+        out[name] = 100 * rows[column]
+    return out.assign(draws=rows["draws"]).reset_index(drop=True)
+
+
+def _pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of all categories together, or of the only one."""
+    several = table.groupby(_KEYS)["category"].transform("nunique") > 1
+    return table[(table["category"] == "all") | ~several]
