@@ -37,7 +37,8 @@ _CORRECTED = (
 )
 _UNIT = text(
     "unit",
-    "What is paired: item (one answer each), or item, plurality (the role that most of its paired seeds chose).",
+    "What is paired: item (one answer each); item, plurality (the role that most of its seeds chose, of those that "
+    "answered in both runs); item, majority (correct in more than half of its answers).",
 )
 _STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
 
@@ -59,7 +60,7 @@ PAIRED_CHANGES = Table(
         number("value_baseline", "The measure at baseline."),
         number("value", "The measure after compression."),
         number("difference", "value minus value_baseline."),
-        number("std_error", "Its standard error: delete-one-template jackknife."),
+        number("std_error", "Its standard error: delete-one-template jackknife; missing where no template changed."),
         number("df", "Degrees of freedom of the intervals' t: templates minus 1."),
         number("conf_low", "Lower end of the interval of difference (95 % unless asked otherwise)."),
         number("conf_high", "Upper end."),
@@ -71,11 +72,15 @@ PAIRED_CHANGES = Table(
         number("cohens_h_low", "Lower end of its interval, by the same jackknife."),
         number("cohens_h_high", "Upper end."),
         number("margin", "A difference within this, either way, counts as none."),
-        number("p_equivalence", "p-value of two one-sided t-tests that the difference lies within the margin."),
+        number(
+            "p_equivalence",
+            "p-value of two one-sided t-tests that the difference lies within the margin; where no template changed, "
+            "the chance of that if the difference were as large as the margin.",
+        ),
         text(
             "verdict",
-            "equivalent (p_equivalence below alpha, or no answer differs), changed (p_value_holm below alpha), "
-            "undecided.",
+            "equivalent (p_equivalence below alpha), changed (p_value_holm below alpha), undecided. Equivalent comes "
+            "first: a change that is told from 0 and lies within the margin is one that the margin allows.",
         ),
         number("smallest_detectable", "Smallest true difference that this many templates show in 80 % of cases."),
         _STATUS,
@@ -91,7 +96,7 @@ MCNEMAR_TESTS = Table(
         text("outcome", "What is yes or no: stereotype, unknown or correct."),
         _UNIT,
         count("n_items", "Items in the test: answered in both runs."),
-        count("n_tied", "Items left out because no single role was chosen most often."),
+        count("n_tied", "Items left out because their seeds are tied."),
         count("n_lost", "Yes at baseline, no after compression."),
         count("n_gained", "No at baseline, yes after compression."),
         number("risk_difference", "(n_gained - n_lost) / n_items."),
@@ -118,8 +123,13 @@ ROLE_TESTS = Table(
         text("test", "stuart_maxwell or bowker."),
         _UNIT,
         count("n_items", "Items in the table."),
-        count("n_tied", "Items left out because no single role was chosen most often."),
+        count("n_tied", "Items left out because their seeds are tied."),
         count("n_discordant", "Items whose role changed."),
+        count(
+            "smallest_sum",
+            "Fewest items with a change or its reverse, over pairs of roles: below some 5 the chi-squared "
+            "approximation of Bowker's statistic is rough.",
+        ),
         number("statistic", "Chi-squared statistic."),
         number("df", "Its degrees of freedom."),
         number("p_value", "Its p-value."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,12 @@ from analysis._answers import STATES, Answers
 from analysis._changes_tables import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 from analysis.columns import Table
 from analysis.inference._strata import COUNT_NAMES, Stratum, strata
-from analysis.inference.clusters import NO_CHANGE, Statistic, jackknife_change, sign_flip
-from analysis.inference.effects import PROPORTIONS, cohens_h, measures_of
-from analysis.inference.equivalence import MARGIN, smallest_detectable, tost, verdict
+from analysis.inference.clusters import NO_CHANGE, jackknife_change, sign_flips
+from analysis.inference.effects import PROPORTIONS, cohens_h, measures_of, span_of
+from analysis.inference.equivalence import MARGIN, smallest_detectable, tost, unchanged, verdict
 from analysis.inference.multiplicity import benjamini_hochberg, holm
 from analysis.inference.paired import mcnemar
+from analysis.inference.result import Result
 from analysis.inference.square import bowker, stuart_maxwell
 
 __all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
@@ -38,16 +40,25 @@ def paired_changes(
 ) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
+    A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
+    may move together, and both runs answer the same items. Difference and Cohen's h have the jackknife's interval, the
+    test of no change exchanges the runs template by template (`analysis.inference.clusters`), and the equivalence test
+    uses the jackknife's error. Where no template changed there is no such error: interval and equivalence then say
+    what so many unchanged templates allow (`analysis.inference.equivalence.unchanged`).
+
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        margin: Difference that counts as none, in the measures' unit (0.05 is five points).
+        margin: Difference that counts as none, in the measures' unit (0.05 is five points). A choice that the reader
+            has to make; nothing in the data says what matters.
         level: Of the intervals; 1 - level is the level of the verdicts.
         draws: Exchanges of the test.
         seed: Of these.
 
     Returns:
         Table PAIRED_CHANGES. Where a measure is undefined or hangs on one template the row says so in `status`.
+        p-values are corrected over all runs and categories of one task, filter, condition and measure; rows of pooled
+        categories ("all") are a family of their own, since they are the same answers once more.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -55,8 +66,11 @@ def paired_changes(
     rows = []
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
-        for name, statistic in measures_of(stratum.condition).items():
-            row = _change(before, after, statistic, margin, level, draws, seed)
+        measures = measures_of(stratum.condition)
+        tests = sign_flips(before, after, measures, draws=draws, seed=seed)
+        for name, statistic in measures.items():
+            row = _change(jackknife_change(before, after, statistic, level=level), margin, span_of(name))
+            row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
             if name in PROPORTIONS:
                 angle = jackknife_change(before, after, cohens_h(name), level=level)
                 row |= _numbers(angle.estimates, _ENDS, "cohens_h")
@@ -64,88 +78,115 @@ def paired_changes(
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
     if frame.empty:
         return PAIRED_CHANGES.empty()
-    same = frame["status"] == NO_CHANGE
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
-    frame["verdict"] = np.where(same, "equivalent", [verdict(p, q, alpha=1 - level) for p, q in both])
+    frame["verdict"] = [verdict(p, q, alpha=1 - level) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
 
 
 def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
-    """McNemar's test per run, category and outcome, one answer an item; arguments as for `paired_changes`.
+    """McNemar's test per run, category and outcome: the textbook's test, with one answer an item.
+
+    A row takes the items as independent of each other, which those of one template are not: where templates move
+    together its p-values are too small and its intervals too short; `paired_changes` is right there. Seeds are not
+    counted as further items: an item of several seeds has the role that most of its seeds that answered in both runs
+    chose, and is correct if more than half of its answers in a run are (unanswered ones are wrong). Ties are left out.
+
+    Args:
+        items: As for `paired_changes`.
+        runs: As for `paired_changes`.
+        level: Of the intervals.
 
     Returns:
-        Table MCNEMAR_TESTS.
+        Table MCNEMAR_TESTS; p-values corrected over all runs and categories of a task, filter, condition and outcome.
+
+    Raises:
+        UserError: As `paired_changes`.
     """
     rows = []
     for stratum in strata(items, runs):
-        single, old, new, tied = _plurality(stratum)
-        right = _correctness(stratum) if single else None
-        outcomes = {name: (old == STATES.index(name), new == STATES.index(name)) for name in ("stereotype", "unknown")}
-        if right is not None:
-            outcomes["correct"] = right
-        for name, (yes_before, yes_after) in outcomes.items():
-            lost, gained = int((yes_before & ~yes_after).sum()), int((~yes_before & yes_after).sum())
-            test = mcnemar(lost, gained, len(yes_before), level=level)
-            found = {estimate.term: estimate for estimate in test.estimates}
-            row = _numbers(
-                test.estimates[:1],
-                {"estimate": "risk_difference", "conf_low": "conf_low", "conf_high": "conf_high", "p_value": "p_value"},
-            )
-            odds = found.get("odds_ratio")
-            row |= _numbers(
-                (odds,) if odds else (), {"estimate": "", "conf_low": "_low", "conf_high": "_high"}, "odds_ratio"
-            )
-            row |= {"p_value_mid": found["mid_p"].p_value if found else None, "n_lost": lost, "n_gained": gained}
-            row |= {"n_items": len(yes_before), "n_tied": tied, "unit": _unit(single), "status": test.status}
-            rows.append({**stratum.keys, "outcome": name, **row})
+        roles = _plurality(stratum)
+        for name in ("stereotype", "unknown", "correct"):
+            chosen = _correctness(stratum) if name == "correct" else roles.chose(STATES.index(name))
+            lost = int((chosen.old & ~chosen.new).sum())
+            gained = int((~chosen.old & chosen.new).sum())
+            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=level))
+            row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
+            rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})
     return _conformed(_corrected(rows, MCNEMAR_TESTS, "outcome"), MCNEMAR_TESTS)
 
 
 def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
-    """Stuart-Maxwell's and Bowker's test per run and category; arguments as for `paired_changes`.
+    """Stuart-Maxwell's and Bowker's test of the 3 x 3 table of roles, per run and category.
+
+    A row takes the items as independent, and an item's role from its seeds, as `mcnemar_tests` does.
+
+    Args:
+        items: As for `paired_changes`.
+        runs: As for `paired_changes`.
 
     Returns:
-        Table ROLE_TESTS.
+        Table ROLE_TESTS; p-values corrected over all runs and categories of a task, filter, condition and test.
+
+    Raises:
+        UserError: As `paired_changes`.
     """
+    size = len(_ROLES)
     rows = []
     for stratum in strata(items, runs):
-        single, old, new, tied = _plurality(stratum)
-        size = len(_ROLES)
-        table = np.bincount(old * size + new, minlength=size * size).reshape(size, size)
+        roles = _plurality(stratum)
+        table = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(size, size)
+        sums = (table + table.T)[np.triu_indices(size, 1)]
         for name, test in (("stuart_maxwell", stuart_maxwell(table)), ("bowker", bowker(table))):
             row = _numbers(test.estimates, {"statistic": "statistic", "df": "df", "p_value": "p_value"})
-            row |= {"n_items": len(old), "n_tied": tied, "n_discordant": int((old != new).sum())}
-            rows.append({**stratum.keys, "test": name, **row, "unit": _unit(single), "status": test.status})
+            row |= {"n_items": len(roles.old), "n_tied": roles.tied, "unit": roles.unit, "status": test.status}
+            row |= {"n_discordant": int(sums.sum()), "smallest_sum": int(sums.min())}
+            rows.append({**stratum.keys, "test": name, **row})
     return _conformed(_corrected(rows, ROLE_TESTS, "test"), ROLE_TESTS)
 
 
-def _change(
-    before: npt.NDArray[np.float64],
-    after: npt.NDArray[np.float64],
-    statistic: Statistic,
-    margin: float,
-    level: float,
-    draws: int,
-    seed: int,
-) -> dict[str, object]:
-    """Effect, test, equivalence and smallest detectable change of one measure."""
-    change = jackknife_change(before, after, statistic, level=level)
+@dataclass(frozen=True, kw_only=True)
+class _OneEach:
+    """One value an item, in both runs."""
+
+    old: npt.NDArray[Any]
+    new: npt.NDArray[Any]
+    tied: int
+    """Items left out because their seeds do not agree on one value."""
+    unit: str
+
+    def chose(self, role: int) -> _OneEach:
+        """Whether each item has this role."""
+        return replace(self, old=self.old == role, new=self.new == role)
+
+
+def _change(change: Result, margin: float, span: float) -> dict[str, object]:
+    """Effect, equivalence and smallest detectable change of one measure, whose range is `span` wide."""
     names = ("std_error", "df", "conf_low", "conf_high")
     row = _numbers(change.estimates, {"estimate": "difference", **{name: name for name in names}})
     row |= {"status": change.status, "margin": margin, **change.facts}
-    if change.estimates:
-        row["p_value"] = sign_flip(before, after, statistic, draws=draws, seed=seed)["difference"].p_value
+    alpha = 1 - change.level
+    if change.status == NO_CHANGE:
+        templates = change.n_clusters or 0
+        bound = unchanged(templates, margin, span=span, alpha=alpha / 2)["difference"]
+        row |= {"conf_low": bound.conf_low, "conf_high": bound.conf_high, "p_equivalence": bound.p_value}
     error, df = row["std_error"], row["df"]
     if isinstance(error, float) and isinstance(df, float):
-        tested = tost(change["difference"].estimate or 0.0, error, df, margin, alpha=1 - level)
+        tested = tost(change["difference"].estimate or 0.0, error, df, margin, alpha=alpha)
         row["p_equivalence"] = tested["difference"].p_value
-        row["smallest_detectable"] = smallest_detectable(error, df, alpha=1 - level)
+        row["smallest_detectable"] = smallest_detectable(error, df, alpha=alpha)
     return row
 
 
-def _plurality(stratum: Stratum) -> tuple[bool, npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Role of each item in both runs; whether items have one answer, and how many are left out as tied."""
+def _mcnemar_row(test: Result) -> dict[str, object]:
+    names = {"estimate": "risk_difference", "conf_low": "conf_low", "conf_high": "conf_high", "p_value": "p_value"}
+    odds = tuple(estimate for estimate in test.estimates if estimate.term == "odds_ratio")
+    row = _numbers(test.estimates, names) | _numbers(odds, _ENDS, "odds_ratio")
+    return row | {"p_value_mid": test["mid_p"].p_value if test.estimates else None, "status": test.status}
+
+
+def _plurality(stratum: Stratum) -> _OneEach:
+    """Role of each item that answered in both runs, by its seeds that did."""
     pair = stratum.pair
     answered = (pair.baseline <= _UNKNOWN) & (pair.run <= _UNKNOWN)
     items, place, counts = np.unique(pair.item[answered], return_inverse=True, return_counts=True)
@@ -154,14 +195,19 @@ def _plurality(stratum: Stratum) -> tuple[bool, npt.NDArray[np.int64], npt.NDArr
         votes = np.bincount(place * 3 + state[answered], minlength=3 * len(items)).reshape(len(items), 3)
         roles.append(votes.argmax(axis=1))
         clear &= (votes == votes.max(axis=1, keepdims=True, initial=0)).sum(axis=1) == 1
-    return bool((counts == 1).all()), roles[0][clear], roles[1][clear], int((~clear).sum())
+    unit = "item" if (counts == 1).all() else "item, plurality"
+    return _OneEach(old=roles[0][clear], new=roles[1][clear], tied=int((~clear).sum()), unit=unit)
 
 
-def _correctness(stratum: Stratum) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether each keyed item of one answer is right, before and after."""
+def _correctness(stratum: Stratum) -> _OneEach:
+    """Whether most answers of each item that has a key in both runs are right."""
     keyed, correct = COUNT_NAMES.index("keyed"), COUNT_NAMES.index("correct")
-    both = (stratum.before[:, keyed] == 1) & (stratum.after[:, keyed] == 1)
-    return stratum.before[both, correct] == 1, stratum.after[both, correct] == 1
+    both = (stratum.before[:, keyed] > 0) & (stratum.after[:, keyed] > 0)
+    sides = (stratum.before[both], stratum.after[both])
+    old, new = (2 * side[:, correct] - side[:, keyed] for side in sides)
+    clear = (old != 0) & (new != 0)
+    unit = "item" if all((side[:, keyed] == 1).all() for side in sides) else "item, majority"
+    return _OneEach(old=old[clear] > 0, new=new[clear] > 0, tied=int((~clear).sum()), unit=unit)
 
 
 def _keys(stratum: Stratum) -> dict[str, object]:
@@ -205,7 +251,3 @@ def _numbers(estimates: tuple[object, ...], names: dict[str, str], prefix: str =
 
 def _conformed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     return table.empty() if frame.empty else table.conform(frame)
-
-
-def _unit(single: bool) -> str:
-    return "item" if single else "item, plurality"

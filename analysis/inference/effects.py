@@ -10,7 +10,7 @@ import numpy.typing as npt
 from analysis.inference._strata import COUNT_NAMES
 from analysis.inference.clusters import Statistic
 
-__all__ = ["MEASURES", "PROPORTIONS", "cohens_h", "measures_of"]
+__all__ = ["MEASURES", "PROPORTIONS", "cohens_h", "measures_of", "span_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,6 +41,11 @@ def measures_of(condition: str) -> dict[str, Statistic]:
     if condition in ("ambig", "disambig"):
         out["bias_score"] = _bias_ambig if condition == "ambig" else _bias_disambig
     return out
+
+
+def span_of(measure: str) -> float:
+    """Width of a measure's range: 1 for shares, 2 for the bias score, which lies in [-1, 1]."""
+    return 1.0 if measure in PROPORTIONS else 2.0
 
 
 def cohens_h(measure: str) -> Statistic:

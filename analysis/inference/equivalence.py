@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from analysis.inference.result import Estimate, Result
 
-__all__ = ["MARGIN", "smallest_detectable", "tost", "verdict"]
+__all__ = ["MARGIN", "smallest_detectable", "tost", "unchanged", "verdict"]
 
 MARGIN = 0.05
 """Five points: the change of a rate that counts as none unless the user says otherwise; a choice, not a fact."""
@@ -32,10 +32,10 @@ def tost(difference: float, std_error: float, df: float, margin: float = MARGIN,
     if not (margin > 0 and std_error > 0):
         raise ValueError(f"expected a positive margin and standard error, got {margin} and {std_error}")
     p_value = max(
-        float(student.sf((difference + margin) / std_error, df)),
-        float(student.sf((margin - difference) / std_error, df)),
+        float(stdtr(df, -(difference + margin) / std_error)),
+        float(stdtr(df, (difference - margin) / std_error)),
     )
-    reach = float(student.ppf(1 - alpha, df)) * std_error
+    reach = float(stdtrit(df, 1 - alpha)) * std_error
     estimate = Estimate(
         term="difference",
         estimate=difference,
@@ -48,6 +48,40 @@ def tost(difference: float, std_error: float, df: float, margin: float = MARGIN,
     return Result(
         method="two one-sided t-tests",
         estimates=(estimate,),
+        level=1 - 2 * alpha,
+        alternative=f"inside {margin:g} either way",
+        facts={"margin": margin},
+    )
+
+
+def unchanged(clusters: int, margin: float = MARGIN, *, span: float = 1.0, alpha: float = 0.05) -> Result:
+    """Equivalence where no cluster changed at all, which leaves no standard error to test with.
+
+    A cluster's change is at most `span`, so a change of `margin` over the population of (equally large) clusters means
+    that a share of margin / span of them or more changes, and none of those drawn does with a chance of at most
+    (1 - margin / span)^clusters: the p-value. The interval follows (the "rule of three" of rare events).
+
+    Args:
+        clusters: Independent ones, none of which changed; at least 1.
+        margin: Positive, in the measure's unit.
+        span: Width of the measure's range: 1 for a share, 2 for a bias score.
+        alpha: Level of each side: the interval is the 1 - 2 alpha one, inside the margin exactly if p_value < alpha.
+
+    Returns:
+        Term "difference", estimate 0.
+
+    Raises:
+        ValueError: If `margin` is not positive or there is no cluster.
+    """
+    if not (margin > 0 and clusters > 0):
+        raise ValueError(f"expected a positive margin and clusters, got {margin} and {clusters}")
+    reach = span * (1 - alpha ** (1 / clusters))
+    p_value = max(0.0, 1 - margin / span) ** clusters
+    return Result(
+        method="share of clusters that change, none observed",
+        estimates=(Estimate(term="difference", estimate=0.0, p_value=p_value, conf_low=-reach, conf_high=reach),),
+        n=clusters,
+        n_clusters=clusters,
         level=1 - 2 * alpha,
         alternative=f"inside {margin:g} either way",
         facts={"margin": margin},
@@ -71,4 +105,4 @@ def verdict(p_value: float | None, p_equivalence: float | None, *, alpha: float 
 
 def smallest_detectable(std_error: float, df: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest true difference that a two-sided t-test finds with the given power: (t_1-alpha/2 + t_power) x SE."""
-    return float((student.ppf(1 - alpha / 2, df) + student.ppf(power, df)) * std_error)
+    return float((stdtrit(df, 1 - alpha / 2) + stdtrit(df, power)) * std_error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from scipy.optimize import brentq
-from scipy.stats import beta, binom, norm
+from scipy.special import bdtr
+from scipy.stats import beta, binom, chi2, norm
 
 from analysis.inference.result import Estimate, Result
 
@@ -16,8 +18,10 @@ def mcnemar(lost: int, gained: int, n: int, *, level: float = 0.95) -> Result:
 
     Given the discordant pairs, the gained ones are binomial with probability 1/2 if nothing changed. The exact p-value
     is twice the smaller tail; the mid-p-value counts half of the observed outcome, and is less conservative (Fagerland,
-    Lydersen & Laake 2013). The odds ratio is gained / lost with Clopper and Pearson's interval of the gained share; the
-    risk difference is (gained - lost) / n with Tango's score interval (1998).
+    Lydersen & Laake 2013); the chi-squared statistic (gained - lost)^2 / (gained + lost), without a continuity
+    correction, approximates both. The odds ratio is gained / lost, its interval that of the gained share as odds:
+    Clopper and Pearson's, and the mid-p one, which is shorter. The risk difference is (gained - lost) / n with Tango's
+    score interval (1998).
 
     Args:
         lost: Pairs with yes at baseline and no afterwards.
@@ -26,9 +30,9 @@ def mcnemar(lost: int, gained: int, n: int, *, level: float = 0.95) -> Result:
         level: Of the intervals.
 
     Returns:
-        Terms risk_difference (p_value is the exact one), mid_p (p_value only) and odds_ratio, which is missing without
-        a lost pair, its interval then open upwards. Without a discordant pair p is 1 and the status says so; without a
-        pair there is no term.
+        Terms risk_difference (p_value is the exact one), mid_p (p_value only), chi_squared, odds_ratio and
+        odds_ratio_mid_p. An odds ratio is missing without a lost pair, its interval then open upwards. Without a
+        discordant pair p is 1, the status says so and there are only the first two terms; without a pair, none.
 
     Raises:
         ValueError: If the counts do not fit together.
@@ -38,33 +42,53 @@ def mcnemar(lost: int, gained: int, n: int, *, level: float = 0.95) -> Result:
     method = "McNemar's exact test, pairs independent"
     if n == 0:
         return Result(method=method, level=level, status="no pair")
-    discordant = lost + gained
-    smaller = min(lost, gained)
-    exact = min(1.0, 2 * float(binom.cdf(smaller, discordant, 0.5)))
-    mid = (
-        1.0
-        if lost == gained
-        else 2 * float(binom.cdf(smaller, discordant, 0.5)) - float(binom.pmf(smaller, discordant, 0.5))
-    )
+    discordant, smaller = lost + gained, min(lost, gained)
+    exact = min(1.0, 2 * float(bdtr(smaller, discordant, 0.5)))
+    mid = exact if lost == gained else exact - float(binom.pmf(smaller, discordant, 0.5))
     low, high = tango_interval(lost, gained, n, level=level)
     estimates = [
         Estimate(term="risk_difference", estimate=(gained - lost) / n, p_value=exact, conf_low=low, conf_high=high),
         Estimate(term="mid_p", p_value=mid),
     ]
     if discordant:
-        alpha = 1 - level
-        bottom = float(beta.ppf(alpha / 2, gained, lost + 1)) if gained else 0.0
-        top = float(beta.ppf(1 - alpha / 2, gained + 1, lost)) if lost else 1.0
-        estimates.append(
-            Estimate(
-                term="odds_ratio",
-                estimate=gained / lost if lost else None,
-                conf_low=bottom / (1 - bottom),
-                conf_high=top / (1 - top) if top < 1 else None,
-            )
-        )
+        statistic = (gained - lost) ** 2 / discordant
+        estimates += [
+            Estimate(term="chi_squared", statistic=statistic, df=1, p_value=float(chi2.sf(statistic, 1))),
+            _odds("odds_ratio", lost, gained, _clopper_pearson(gained, discordant, level)),
+            _odds("odds_ratio_mid_p", lost, gained, _mid_p_interval(gained, discordant, level)),
+        ]
     status = "ok" if discordant else "no discordant pair"
     return Result(method=method, estimates=tuple(estimates), n=n, n_events=discordant, level=level, status=status)
+
+
+def _odds(term: str, lost: int, gained: int, share: tuple[float, float]) -> Estimate:
+    """Odds of the gained share, from the share's interval."""
+    low, high = share
+    return Estimate(
+        term=term,
+        estimate=gained / lost if lost else None,
+        conf_low=low / (1 - low),
+        conf_high=high / (1 - high) if high < 1 else None,
+    )
+
+
+def _clopper_pearson(events: int, n: int, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, events, n - events + 1)) if events else 0.0
+    return low, float(beta.ppf(1 - tail, events + 1, n - events)) if events < n else 1.0
+
+
+def _mid_p_interval(events: int, n: int, level: float) -> tuple[float, float]:
+    """Shares at which one tail, with half of the observed outcome, is (1 - level) / 2."""
+    tail = (1 - level) / 2
+
+    def below(share: float) -> float:
+        fewer = bdtr(events - 1, n, share) if events else 0.0
+        return float(bdtr(events, n, share) + fewer) / 2
+
+    low = brentq(lambda share: 1 - below(share) - tail, 0.0, 1.0, xtol=1e-12) if events else 0.0
+    high = brentq(lambda share: below(share) - tail, 0.0, 1.0, xtol=1e-12) if events < n else 1.0
+    return float(low), float(high)
 
 
 def tango_interval(lost: int, gained: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
@@ -89,12 +113,12 @@ def tango_interval(lost: int, gained: int, n: int, *, level: float = 0.95) -> tu
         a = 2 * n
         b = -gained - lost + (2 * n - gained + lost) * difference
         c = -lost * difference * (1 - difference)
-        q = (np.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+        q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
         variance = n * (2 * q + difference * (1 - difference))
         distance = gained - lost - n * difference
         if distance == 0:
             return 0.0
-        return float(distance / np.sqrt(variance)) if variance > 0 else float(np.copysign(np.inf, distance))
+        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
 
     def end(edge: float, target: float) -> float:
         # At the edge the score is infinite or the target is never reached.

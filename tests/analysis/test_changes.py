@@ -89,11 +89,64 @@ def test_corrections_are_over_the_named_family() -> None:
     assert srs["family"].nunique() == 2
 
 
-def test_nothing_changed_is_equivalent_and_says_so(frame: pd.DataFrame) -> None:
-    same = items_frame(answers("a", BEFORE) + answers("b", BEFORE))
+@pytest.mark.parametrize(("templates", "said"), [(59, "equivalent"), (58, "undecided"), (1, "undecided")])
+def test_nothing_changed_is_equivalent_where_enough_templates_say_so(templates: int, said: str) -> None:
+    # Were the change five points, none of 59 templates would show it with probability 0.95^59 = 0.0485.
+    same = items_frame(answers("a", ["ks"] * templates) + answers("b", ["ks"] * templates))
     found = row(paired_changes(same, PAIR), measure="srs")
-    assert (found["difference"], found["p_value"], found["verdict"], found["status"]) == (0, 1, "equivalent", NO_CHANGE)
-    assert found[["std_error", "conf_low", "p_equivalence", "smallest_detectable"]].isna().all()
+    assert (found["difference"], found["p_value"], found["verdict"], found["status"]) == (0, 1, said, NO_CHANGE)
+    assert found["p_equivalence"] == pytest.approx(0.95**templates)
+    assert found["conf_high"] == pytest.approx(1 - 0.025 ** (1 / templates))
+    assert found["conf_low"] == -found["conf_high"]
+    assert found[["std_error", "smallest_detectable"]].isna().all()
+
+
+def test_a_measure_that_stays_says_so_although_others_change(frame: pd.DataFrame) -> None:
+    found = row(paired_changes(frame, PAIR), measure="unanswered_rate")
+    assert (found["value"], found["difference"], found["p_value"], found["status"]) == (0, 0, 1, NO_CHANGE)
+    assert found["p_equivalence"] == pytest.approx(0.95**5)
+
+
+def test_exchanged_runs_turn_every_sign(frame: pd.DataFrame) -> None:
+    turned = frame.assign(run=frame["run"].map({"a": "b", "b": "a"})).astype(frame.dtypes.to_dict())
+    one, other = paired_changes(frame, PAIR), paired_changes(turned, PAIR)
+    for name, mirror in (("difference", "difference"), ("conf_low", "conf_high"), ("cohens_h_low", "cohens_h_high")):
+        pd.testing.assert_series_equal(one[name], -other[mirror], check_names=False)
+    for name in ("p_value", "p_equivalence", "std_error", "verdict"):
+        pd.testing.assert_series_equal(one[name], other[name])
+    one, other = mcnemar_tests(frame, PAIR), mcnemar_tests(turned, PAIR)
+    pd.testing.assert_series_equal(one["risk_difference"], -other["risk_difference"])
+    pd.testing.assert_series_equal(one["p_value"], other["p_value"])
+    pd.testing.assert_frame_equal(role_tests(frame, PAIR), role_tests(turned, PAIR))
+
+
+def test_the_same_answers_with_more_seeds_sharpen_nothing(frame: pd.DataFrame) -> None:
+    five = ([",".join(5 * letter for letter in word) for word in words] for words in (BEFORE, AFTER))
+    more = items_frame([*answers("a", next(five)), *answers("b", next(five))])
+    once, often = paired_changes(frame, PAIR), paired_changes(more, PAIR)
+    assert often["n"].tolist() == [100] * len(often)
+    same = ["difference", "std_error", "conf_low", "p_value", "p_equivalence", "smallest_detectable", "n_clusters"]
+    pd.testing.assert_frame_equal(once[same], often[same])
+    drop = ["unit"]
+    pd.testing.assert_frame_equal(role_tests(frame, PAIR).drop(columns=drop), role_tests(more, PAIR).drop(columns=drop))
+
+
+def test_a_change_within_the_margin_is_equivalent_although_told_from_0() -> None:
+    # One of 40 answers in each of 12 templates, one or two: five points at most, nowhere back.
+    before, after = ["k" * 40] * 12, ["s" + "k" * 39, "ss" + "k" * 38] * 6
+    found = row(paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR), measure="srs")
+    # 6 + 12 of 480; only all signs alike are as far from 0: 2 of 4096.
+    assert (found["difference"], found["p_value"]) == (pytest.approx(18 / 480), 2 / 4096)
+    assert found["verdict"] == "equivalent"
+    strict = paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR, margin=0.03)
+    assert row(strict, measure="srs")["verdict"] == "changed"
+
+
+def test_a_category_without_a_known_role_has_no_row(frame: pd.DataFrame) -> None:
+    untold = [{"run": run, "item": "SES/0", "role": "undetermined", "category": "SES"} for run in ("a", "b")]
+    more = pd.concat([frame, items_frame(untold)], ignore_index=True)
+    assert set(paired_changes(more, PAIR)["category"]) <= {"Age", "all"}
+    assert row(paired_changes(more, PAIR).query("category == 'Age'"), measure="srs")["difference"] == pytest.approx(0.4)
 
 
 def test_mcnemar_counts_items(frame: pd.DataFrame) -> None:
@@ -113,7 +166,16 @@ def test_seeds_vote_and_ties_are_left_out() -> None:
     found = row(mcnemar_tests(frame, PAIR), outcome="stereotype")
     assert found[["n_items", "n_tied", "n_lost", "n_gained"]].tolist() == [4, 1, 1, 2]
     assert found["unit"] == "item, plurality"
-    assert "correct" not in set(mcnemar_tests(frame, PAIR)["outcome"])
+    # Unknown is correct. Of three: 3 > 1, 1 > 1, 1 > 3, none (unparsed) > none; 1 > 2, 1 > none.
+    found = row(mcnemar_tests(frame, PAIR), outcome="correct")
+    assert found[["n_items", "n_tied", "n_lost", "n_gained"]].tolist() == [6, 0, 1, 2]
+    assert found["unit"] == "item, majority"
+
+
+def test_half_of_the_answers_correct_is_a_tie() -> None:
+    frame = items_frame(answers("a", ["ks,kk,kk"]) + answers("b", ["kk,ss,kk"]))
+    found = row(mcnemar_tests(frame, PAIR), outcome="correct")
+    assert found[["n_items", "n_tied", "n_lost", "n_gained"]].tolist() == [2, 1, 1, 0]
 
 
 def test_role_tests_use_the_table_of_roles(frame: pd.DataFrame) -> None:
@@ -123,6 +185,7 @@ def test_role_tests_use_the_table_of_roles(frame: pd.DataFrame) -> None:
     assert found["n_discordant"] == 9
     assert found["statistic"] == pytest.approx(7 + 1 + 1)
     assert found["df"] == 3
+    assert found["smallest_sum"] == 1
 
 
 def test_row_order_and_prepared_answers_change_nothing(frame: pd.DataFrame) -> None:
@@ -136,6 +199,9 @@ def test_row_order_and_prepared_answers_change_nothing(frame: pd.DataFrame) -> N
     ("before", "after"),
     [
         (["k"], ["s"]),
+        (["k"], ["k"]),
+        (["aaaa", "aa"], ["aaaa", "aa"]),
+        (["k" * 9] * 3, ["s" * 9] * 3),
         (["u"], ["u"]),
         (["kk", "ss"], ["uu", "uu"]),
         (["kkkk"], ["kkss"]),

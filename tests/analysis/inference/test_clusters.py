@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import statsmodels.api as sm
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
-from analysis.inference.clusters import NO_CHANGE, cluster_bootstrap, jackknife_change, ratio, sign_flip
+from analysis.inference.clusters import NO_CHANGE, cluster_bootstrap, jackknife_change, ratio, sign_flip, sign_flips
 
 BEFORE = np.array([[2, 10], [1, 10], [4, 10], [0, 10], [3, 10]], dtype=float)
 AFTER = np.array([[3, 10], [4, 10], [4, 10], [2, 10], [5, 10]], dtype=float)
@@ -56,6 +57,22 @@ def test_an_enumerated_exchange_is_brute_force() -> None:
     assert sum(gap >= 0.16 - 1e-12 for gap in gaps) == 4
     assert result["difference"].p_value == 4 / 32
     assert (result.facts["exchanges"], result.facts["exact"]) == (32, True)
+
+
+def test_statistics_share_their_exchanges_and_each_is_brute_force() -> None:
+    old, new = np.array([[2.0, 9], [1, 8], [4, 7]]), np.array([[3.0, 8], [4, 9], [4, 4]])
+
+    def odds(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(sums[..., 0] / (sums[..., 1] - sums[..., 0]))
+
+    found = sign_flips(old, new, {"rate": ratio, "odds": odds})
+    for name, statistic in (("rate", ratio), ("odds", odds)):
+        gaps = []
+        for signs in itertools.product([False, True], repeat=3):
+            swap = np.array(signs)[:, None]
+            one, other = np.where(swap, new, old).sum(axis=0), np.where(swap, old, new).sum(axis=0)
+            gaps.append(abs(float(statistic(other) - statistic(one))))
+        assert found[name]["difference"].p_value == np.mean(np.array(gaps) >= gaps[0] - 1e-12)
 
 
 def test_random_exchanges_agree_with_all_of_them_and_are_never_zero() -> None:
@@ -137,6 +154,7 @@ def test_the_interval_covers_and_the_tests_keep_their_level() -> None:
         ([[1, 2], [0, 0]], [[2, 2], [0, 0]], "undefined without one of the templates: no interval"),
         ([[1, 2], [1, 2]], [[2, 2], [2, 2]], "every template shows the same: its error is not known"),
         ([[1, 2], [0, 3]], [[1, 2], [0, 3]], NO_CHANGE),
+        ([[0, 2], [0, 3]], [[0, 1], [0, 3]], NO_CHANGE),
     ],
 )
 def test_what_can_not_be_told_is_said(before: list[list[int]], after: list[list[int]], status: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.inference.equivalence import smallest_detectable, tost, verdict
-from analysis.inference.multiplicity import benjamini_hochberg, critical_max_t, holm
+from analysis.inference.equivalence import smallest_detectable, tost, unchanged, verdict
+from analysis.inference.multiplicity import benjamini_hochberg, holm, max_t
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 0.5))
@@ -58,6 +60,7 @@ def test_the_smallest_detectable_change_is_detected_in_80_percent() -> None:
     assert (np.abs(estimates / 0.02) > student.ppf(0.975, 24)).mean() == pytest.approx(0.8, abs=0.012)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=12))
 def test_corrections_are_those_of_statsmodels(p_values: list[float]) -> None:
     raw = np.array(p_values)
@@ -69,9 +72,64 @@ def test_corrections_are_those_of_statsmodels(p_values: list[float]) -> None:
             assert found[there] == pytest.approx(multipletests(raw[there], method=name)[1])
 
 
+def test_corrections_by_hand() -> None:
+    raw = [0.01, 0.04, 0.03, np.nan]
+    # Three tests: Holm 3 x 0.01, 2 x 0.03, then not below that; BH 3 x 0.01, 3/2 x 0.03 but at most the next, 0.04.
+    assert holm(raw)[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert benjamini_hochberg(raw)[:3] == pytest.approx([0.03, 0.04, 0.04])
+    assert np.isnan(holm(raw)[3])
+
+
+def test_nothing_changed_in_so_many_templates() -> None:
+    # The rule of three: with none of 59 the share that changes is below 5 % at 95 %, as 0.95^59 = 0.0485; not with 58.
+    assert unchanged(59)["difference"].p_value == pytest.approx(0.0485, abs=5e-5)
+    assert unchanged(58)["difference"].p_value == pytest.approx(0.0510, abs=5e-5)
+    for clusters, inside in ((59, True), (58, False)):
+        high = unchanged(clusters)["difference"].conf_high
+        assert high is not None
+        assert (high < 0.05) == inside
+    # A bias score changes by at most 2: five points are a share of 0.025.
+    assert unchanged(59, span=2.0)["difference"].p_value == pytest.approx(0.975**59)
+    assert unchanged(1, 1.5)["difference"].p_value == 0
+    with pytest.raises(ValueError, match=r"positive margin and clusters, got 0\.05 and 0"):
+        unchanged(0)
+
+
 def test_the_largest_t_of_independent_members() -> None:
     draws = np.random.default_rng(1).normal(size=(40_000, 5)) * [1, 2, 3, 4, 0]
-    found = critical_max_t(draws, np.array([1.0, 2.0, 3.0, 4.0, 0.0]))
-    # P(all |z| < c) = (2 Phi(c) - 1)^4 = 0.95: c = 2.491.
-    assert found == pytest.approx(2.491, abs=0.03)
-    assert np.isnan(critical_max_t(draws, np.zeros(5)))
+    found = max_t([3.0, 0.0, -6.0, np.nan, 1.0], [1, 2, 3, 4, 0], draws, names=["a", "b", "c", "d", "e"])
+    # P(all |z| < c) = (2 Phi(c) - 1)^3 = 0.95: c = 2.388; p of |t| = 3, 0, 2: 1 - (2 Phi(t) - 1)^3.
+    assert found.facts["critical_value"] == pytest.approx(2.388, abs=0.03)
+    assert [found[name].p_value for name in "abc"] == pytest.approx([0.00808, 1, 0.1304], abs=0.006)
+    assert (found["c"].conf_low, found["c"].conf_high) == pytest.approx((-6 - 3 * 2.388, -6 + 3 * 2.388), abs=0.1)
+    assert [found[name].p_value for name in "de"] == [None, None]
+    assert found.facts["family_size"] == 3
+    assert found.status == "2 of 5 members have no standard error and are not in the family"
+
+
+def test_the_largest_t_over_all_signs_is_brute_force() -> None:
+    changes, errors = np.array([[3.0, 1.0], [2.0, -1.0], [2.0, 0.0]]), np.array([1.0, 0.5])
+    signs = np.array(list(itertools.product([1, -1], repeat=3)))
+    found = max_t(changes.sum(axis=0), errors, signs @ changes)
+    # |sums| by sign, up to the whole sign: 7 0, 3 0, 3 2, 1 2; over the errors, the larger: 7, 3, 4, 4; twice each.
+    assert found["0"].p_value == pytest.approx(3 / 9)
+    assert found["1"].p_value == pytest.approx(1.0)
+    assert found.facts["null_largest_quantile"] == 7
+    assert found.facts["null_largest_median"] == pytest.approx(3.0)
+    # One member alone is not corrected, two alike are one.
+    one = max_t([7.0], [1.0], (signs @ changes)[:, :1])
+    two = max_t([7.0, 7.0], [1.0, 1.0], (signs @ changes)[:, [0, 0]])
+    assert one["0"] == two["0"]
+
+
+def test_the_largest_t_without_a_family() -> None:
+    none = max_t([0.0, 0.0], [0.0, np.nan], np.zeros((10, 2)))
+    assert none.status == "no member has a standard error"
+    assert [estimate.conf_low for estimate in none.estimates] == [None, None]
+    # A draw that says nothing of a member is no reason to stop: the other one's draws decide.
+    holes = max_t([1.0, 1.0], [1.0, 1.0], [[0.5, np.nan], [np.nan, np.nan], [2.0, 0.1]])
+    assert holes["0"].p_value == pytest.approx(2 / 4)
+    with pytest.raises(ValueError, match=r"expected \[m\], \[m\] and \[draws, m\]"):
+        max_t([1.0], [1.0], np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="at least one draw"):
+        max_t([1.0], [1.0], np.zeros((0, 1)))

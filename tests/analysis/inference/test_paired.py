@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest, norm
+from scipy.stats import binom, binomtest, norm
 from statsmodels.stats.contingency_tables import SquareTable
 from statsmodels.stats.contingency_tables import mcnemar as reference
 
@@ -51,6 +51,42 @@ def test_odds_ratio_has_clopper_and_pearsons_interval() -> None:
     assert alone.conf_low is not None
     none = mcnemar(4, 0, 10)["odds_ratio"]
     assert (none.estimate, none.conf_low) == (0.0, 0.0)
+
+
+def test_mid_p_interval_leaves_the_tails_that_it_should() -> None:
+    found = mcnemar(5, 12, 40)["odds_ratio_mid_p"]
+    assert found.conf_low is not None
+    assert found.conf_high is not None
+    low, high = (end / (1 + end) for end in (found.conf_low, found.conf_high))
+    # Half of the observed 12 of 17 belongs to either tail.
+    assert binom.sf(12, 17, low) + binom.pmf(12, 17, low) / 2 == pytest.approx(0.025)
+    assert binom.cdf(11, 17, high) + binom.pmf(12, 17, high) / 2 == pytest.approx(0.025)
+    exact = mcnemar(5, 12, 40)["odds_ratio"]
+    assert (exact.conf_low or 0) < found.conf_low < found.conf_high < (exact.conf_high or 0)
+    alone = mcnemar(0, 4, 10)["odds_ratio_mid_p"]
+    # No lost pair: p^4 / 2 = 0.025 at the lower end.
+    assert alone.conf_low == pytest.approx(0.05**0.25 / (1 - 0.05**0.25))
+    assert (alone.estimate, alone.conf_high) == (None, None)
+
+
+def test_approval_of_the_president() -> None:
+    # R: mcnemar.test(matrix(c(794, 86, 150, 570), nrow = 2), correct = FALSE): 17.356, df = 1, p-value = 3.099e-05
+    # statsmodels: mcnemar(..., exact=False, correction=False)
+    found = mcnemar(150, 86, 1600)["chi_squared"]
+    expected = reference([[794, 150], [86, 570]], exact=False, correction=False)
+    assert found.statistic == pytest.approx(17.356, abs=5e-4)
+    assert found.p_value == pytest.approx(3.099e-05, abs=5e-9)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_airway_responsiveness() -> None:
+    # Bentur et al. 2009, as in Fagerland, Lydersen & Laake (2013, 2014): 7 and 1 of 21; exact p 0.070, mid-p 0.039,
+    # asymptotic 0.034, Tango's interval -0.517 to -0.026.
+    result = mcnemar(7, 1, 21)
+    found = [result["risk_difference"].p_value, result["mid_p"].p_value, result["chi_squared"].p_value]
+    assert found == pytest.approx([0.070, 0.039, 0.034], abs=5e-4)
+    ends = (result["risk_difference"].conf_low, result["risk_difference"].conf_high)
+    assert ends == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 def _profile(gained: int, lost: int, n: int, difference: float) -> float:
@@ -97,10 +133,36 @@ def test_no_discordant_pair_is_named() -> None:
 def test_vision_data() -> None:
     # Published: Stuart-Maxwell 11.96, 3 df, p 0.0075; Bowker 19.11, 6 df, p 0.004 (R: DescTools, mcnemar.test).
     homogeneity, symmetry = stuart_maxwell(VISION)["homogeneity"], bowker(VISION)["symmetry"]
-    assert (homogeneity.statistic, homogeneity.df) == (pytest.approx(11.96, abs=0.005), 3)
+    assert (homogeneity.statistic, homogeneity.df) == pytest.approx((11.96, 3), abs=0.005)
     assert homogeneity.p_value == pytest.approx(0.0075, abs=5e-5)
-    assert (symmetry.statistic, symmetry.df) == (pytest.approx(19.11, abs=0.005), 6)
+    assert (symmetry.statistic, symmetry.df) == pytest.approx((19.11, 6), abs=0.005)
     assert symmetry.p_value == pytest.approx(0.004, abs=5e-5)
+
+
+def test_two_diagnoses() -> None:
+    # Fleiss, Levin & Paik (2003), two raters: Stuart-Maxwell 14.00, 2 df, p 0.000912 (R package
+    # contingencytables: FleissEveritt_test_paired_cxc(fleiss_2003)).
+    found = stuart_maxwell([[35, 5, 0], [15, 20, 5], [10, 5, 5]])["homogeneity"]
+    assert (found.statistic, found.df) == pytest.approx((14.0, 2))
+    assert found.p_value == pytest.approx(0.000912, abs=5e-7)
+
+
+def test_roles_that_only_change_in_pairs_give_the_sum_of_their_tests() -> None:
+    # 1 with 2 and 3 with 4: the covariance is singular twice over; McNemar's 8^2 / 20 and 5^2 / 25 by hand.
+    table = [[9, 14, 0, 0], [6, 9, 0, 0], [0, 0, 9, 15], [0, 0, 10, 9]]
+    found = stuart_maxwell(table)
+    assert found["homogeneity"].statistic == pytest.approx(64 / 20 + 25 / 25)
+    assert found["homogeneity"].df == 2
+    assert found.status == "2 of 3 degrees of freedom: some roles have no discordant pair"
+
+
+def test_the_order_of_roles_and_of_runs_does_not_matter() -> None:
+    table = np.array(VISION)
+    order = [2, 0, 3, 1]
+    for test in (stuart_maxwell, bowker):
+        once = test(table).estimates[0].statistic
+        assert test(table.T).estimates[0].statistic == pytest.approx(once)
+        assert test(table[np.ix_(order, order)]).estimates[0].statistic == pytest.approx(once)
 
 
 @given(st.lists(st.integers(1, 60), min_size=9, max_size=9))
