@@ -202,7 +202,7 @@ def test_a_model_that_is_not_shown_the_context_is_less_able(tmp_path: Path) -> N
     items, runs, _ = read_tables(tmp_path / "runs", tmp_path / "items.parquet")
     # These logs name no templates; runs of neighbouring items stand in for them.
     number = items["item_id"].str.extract(r"/(\d+)$")[0].astype(int)
-    items["cluster"] = items["category"] + "/" + (number // 24).astype("string")
+    items["cluster"] = items["category"].astype("string") + "/" + (number // 24).astype("string")
     table = ability(items, runs).set_index(["run", "category"])
     assert table.loc[("qonly", "all"), "less_able"] == "yes"
     assert table.loc[("arc", "all"), "less_able"] != "yes"

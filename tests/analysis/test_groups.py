@@ -283,7 +283,7 @@ def test_every_group_of_the_published_metadata_is_counted(tmp_path: Path) -> Non
         raw = pd.DataFrame([json.loads(line) for line in stream])
     raw["item_id"] = "bbq/Nationality/" + raw["example_id"].astype(str)
     raw["groups"] = [meta["stereotyped_groups"] for meta in raw["additional_metadata"]]
-    joined = items.drop(columns="cluster").merge(
+    joined = items.drop(columns=["cluster", "stereotyped_groups"]).merge(
         pd.DataFrame(
             {
                 "item_id": raw["item_id"],
