@@ -57,8 +57,8 @@ def breakpoint_test(
     Returns:
         Terms "bend" (statistic and p-value); "breakpoint", the k of the highest likelihood, where the line bends with
         the percentiles of 499 cluster resamples as its interval (values are doses that were tried); and from a GEE with
-        independent working correlation and that k, taken as known, "slope_before", "slope_after" and "slope_change", per
-        unit of dose. Facts: verdict, n_doses, candidates. No estimates, the verdict "undecided" and the reason as
+        independent working correlation and that k, taken as known, "slope_before", "slope_after" and "slope_change",
+        per unit of dose. Facts: verdict, n_doses, candidates. No estimates, the verdict "undecided" and the reason as
         `status` for fewer than 4 doses, fewer than 2 clusters, and where the straight line has no maximum likelihood
         estimate.
 

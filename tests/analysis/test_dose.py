@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from tests.helpers.answers import items_frame, run_table
 
 from analysis.dose import dose_curves, dose_response, dose_tables, dose_tests
+from tests.helpers.answers import items_frame, run_table
 
 BITS = (8, 6, 4, 3)
 RUNS = run_table(
