@@ -60,7 +60,7 @@ def dose_tables(
 
 
 def dose_response(items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Logistic GEE of each outcome on the dose, with the mixed logit as a check: table DOSE_RESPONSE.
+    """Logistic GEE of each outcome on the dose, with two other models as a check: table DOSE_RESPONSE.
 
     Arguments, errors and what cannot be fitted: see `dose_tables`.
     """
@@ -76,7 +76,7 @@ def dose_curves(items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float 
     rows = [
         row
         for question in _by_method(items, runs)
-        for row in _curve_rows(question, response_rows(question, level, mixed=False)[1], level)
+        for row in _curve_rows(question, response_rows(question, level, checks=False)[1], level)
     ]
     return _table(DOSE_CURVES, rows)
 

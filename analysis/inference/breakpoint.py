@@ -57,9 +57,10 @@ def breakpoint_test(
     Returns:
         Terms "bend" (statistic and p-value); "breakpoint", the k of the highest likelihood, where the line bends with
         the percentiles of 499 cluster resamples as its interval (values are doses that were tried); and from a GEE with
-        that k, taken as known, "slope_before", "slope_after" and "slope_change", per unit of dose. Facts: verdict,
-        n_doses, candidates. No estimates, the verdict "undecided" and the reason as `status` for fewer than 4 doses,
-        fewer than 2 clusters, and where the straight line has no maximum likelihood estimate.
+        independent working correlation and that k, taken as known, "slope_before", "slope_after" and "slope_change",
+        per unit of dose. Facts: verdict, n_doses, candidates. No estimates, the verdict "undecided" and the reason as
+        `status` for fewer than 4 doses, fewer than 2 clusters, and where the straight line has no maximum likelihood
+        estimate.
 
     Raises:
         ValueError: If shapes differ, values are not finite, or events exceed n.
@@ -168,12 +169,14 @@ def _slopes(y: Floats, m: Floats, x: Floats, k: float, level: float) -> tuple[tu
         np.column_stack([constant, below, above]),
         cluster,
         terms=("intercept", "slope_before", "slope_after"),
+        working="independence",
         level=level,
     )
     if not sides.estimates:
         return (), f"slopes {sides.status}"
     hinge = np.column_stack([constant, below + above, above])
-    change = gee(y.ravel(), m.ravel(), hinge, cluster, terms=("intercept", "dose", "slope_change"), level=level)
+    terms = ("intercept", "dose", "slope_change")
+    change = gee(y.ravel(), m.ravel(), hinge, cluster, terms=terms, working="independence", level=level)
     found = (sides["slope_before"], sides["slope_after"])
     return (*found, change["slope_change"]) if change.estimates else found, sides.status
 

@@ -50,7 +50,8 @@ def gee(
         design: [cells, terms], the constant among them.
         cluster: [cells] label of the cluster, any kind; clusters are the independent units.
         terms: Names of the columns of `design`; x0, x1, ... if left out. Terms named "intercept" get no odds ratio.
-        working: exchangeable or independence.
+        working: exchangeable or independence. With large clusters and a mean that is not quite `design`'s, the
+            exchangeable form can predict beside the observed share; independence cannot.
         level: Confidence level.
 
     Returns:

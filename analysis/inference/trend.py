@@ -12,6 +12,10 @@ from analysis.inference.result import Estimate, Result
 __all__ = ["clustered_trend", "cochran_armitage", "dose_counts", "signs"]
 
 
+_SMALLEST = float(np.finfo(np.float64).tiny)
+"""A p-value is never 0: what is below the smallest normal float is given as it."""
+
+
 def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike) -> Result:
     """Test for a linear trend of a proportion, records taken as independent (Cochran 1954, Armitage 1955).
 
@@ -38,7 +42,7 @@ def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLik
         share = y.sum() / m.sum()
         centred = x - m @ x / m.sum()
         z = float(centred @ y / np.sqrt(share * (1 - share) * (m @ centred**2)))
-        estimates = (Estimate(term="trend", statistic=z, p_value=float(2 * norm.sf(abs(z)))),)
+        estimates = (Estimate(term="trend", statistic=z, p_value=max(float(2 * norm.sf(abs(z))), _SMALLEST)),)
     return Result(
         method="Cochran-Armitage trend test, records independent",
         estimates=estimates,
