@@ -74,5 +74,10 @@ def _cell(name: str, value: Any) -> str:
     if name.startswith("p_"):
         return "<0.001" if value < 0.001 else f"{value:.3f}"
     if name in _FORMATS:
-        return _FORMATS[name].format(value)
+        return _without_minus_zero(_FORMATS[name].format(value))
     return f"{value:,}" if isinstance(value, Integral) else f"{value:,.4g}"
+
+
+def _without_minus_zero(text: str) -> str:
+    """A rounded number that is 0 has no minus."""
+    return f"+{text[1:]}" if text.startswith("-") and not text.strip("-0.%") else text

@@ -181,6 +181,12 @@ def write_unifiedqa_logs(predictions: Path, categories: Sequence[str], targets: 
         roles = [_role(i, unknown, target) for i in range(3)]
         item_id = f"bbq/{record['category']}/{record['example_id']}"
         item = _item(item_id, record["category"], record["context_condition"], roles, correct=record["label"])
+        meta, info = record["additional_metadata"], record["answer_info"]
+        item |= {
+            "cluster": f"{record['category']}/{record['question_index']}",
+            "stereotyped_groups": list(meta["stereotyped_groups"]),
+            "groups": [[] if i == unknown else [info[f"ans{i}"][1]] for i in range(3)],
+        }
         for name, run in runs.items():
             choice = match_option(record[f"{base}_pred_{name}"], options)
             fields = _choice(choice, roles)
