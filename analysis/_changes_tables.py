@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.columns import Column, Table
+from analysis.columns import Column, Table, count, number, text
 
-__all__ = ["KEYS", "MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "count", "number", "text"]
-
-
-def text(name: str, doc: str, *, nullable: bool = False) -> Column:
-    """A column of words."""
-    return Column(name=name, kind="string", doc=doc, nullable=nullable)
-
-
-def count(name: str, doc: str, *, nullable: bool = False) -> Column:
-    """A column of whole numbers."""
-    return Column(name=name, kind="integer", doc=doc, nullable=nullable)
-
-
-def number(name: str, doc: str) -> Column:
-    """A column of real numbers; every one of them is missing where it is not defined."""
-    return Column(name=name, kind="float", doc=doc, nullable=True)
+__all__ = ["KEYS", "MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS"]
 
 
 KEYS: tuple[Column, ...] = (

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.columns import Column, Table
+from analysis.columns import Table
+from analysis.columns import count as _count
+from analysis.columns import number as _number
+from analysis.columns import text as _text
 
 __all__ = ["DOSE_CURVES", "DOSE_RESPONSE", "DOSE_TESTS"]
-
-
-def _text(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="string", doc=doc, nullable=nullable)
-
-
-def _count(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="integer", doc=doc, nullable=nullable)
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 _KEYS = (

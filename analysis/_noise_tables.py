@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis._changes_tables import KEYS, count, number, text
-from analysis.columns import Table
+from analysis._changes_tables import KEYS
+from analysis.columns import Table, count, number, text
 
 __all__ = ["NOISE_FLOOR", "REPLICATES"]
 

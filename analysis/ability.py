@@ -12,6 +12,9 @@ import pandas as pd
 from analysis._answers import Answers
 from analysis._reading import reading
 from analysis.columns import Column, Table
+from analysis.columns import count as _count
+from analysis.columns import number as _number
+from analysis.columns import text as _text
 from analysis.inference._strata import COUNT_NAMES, Stratum, strata
 from analysis.inference.clusters import jackknife_change
 from analysis.inference.effects import measures_of
@@ -26,18 +29,6 @@ _COMPARED = (("disambig", "acc"), ("ambig", "acc"), ("ambig", "srs"), ("ambig", 
 """Condition and measure (analysis.inference.effects) of what is compared with an interval."""
 _WORDS = {"disambig": "disambiguated", "ambig": "ambiguous"}
 _PLAIN = ("unanswered_rate", "response_entropy", "top_letter_share", "bias_ambig", "bias_disambig")
-
-
-def _text(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="string", doc=doc, nullable=nullable)
-
-
-def _count(name: str, doc: str) -> Column:
-    return Column(name=name, kind="integer", doc=doc)
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 def _change(name: str, doc: str) -> tuple[Column, ...]:

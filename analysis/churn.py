@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis._answers import STATES, Answers
-from analysis._changes_tables import KEYS, count, number, text
-from analysis.columns import Table
+from analysis._changes_tables import KEYS
+from analysis.columns import Table, count, number, text
 from analysis.inference._strata import Stratum, by_cluster, strata
 from analysis.inference.clusters import Statistic, jackknife
 from analysis.inference.equivalence import MARGIN, tost

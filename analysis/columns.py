@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from pandas.api.types import pandas_dtype
 
-__all__ = ["ITEMS", "Column", "Table", "TableError"]
+__all__ = ["ITEMS", "Column", "Table", "TableError", "count", "number", "text"]
 
 _DTYPES = {
     "string": "string",
@@ -39,6 +39,21 @@ class Column:
     def dtype(self) -> str:
         """The pandas dtype that holds this kind, nullable in every case."""
         return _DTYPES[self.kind]
+
+
+def text(name: str, doc: str, *, nullable: bool = False) -> Column:
+    """A column of words."""
+    return Column(name=name, kind="string", doc=doc, nullable=nullable)
+
+
+def count(name: str, doc: str, *, nullable: bool = False) -> Column:
+    """A column of whole numbers."""
+    return Column(name=name, kind="integer", doc=doc, nullable=nullable)
+
+
+def number(name: str, doc: str) -> Column:
+    """A column of real numbers, missing where they are not defined: never NaN, and never 0 instead."""
+    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,10 @@ from analysis._answers import Answers, runs_of
 from analysis._membership import BLOCK, Members, by_option, by_stereotype, counted, joint
 from analysis._shrink import shrink
 from analysis._simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
-from analysis.columns import Column, Table
+from analysis.columns import Table
+from analysis.columns import count as _count
+from analysis.columns import number as _number
+from analysis.columns import text as _text
 
 __all__ = ["GROUP_CHANGES", "group_changes"]
 
@@ -22,18 +25,6 @@ Ints = npt.NDArray[np.int64]
 
 WEIGHTING = "each group counts the item fully"
 FAMILY = "groups with status ok of one run, task, filter, condition, kind and outcome"
-
-
-def _text(name: str, doc: str) -> Column:
-    return Column(name=name, kind="string", doc=doc)
-
-
-def _count(name: str, doc: str) -> Column:
-    return Column(name=name, kind="integer", doc=doc)
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 GROUP_CHANGES = Table(

@@ -9,18 +9,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.columns import Column, Table
+from analysis.columns import number as _number
+from analysis.columns import text as _text
 from analysis.logs import Issue, Logs, RunLog
 from analysis.pairing import Pair
 
 __all__ = ["EVALUATION_GAP", "PERPLEXITIES", "evaluation_gap", "perplexity_changes"]
-
-
-def _text(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="string", doc=doc, nullable=nullable)
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 _PERPLEXITY = (

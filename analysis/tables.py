@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from analysis.columns import Column, Table
+from analysis.columns import count as _count
+from analysis.columns import number as _number
+from analysis.columns import text as _text
 
 __all__ = [
     "BIAS_SCORES",
@@ -13,19 +16,6 @@ __all__ = [
     "TABLES",
     "TRANSITIONS",
 ]
-
-
-def _text(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="string", doc=doc, nullable=nullable)
-
-
-def _count(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="integer", doc=doc, nullable=nullable)
-
-
-def _number(name: str, doc: str) -> Column:
-    """A real number; every one of them is missing where it is not defined, never NaN and never 0 instead."""
-    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 _RUN = _text("run", "Label of the run.")
