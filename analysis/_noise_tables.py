@@ -17,8 +17,8 @@ NOISE_FLOOR = Table(
         *KEYS,
         text(
             "transition",
-            "new_bias, resolved_bias (of items, by their draws), flip_to_stereotype, flip_from_stereotype, "
-            "response_flip (of single draws that name an option).",
+            "new_bias, resolved_bias, srs_change (of items, by their draws), flip_to_stereotype, "
+            "flip_from_stereotype, response_flip (of single draws that name an option).",
         ),
         text(
             "draws",
@@ -35,8 +35,12 @@ NOISE_FLOOR = Table(
         number("excess", "expected minus floor: what the change of probabilities adds."),
         number("excess_low", "Lower end of its interval: jackknife over templates."),
         number("excess_high", "Upper end."),
-        count("n_at_risk", "Items of the logs that could make the transition; item transitions only.", nullable=True),
-        count("n", "Those that made it.", nullable=True),
+        count(
+            "n_at_risk",
+            "Items of the logs that could make the transition, or pairs of answers with one seed: 0 for flips where "
+            "the runs have other seeds.",
+        ),
+        count("n", "Those that made it."),
         number("observed", "n / n_at_risk."),
         number("observed_low", "Lower end of its interval: jackknife over templates."),
         number("observed_high", "Upper end."),
@@ -46,16 +50,21 @@ NOISE_FLOOR = Table(
 
 REPLICATES = Table(
     name="replicates",
-    doc="The item transitions between runs that differ in nothing that compresses (other seeds, batch size, dtype, "
+    doc="The transitions between runs that differ in nothing that compresses (other seeds, batch size, dtype, "
     "calibration): a floor from logs. Each direction of a pair has its row.",
     columns=(
         KEYS[0],
-        text("replicate_of", "The run that is taken as baseline: same base model, method, sparsity and bits."),
+        text(
+            "replicate_of",
+            "The run that is taken as baseline: same base model, method, sparsity, bits, prompts and recipe (but for "
+            "its seed).",
+        ),
+        text("differs", "Columns of `runs` in which the two differ all the same, and 'seeds' if they share none."),
         *KEYS[2:],
-        text("transition", "new_bias or resolved_bias."),
+        text("transition", "As in noise_floor."),
         count("n_items", "Items that both runs have, with known roles."),
         count("n_clusters", "Templates that they form."),
-        count("n_at_risk", "Items that could make the transition."),
+        count("n_at_risk", "Items, or pairs of answers with one seed, that could make the transition."),
         count("n", "Those that made it."),
         number("rate", "n / n_at_risk; in [0, 1]."),
         number("conf_low", "Lower end of its interval: jackknife over templates."),

@@ -8,14 +8,15 @@ how much of that there is, without sampling anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis._answers import Answers
+from analysis._answers import STATES, Answers
+from analysis._floors import Chances, chances, expected
 from analysis._noise_tables import NOISE_FLOOR, REPLICATES
+from analysis._replicates import replicate_pairs
 from analysis.inference._strata import COUNT_NAMES, Stratum, by_cluster, strata
 from analysis.inference.clusters import jackknife_change
 from analysis.inference.result import Result
@@ -26,19 +27,10 @@ Floats = npt.NDArray[np.float64]
 _STEREOTYPE, _ANSWERED = COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")
 # Share of draws by which what is begun may differ from what is read as an answer.
 _APART = 0.05
-_COVARIATES = ["base_model", "method", "sparsity", "bits"]
-
-
-@dataclass(frozen=True)
-class _Chances:
-    """What one run's probabilities say of the items of a stratum."""
-
-    roles: Floats
-    """[items, 3] probability of stereotype, anti-stereotype, unknown, given that an option is drawn."""
-    mass: Floats
-    """[items] probability that one is drawn at all."""
-    none: Floats
-    """[items] probability that no draw of K is stereotypical."""
+_UNKNOWN = STATES.index("unknown")
+_NOTHING = Result(
+    method="delete-one-cluster jackknife", status="nothing at risk", facts={"value_baseline": None, "value": None}
+)
 
 
 def noise_floor(
@@ -49,9 +41,10 @@ def noise_floor(
     With p and q an item's probability of a stereotypical draw at baseline and in the run, and K draws each, drawn
     independently, an item shows no stereotype with P = (1 - p)^K and Q = (1 - q)^K. New bias is then expected in
     sum P (1 - Q) of sum P items; of the baseline against itself in sum P (1 - P): the floor. The excess is the
-    difference. Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; flips of single draws from the
-    probabilities themselves. p is the probability given that an option is drawn times the probability that one is; a
-    draw without one counts as not stereotypical, as in the studies.
+    difference. Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; a changed item SRS and flips of
+    single draws from the probabilities themselves. p is the probability given that an option is drawn times the
+    probability that one is; a draw without one counts as not stereotypical, and an item without any at baseline is not
+    at risk, as in the studies: P is then less the chance of that.
 
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
@@ -73,37 +66,41 @@ def noise_floor(
 
 
 def replicate_floors(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
-    """The item transitions between runs that should be the same: other seeds, batch, dtype or calibration.
+    """The transitions between runs that should be the same: other seeds, batch, dtype or calibration.
 
-    Two runs are replicates if they have the same base model, method, sparsity and bits. Each is taken as the other's
-    baseline, as nothing says which came first.
+    Two runs are replicates if they have the same base model, method, sparsity and bits, and, where `runs` has these
+    columns, the same prompts and the same recipe but for its seed. Each is taken as the other's baseline, as nothing
+    says which came first. Items are matched for the item transitions, item and seed for the flips of single answers.
 
     Args:
         items: As for `noise_floor`.
-        runs: One row per run with columns run, base_model, method, sparsity, bits.
+        runs: One row per run with columns run, base_model, method, sparsity, bits, and any others of RUNS.
         level: Of the intervals (jackknife over templates).
 
     Returns:
-        Table REPLICATES, both directions of each pair; empty without replicates. Items are matched, not seeds.
+        Table REPLICATES, both directions of each pair; empty without replicates.
     """
     answers = Answers.of(items)
     rows: list[dict[str, object]] = []
-    for one, other in _replicate_pairs(runs, list(answers.spans)):
+    for one, other, apart in replicate_pairs(runs, list(answers.spans)):
         listed = pd.DataFrame({"run": list(answers.spans)})
         listed["baseline"] = listed["run"].map({one: other})
         for stratum in strata(answers, listed):
-            rows += [_replicate_row(stratum, *seen, level) for seen in _observed(stratum)]
+            shared = len(stratum.pair.item) > 0
+            differs = ", ".join([*apart, *([] if shared else ["seeds"])]) or "nothing in the logs"
+            rows += [_replicate_row(stratum, differs, *seen, level) for seen in _observed(stratum)]
     return REPLICATES.conform(pd.DataFrame(rows, columns=REPLICATES.names)) if rows else REPLICATES.empty()
 
 
 def _replicate_row(
-    stratum: Stratum, transition: str, events: Floats, at_risk: Floats, level: float
+    stratum: Stratum, differs: str, transition: str, events: Floats, at_risk: Floats, level: float
 ) -> dict[str, object]:
-    rate = jackknife_change(*_against_zero(stratum, events, at_risk), level=level)
+    rate = _rate(stratum, events, at_risk, level)
     keys = {name: value for name, value in stratum.keys.items() if name != "baseline"}
     return {
         **keys,
         "replicate_of": stratum.baseline,
+        "differs": differs,
         "transition": transition,
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
@@ -114,47 +111,47 @@ def _replicate_row(
     }
 
 
-def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) -> list[dict[str, object]]:
-    seeds = len(stratum.pair.item) > len(np.unique(stratum.pair.item)) or bool(
-        (stratum.before[:, COUNT_NAMES.index("n")] > 1).any()
-    )
-    k = stratum.before[:, COUNT_NAMES.index("n")] if seeds else np.full(len(stratum.item), float(draws))
-    base, run = (_chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
+def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) -> Iterator[dict[str, object]]:
+    total = COUNT_NAMES.index("n")
+    seeds = bool((stratum.before[:, total] > 1).any())
+    k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(draws))
+    base, run = (chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
     shared = len(stratum.pair.item) > 0
+    known = base.known & run.known
     common = {
         **stratum.keys,
         "draws": "scored" if not seeds else "common seeds" if shared else "other seeds",
         "draws_per_item": float(k.mean()),
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
+        "n_unscored": int((~known).sum()),
     }
-    read = _read_as_letters(stratum, base, run) if seeds else "ok"
-    seen = {name: (events, at_risk) for name, events, at_risk in _observed(stratum)}
-    rows = []
-    known = ~np.isnan(base.none) & ~np.isnan(run.none)
-    for name, own, expected in _expected(base, run):
-        row: dict[str, object] = {**common, "transition": name, "n_unscored": int((~known).sum())}
-        floor, hoped = (_columns(stratum, *pair, known) for pair in (own, expected))
-        excess = jackknife_change(floor, hoped, level=level)
-        row |= {"floor": excess.facts["value_baseline"], "expected": excess.facts["value"]}
-        row |= _interval(excess, "excess", "excess_low", "excess_high")
-        status = "no probabilities in the logs" if not known.any() else _status(excess)
-        row["status"] = read if read != "ok" and known.any() else status
-        if name in seen:
-            events, at_risk = seen[name]
-            observed = jackknife_change(*_against_zero(stratum, events, at_risk), level=level)
-            row |= _interval(observed, "observed", "observed_low", "observed_high")
-            row |= {"n": int(events.sum()), "n_at_risk": int(at_risk.sum())}
-        rows.append(row)
-    return rows
+    read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
+    itself, other = expected(base, base), expected(base, run)
+    for name, events, at_risk in _observed(stratum):
+        floor, hoped = (_columns(stratum, *pair[name], known) for pair in (itself, other))
+        excess = _change(floor, hoped, level)
+        observed = _rate(stratum, events, at_risk, level)
+        status = _status(excess) if known.any() else "no probabilities in the logs"
+        yield {
+            **common,
+            "transition": name,
+            "floor": excess.facts["value_baseline"],
+            "expected": excess.facts["value"],
+            **_interval(excess, "excess", "excess_low", "excess_high"),
+            "n_at_risk": int(at_risk.sum()),
+            "n": int(events.sum()),
+            **_interval(observed, "observed", "observed_low", "observed_high"),
+            "status": status if read == "ok" else read,
+        }
 
 
-def _read_as_letters(stratum: Stratum, base: _Chances, run: _Chances) -> str:
+def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
     """Whether first tokens stand for answers: as many draws must begin with a letter as are read as one."""
-    for side, counts, chances in (("baseline", stratum.before, base), ("run", stratum.after, run)):
-        known = ~np.isnan(chances.none)
+    for side, counts, given in (("baseline", stratum.before, base), ("run", stratum.after, run)):
+        known = given.known
         parsed = counts[known, _ANSWERED].sum() / max(1.0, counts[known, COUNT_NAMES.index("n")].sum())
-        begun = float(chances.mass[known].mean()) if known.any() else parsed
+        begun = float(given.mass[known].mean()) if known.any() else parsed
         if abs(begun - parsed) > _APART:
             return (
                 f"expected and floor are of first tokens: {begun:.0%} of the {side}'s draws begin with a letter, but "
@@ -163,33 +160,36 @@ def _read_as_letters(stratum: Stratum, base: _Chances, run: _Chances) -> str:
     return "ok"
 
 
-def _chances(answers: Answers, label: str, item: npt.NDArray[np.int64], k: Floats) -> _Chances:
-    scores = answers.scores[label]
-    roles = scores[["p_stereotype", "p_anti_stereotype", "p_unknown"]].to_numpy()[item]
-    # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
-    mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
-    return _Chances(roles, mass, (1 - np.clip(roles[:, 0] * mass, 0, 1)) ** k)
-
-
-def _expected(base: _Chances, run: _Chances) -> Iterator[tuple[str, tuple[Floats, Floats], tuple[Floats, Floats]]]:
-    """Transitions: name, events and at risk of the baseline against itself, and against the run."""
-    yield "new_bias", (base.none * (1 - base.none), base.none), (base.none * (1 - run.none), base.none)
-    some = 1 - base.none
-    yield "resolved_bias", (some * base.none, some), (some * run.none, some)
-    own, both = base.mass**2, base.mass * run.mass
-    p, q = base.roles[:, 0], run.roles[:, 0]
-    yield "flip_to_stereotype", (own * (1 - p) * p, own * (1 - p)), (both * (1 - p) * q, both * (1 - p))
-    yield "flip_from_stereotype", (own * p * (1 - p), own * p), (both * p * (1 - q), both * p)
-    same, kept = (base.roles**2).sum(axis=1), (base.roles * run.roles).sum(axis=1)
-    yield "response_flip", (own * (1 - same), own), (both * (1 - kept), both)
-
-
 def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
-    """Item transitions of the logs: name, events and at risk per item. No answer after compression counts as none."""
+    """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
     answered = stratum.before[:, _ANSWERED] > 0
-    had, has = stratum.before[:, _STEREOTYPE] > 0, stratum.after[:, _STEREOTYPE] > 0
-    yield "new_bias", (answered & ~had & has).astype(float), (answered & ~had).astype(float)
-    yield "resolved_bias", (had & ~has).astype(float), had.astype(float)
+    old, new = (
+        np.divide(
+            counts[:, _STEREOTYPE], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0
+        )
+        for counts in (stratum.before, stratum.after)
+    )
+    item_level = {
+        "new_bias": (old == 0) & (new > 0),
+        "resolved_bias": (old > 0) & (new == 0),
+        "srs_change": old != new,
+    }
+    at_risk = {"new_bias": old == 0, "resolved_bias": old > 0, "srs_change": True}
+    for name, event in item_level.items():
+        risk = answered & at_risk[name]
+        yield name, (risk & event).astype(float), risk.astype(float)
+    pair, size = stratum.pair, len(stratum.item)
+    place = np.searchsorted(stratum.item, pair.item)
+    both = (pair.baseline <= _UNKNOWN) & (pair.run <= _UNKNOWN)
+    was, became = pair.baseline == 0, pair.run == 0
+    flips = {
+        "flip_to_stereotype": (both & ~was, became),
+        "flip_from_stereotype": (both & was, ~became),
+        "response_flip": (both, ~pair.same_choice),
+    }
+    for name, (risk, event) in flips.items():
+        flipped, able = (np.bincount(place[which], minlength=size).astype(float) for which in (risk & event, risk))
+        yield name, flipped, able
 
 
 def _columns(stratum: Stratum, events: Floats, at_risk: Floats, known: npt.NDArray[np.bool_]) -> Floats:
@@ -198,20 +198,16 @@ def _columns(stratum: Stratum, events: Floats, at_risk: Floats, known: npt.NDArr
     return by_cluster(np.where(known[:, None], values, 0.0), stratum.cluster, stratum.n_clusters)
 
 
-def _against_zero(stratum: Stratum, events: Floats, at_risk: Floats) -> tuple[Floats, Floats]:
+def _change(before: Floats, after: Floats, level: float) -> Result:
+    """Change of a rate; templates without anything at risk tell nothing of it and are no degree of freedom."""
+    told = (before[:, 1] > 0) | (after[:, 1] > 0)
+    return jackknife_change(before[told], after[told], level=level) if told.any() else _NOTHING
+
+
+def _rate(stratum: Stratum, events: Floats, at_risk: Floats, level: float) -> Result:
     """A rate as a change from 0 of the same items, for its interval."""
     after = _columns(stratum, events, at_risk, np.ones(len(events), dtype=bool))
-    return np.stack([np.zeros(len(after)), after[:, 1]], axis=1), after
-
-
-def _replicate_pairs(runs: pd.DataFrame, present: list[str]) -> list[tuple[str, str]]:
-    """Ordered pairs of runs that differ in nothing that compresses, of those that have answers."""
-    there = runs[runs["run"].isin(present)]
-    if there.empty:
-        return []
-    keys = there[_COVARIATES].astype("string").fillna("none").agg("/".join, axis=1)
-    groups = [list(group) for _, group in there["run"].groupby(keys, sort=False)]
-    return [(str(one), str(other)) for group in groups for one in group for other in group if one != other]
+    return _change(np.stack([np.zeros(len(after)), after[:, 1]], axis=1), after, level)
 
 
 def _interval(result: Result, value: str, low: str, high: str) -> dict[str, object]:
@@ -224,6 +220,4 @@ def _interval(result: Result, value: str, low: str, high: str) -> dict[str, obje
 
 
 def _status(result: Result) -> str:
-    if result.status.startswith("undefined at baseline") or result.status.startswith("undefined after"):
-        return "nothing at risk"
-    return result.status
+    return "nothing at risk" if result.status.startswith("undefined at baseline") else result.status

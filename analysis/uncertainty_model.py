@@ -14,6 +14,7 @@ from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from analysis._answers import STATES, Answers
 from analysis._uncertainty_tables import UNCERTAINTY_MODEL
+from analysis.inference._logit import Records, separated
 from analysis.inference._strata import strata
 
 __all__ = ["UNCERTAINTY_MODEL", "uncertainty_model"]
@@ -32,12 +33,13 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.D
 
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
-        runs: One row per run with columns run, baseline, base_model, method, sparsity, bits.
+        runs: One row per run with columns run, baseline, base_model, method, sparsity, bits. Runs without compression
+            (method 'none') have no dose and are left out.
 
     Returns:
         Table UNCERTAINTY_MODEL: per base model, task, filter and condition a row a term. A model that can't be fitted
-        (no flip, too few, terms that are one another's sum, separation, no convergence) is one row whose status says
-        why; terms that do not vary are left out.
+        (no flip, too few, terms that are one another's sum, separation, complete or in part, no convergence) is one row
+        whose status says why; terms that do not vary are left out.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -61,7 +63,8 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
     facts = runs.drop_duplicates("run").set_index("run")
     parts = []
     for stratum in strata(answers, runs):
-        if stratum.category == "all":
+        run = facts.loc[stratum.run]
+        if stratum.category == "all" or run["method"] == "none":
             continue
         pair = stratum.pair
         answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
@@ -71,7 +74,6 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
         part = pd.DataFrame({"n": np.bincount(place, minlength=size), "margin": margin})
         part["flips"] = np.bincount(place, weights=~pair.same_choice[answered], minlength=size)
         part["cluster"] = answers.items["cluster"].to_numpy()[stratum.item]
-        run = facts.loc[stratum.run]
         part = part.assign(task=stratum.task, filter=stratum.filter, condition=stratum.condition)
         part = part.assign(base_model=str(run["base_model"]), method=str(run["method"]))
         part["sparsity"] = 0.0 if pd.isna(run["sparsity"]) else float(run["sparsity"])
@@ -86,7 +88,7 @@ def _fitted(records: pd.DataFrame) -> pd.DataFrame:
     n, flips = int(records["n"].sum()), int(records["flips"].sum())
     cluster, names = pd.factorize(records["cluster"], sort=True)
     facts = {"reference": reference, "n": n, "n_flips": flips, "n_clusters": len(names)}
-    reason = _refusal(design, n, flips, len(names))
+    reason = _refusal(design, n, flips, len(names)) or _separation(design, records)
     if reason:
         return pd.DataFrame([{"term": "const", **facts, "status": f"not fitted: {reason}"}])
     counts = np.column_stack([records["flips"], records["n"] - records["flips"]])
@@ -146,3 +148,25 @@ def _refusal(design: pd.DataFrame, n: int, flips: int, clusters: int) -> str | N
     if np.linalg.matrix_rank(values) < values.shape[1]:
         return "some terms are sums of others (one dose a method, for instance)"
     return None
+
+
+def _separation(design: pd.DataFrame, records: pd.DataFrame) -> str | None:
+    """Why there is no finite estimate, if some direction splits flips from the rest, all of them or a part.
+
+    Within a run only the margin varies, and every direction is linear in it: the smallest and the largest margin of
+    the answers that flipped, and of those that did not, stand for all.
+    """
+    varying = [name for name in design if name != "margin"]
+    parts = []
+    for flipped, count in ((1.0, records["flips"]), (0.0, records["n"] - records["flips"])):
+        rows = design[count.to_numpy() > 0]
+        if "margin" in design:
+            ends = rows.groupby(varying)["margin"].agg(["min", "max"]).reset_index()
+            rows = pd.concat([ends[varying].assign(margin=ends[end]) for end in ("min", "max")])
+        rows = rows[list(design)].drop_duplicates()
+        parts.append((rows.to_numpy(dtype=float), np.full(len(rows), flipped)))
+    cells, events = (np.concatenate(both) for both in zip(*parts, strict=True))
+    found = separated(Records.of(events, np.ones(len(events)), cells))
+    if not found:
+        return None
+    return f"separation: flips are split from the rest along {', '.join(str(design.columns[i]) for i in found)}"

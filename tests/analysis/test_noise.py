@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 from analysis.noise import NOISE_FLOOR, REPLICATES, noise_floor, replicate_floors
+from analysis.transitions import transitions
 from tests.helpers.answers import items_frame, run_table
 
 PAIR = run_table({"run": "a"}, {"run": "b", "baseline": "a"})
@@ -89,7 +91,7 @@ def test_scored_answers_have_no_draws_and_logs_without_probabilities_say_so() ->
     none = noise_floor(items_frame(bare), PAIR)
     assert set(none["status"]) == {"no probabilities in the logs"}
     assert none[["floor", "expected", "excess"]].isna().all().all()
-    assert none["n_unscored"].tolist() == [3] * 5
+    assert none["n_unscored"].tolist() == [3] * 6
 
 
 def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> None:
@@ -119,9 +121,11 @@ def test_replicates_are_runs_that_differ_in_nothing_that_compresses() -> None:
     table = replicate_floors(items_frame(rows), runs)
     pairs = set(table[["run", "replicate_of"]].apply(tuple, axis=1))
     assert pairs == {("r", "a"), ("a", "r")}
-    assert len(table) == 4
+    assert len(table) == 12
     new = table[(table["run"] == "r") & (table["transition"] == "new_bias")].iloc[0]
-    assert new[["n", "n_at_risk", "rate"]].tolist() == [2, 2, 1.0]
+    assert new[["n", "n_at_risk", "rate", "differs"]].tolist() == [2, 2, 1.0, "nothing in the logs"]
+    flips = table[(table["run"] == "r") & (table["transition"] == "response_flip")].iloc[0]
+    assert flips[["n", "n_at_risk"]].tolist() == [2, 4]
     assert replicate_floors(items_frame(rows[:4] + rows[8:]), runs[runs["run"] != "r"]).empty
 
 
@@ -131,3 +135,117 @@ def test_no_run_to_compare_gives_empty_tables() -> None:
     for table, found in ((NOISE_FLOOR, noise_floor(frame, runs)), (REPLICATES, replicate_floors(frame, runs))):
         assert found.empty
         assert list(found.columns) == table.names
+
+
+@pytest.mark.parametrize("replicate", [True, False])
+def test_every_transition_is_what_simulation_shows_where_few_draws_name_an_option(replicate: bool) -> None:
+    # 40 items, three draws of which 30 % (baseline) and 50 % (run) name an option: a third of the items names none.
+    rng = np.random.default_rng(1)
+    base, run = rng.dirichlet([1, 1, 2], 40), rng.dirichlet([2, 1, 1], 40)
+    frame = items_frame(drawn("a", list(map(tuple, base)), "kkk", 0.3) + drawn("b", list(map(tuple, run)), "kkk", 0.5))
+    table = noise_floor(frame, PAIR)
+
+    def simulated(p: Any, mass: float) -> tuple[Any, Any, Any]:
+        """[repetitions, items, draws] of 0 to 2 for the roles and 3 for none; item SRS; whether any was named."""
+        cumulated = np.cumsum(p * mass, axis=1)
+        draws = (rng.random((4000, 40, 3))[..., None] > cumulated[:, None, :]).sum(axis=-1)
+        named = (draws < 3).sum(axis=-1)
+        return draws, (draws == 0).sum(axis=-1) / np.maximum(named, 1), named > 0
+
+    (one, srs, read) = simulated(base, 0.3)
+    (two, after, _) = simulated(base, 0.3) if replicate else simulated(run, 0.5)
+    both, was, became = (one < 3) & (two < 3), one == 0, two == 0
+    events = {
+        "new_bias": (read & (srs == 0), after > 0),
+        "resolved_bias": (srs > 0, after == 0),
+        "srs_change": (read, srs != after),
+        "flip_to_stereotype": (both & ~was, became),
+        "flip_from_stereotype": (both & was, ~became),
+        "response_flip": (both, one != two),
+    }
+    for name, (risk, event) in events.items():
+        found = row(table, name)["floor" if replicate else "expected"]
+        assert found == pytest.approx((risk & event).sum() / risk.sum(), abs=0.01), name
+
+
+def test_a_changed_srs_by_hand() -> None:
+    # Two draws, p = 1/2: SRS 0, 1/2 and 1 with 1/4, 1/2, 1/4; two such differ with 1 - (1/16 + 1/4 + 1/16) = 5/8.
+    frame = items_frame(drawn("a", [(0.5, 0.25, 0.25)], "ks") + drawn("b", [(0.5, 0.25, 0.25)], "kk"))
+    found = row(noise_floor(frame, PAIR), "srs_change")
+    assert found[["floor", "expected", "excess", "observed"]].tolist() == [0.625, 0.625, 0, 1]
+
+
+def test_what_is_observed_is_what_the_transitions_count() -> None:
+    rng = np.random.default_rng(2)
+    rows = []
+    for run in "ab":
+        for given in drawn(run, [(0.3, 0.3, 0.4)] * 30, "kkk", 0.9):
+            role = ("stereotype", "anti_stereotype", "unknown", None)[rng.integers(4)]
+            rows.append(given | {"role": role, "status": "unparsed" if role is None else "answered"})
+    frame = items_frame(rows)
+    ours = noise_floor(frame, PAIR).set_index("transition")
+    counted = transitions(frame, PAIR)
+    counted = counted[(counted["subset"] == "all") & (counted["category"] == "Age")].set_index("transition")
+    for name in ours.index:
+        assert ours.loc[name, ["n", "n_at_risk"]].tolist() == counted.loc[name, ["n", "n_at_risk"]].tolist(), name
+        assert ours.loc[name, "observed"] == pytest.approx(counted.loc[name, "rate"])
+
+
+def test_templates_without_an_item_at_risk_are_no_degree_of_freedom() -> None:
+    # Four templates at risk of which two become biased; three more had a stereotype already.
+    p = [(0.5, 0.25, 0.25)] * 7
+    before, after = drawn("a", p, "k"), drawn("b", p, "k")
+    for number in (4, 5, 6):
+        before[number] |= {"role": "stereotype"}
+    for number in (0, 1):
+        after[number] |= {"role": "stereotype"}
+    found = row(noise_floor(items_frame(before + after), PAIR), "new_bias")
+    low, high = ttest_1samp([1, 1, 0, 0], 0).confidence_interval(0.95)
+    assert found[["observed", "observed_low", "observed_high"]].tolist() == pytest.approx([0.5, low, high])
+
+
+def test_a_model_against_itself_shows_nothing_above_the_floor() -> None:
+    probs = list(map(tuple, np.random.default_rng(3).dirichlet([1, 1, 1], 20)))
+    again = [r | {"seed": r["seed"] + 10} for r in drawn("b", probs, "skk", 0.8)]
+    table = noise_floor(items_frame(drawn("a", probs, "kks", 0.8) + again), PAIR)
+    assert table["excess"].tolist() == [0] * 6
+    assert set(table["draws"]) == {"other seeds"}
+    assert (table["floor"] > 0).all()
+    flips = table[table["transition"].str.contains("flip")]
+    assert flips["n_at_risk"].tolist() == [0] * 3
+    assert flips["observed"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "differs"),
+    [
+        ({"recipe": "wanda-50"}, {"recipe": "wanda-50(seed=1)", "calibration_hash": "y"}, "recipe, calibration_hash"),
+        ({"recipe": "wanda-50(samples=64)"}, {"recipe": "wanda-50(samples=64,seed=7)"}, "recipe"),
+        ({"recipe": "wanda-50(seed=1,short=pad)"}, {"recipe": "wanda-50(short=pad)"}, "recipe"),
+        ({"recipe": "wanda-50"}, {"recipe": "rath-wanda-50"}, None),
+        ({"recipe": "wanda-50"}, {"recipe": "wanda-50(samples=64)"}, None),
+        ({"chat_template_sha": "1"}, {"chat_template_sha": None}, None),
+        ({"system_instruction_sha": "1"}, {"system_instruction_sha": "2"}, None),
+        ({"dtype": "float32", "batch_size": "1"}, {"dtype": "bfloat16", "batch_size": "8"}, "dtype, batch_size"),
+        ({}, {}, "nothing in the logs"),
+    ],
+)
+def test_replicates_share_recipe_and_prompts_and_say_what_differs(
+    first: dict[str, Any], second: dict[str, Any], differs: str | None
+) -> None:
+    common = {"baseline": "d", "method": "wanda", "sparsity": 0.5, "calibration_hash": "x", "recipe": "wanda-50"}
+    runs = run_table({"run": "d"}, {"run": "a", **common, **first}, {"run": "b", **common, **second})
+    frame = items_frame([r for run in "dab" for r in drawn(run, [(0.5, 0.2, 0.3)] * 2, "ks")])
+    table = replicate_floors(frame, runs)
+    assert set(table["differs"]) == (set() if differs is None else {differs})
+
+
+def test_uncompressed_runs_repeat_one_another_whatever_wrapped_them_and_other_seeds_are_named() -> None:
+    rows = drawn("a", [(0.5, 0.2, 0.3)] * 3, "ks")
+    rows += [r | {"seed": r["seed"] + 5} for r in drawn("b", [(0.5, 0.2, 0.3)] * 3, "ss")]
+    runs = run_table({"run": "a", "recipe": None}, {"run": "b", "recipe": "dense"})
+    table = replicate_floors(items_frame(rows), runs)
+    assert set(table["differs"]) == {"recipe, seeds"}
+    change = table[(table["run"] == "b") & (table["transition"] == "srs_change")].iloc[0]
+    assert change[["n", "n_at_risk"]].tolist() == [3, 3]
+    assert set(table.loc[table["transition"] == "response_flip", "status"]) == {"nothing at risk"}

@@ -208,3 +208,45 @@ def test_no_run_to_compare_gives_empty_tables() -> None:
         assert list(found[table.name].columns) == table.names
         assert found[table.name].empty
     assert list(uncertainty_model(frame, alone).columns) == UNCERTAINTY_MODEL.names
+
+
+@pytest.mark.parametrize(("split", "terms"), [(True, "const, margin"), (False, "method_wanda")])
+def test_flips_that_a_term_splits_from_the_rest_are_named(split: bool, terms: str) -> None:
+    # Complete: all items above a doubt of 1/2 flip and no other. In part: rtn flips by chance, wanda never, so the
+    # likelihood grows for ever as wanda's coefficient falls.
+    rng = np.random.default_rng(0)
+    doubts = rng.random((25, 30))
+    by_run = {"b": doubts > 0.5} if split else {run: rng.random((25, 30)) < doubts for run in ("b", "c")}
+    by_run |= {} if split else {"d": np.zeros((25, 30)), "e": np.zeros((25, 30))}
+    rows = []
+    for run, flips in by_run.items():
+        words = ["".join("f" if hit else "." for hit in row) for row in flips]
+        made = items(words, [list(map(float, row)) for row in doubts], run)
+        rows += [row for row in made if row["run"] == run or run == "b"]
+    doses: list[dict[str, Any]] = [{"method": "rtn", "bits": 4}, {"method": "rtn", "bits": 3}]
+    doses += [{"method": "wanda", "sparsity": 0.1}, {"method": "wanda", "sparsity": 0.3}]
+    runs = run_table(
+        {"run": "a"}, *({"run": run, "baseline": "a", **dose} for run, dose in zip(by_run, doses, strict=False))
+    )
+    found = uncertainty_model(items_frame(rows), runs)
+    (status,) = found["status"]
+    # The direction is not unique: wanda's sparsity may be in it too.
+    assert status.startswith("not fitted: separation: flips are split from the rest along ")
+    assert status.endswith(terms)
+    assert found["estimate"].isna().all()
+
+
+def test_runs_without_compression_are_not_in_the_model() -> None:
+    rng = np.random.default_rng(0)
+    doubts = rng.random((25, 30))
+    words = ["".join("f" if hit else "." for hit in row) for row in rng.random((25, 30)) < doubts]
+    rows = items(words, [list(map(float, row)) for row in doubts])
+    alone = uncertainty_model(items_frame(rows), PAIR)
+    rows += [row | {"run": "again"} for row in rows if row["run"] == "a"]
+    again = run_table(
+        {"run": "a"},
+        {"run": "again", "baseline": "a"},
+        {"run": "b", "baseline": "a", "method": "rtn", "bits": 4},
+    )
+    pd.testing.assert_frame_equal(uncertainty_model(items_frame(rows), again), alone)
+    assert alone["status"].tolist() == ["ok", "ok"]

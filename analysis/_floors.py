@@ -1,0 +1,107 @@
+"""Transitions that two runs' exact probabilities lead one to expect, item by item: nothing is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis._answers import Answers
+
+__all__ = ["Chances", "chances", "expected"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What one run's probabilities say of some items, K draws each."""
+
+    roles: Floats
+    """[items, 3] probability of stereotype, anti-stereotype, unknown, given that an option is drawn."""
+    mass: Floats
+    """[items] probability that one is drawn at all."""
+    draws: Floats
+    """[items] K."""
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """[items] whether the logs have the item's probabilities."""
+        return np.asarray(np.isfinite(self.roles).all(axis=1))
+
+    @property
+    def none(self) -> Floats:
+        """[items] probability that no draw of K is stereotypical; NaN without probabilities."""
+        return np.asarray((1 - np.clip(self.roles[:, 0] * self.mass, 0, 1)) ** self.draws)
+
+    @property
+    def silent(self) -> Floats:
+        """[items] probability that no draw of K names an option."""
+        return np.asarray((1 - np.clip(self.mass, 0, 1)) ** self.draws)
+
+    def of_draws(self, stereotype: int, named: int, draws: int) -> Floats:
+        """[items] probability that of `draws` draws `named` name an option, and `stereotype` of these that one."""
+        p, m = np.clip(self.roles[:, 0], 0, 1), np.clip(self.mass, 0, 1)
+        ways = float(comb(draws, named) * comb(named, stereotype))
+        return np.asarray(
+            ways * (p * m) ** stereotype * ((1 - p) * m) ** (named - stereotype) * (1 - m) ** (draws - named)
+        )
+
+
+def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], draws: Floats) -> Chances:
+    """The probabilities of a run for some items (rows of `answers.items`), NaN where the logs have none."""
+    scores = answers.scores[label]
+    roles = scores[["p_stereotype", "p_anti_stereotype", "p_unknown"]].to_numpy()[item]
+    # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
+    mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
+    return Chances(roles, mass, draws)
+
+
+def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]:
+    """Expected events and items (or single draws) at risk, both runs drawn independently.
+
+    As in table `transitions`: an item without a draw that names an option is not at risk if that is so at baseline,
+    and counts as one of SRS 0 if it is so in the run; flips are of draws that name an option in both runs.
+
+    Args:
+        base: Of the baseline.
+        run: Of the run, for the same items and draws; the baseline's own for the floor.
+
+    Returns:
+        By transition, [items] events and [items] at risk. The rate of several items is the ratio of the sums.
+    """
+    # Rounding must not leave a hair at risk below 0.
+    unbiased = np.clip(base.none - base.silent, 0, None)
+    biased, read = 1 - base.none, 1 - base.silent
+    both = base.mass * run.mass
+    p, q = base.roles[:, 0], run.roles[:, 0]
+    kept = (base.roles * run.roles).sum(axis=1)
+    return {
+        "new_bias": (unbiased * (1 - run.none), unbiased),
+        "resolved_bias": (biased * run.none, biased),
+        "srs_change": (read - _same_srs(base, run), read),
+        "flip_to_stereotype": (both * (1 - p) * q, both * (1 - p)),
+        "flip_from_stereotype": (both * p * (1 - q), both * p),
+        "response_flip": (both * (1 - kept), both),
+    }
+
+
+def _same_srs(base: Chances, run: Chances) -> Floats:
+    """[items] probability that an option is named at baseline and both item SRS are equal."""
+    out = np.zeros(len(base.draws))
+    for draws in np.unique(base.draws).astype(int):
+        at = base.draws == draws
+        old, new = (Chances(side.roles[at], side.mass[at], side.draws[at]) for side in (base, run))
+        ways: dict[Fraction, list[tuple[int, int]]] = {}
+        for named in range(1, draws + 1):
+            for stereotype in range(named + 1):
+                ways.setdefault(Fraction(stereotype, named), []).append((stereotype, named))
+        for srs, counts in ways.items():
+            before = sum(old.of_draws(*pair, draws) for pair in counts)
+            after = sum(new.of_draws(*pair, draws) for pair in counts)
+            out[at] += before * (after if srs else after + new.silent)
+    return out
