@@ -13,6 +13,7 @@ from analysis.letters import one_option_issues
 from analysis.logs import Issue, ItemStore, Logs, read_logs
 from analysis.pairing import Pairing, check_allowed, pair_runs
 from analysis.perplexity import evaluation_gap, perplexity_changes
+from analysis.replicate_items import replicate_items
 from analysis.report import headline, write_report
 from analysis.report.folder import staged_folder
 from analysis.result import Analysis
@@ -87,7 +88,7 @@ def _tables(
     places = one_option_issues(items, runs)
     answers = Answers.of(items)
     del items  # most of the memory of a large analysis
-    tables = {"runs": runs, **role_tables(answers, role_runs, settings)}
+    tables = {"runs": runs, **role_tables(answers, role_runs, settings, repeated=(replicate_items(logs, runs), runs))}
     tables["evaluation_gap"] = evaluation_gap(perplexities, tables["transitions"])
     tables["flips"] = _flips(logs.store, pairing)
     return tables, places

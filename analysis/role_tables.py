@@ -52,7 +52,11 @@ ROLE_TABLES: tuple[Table, ...] = (
 
 
 def role_tables(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
+    items: pd.DataFrame | Answers,
+    runs: pd.DataFrame,
+    settings: Settings | None = None,
+    *,
+    repeated: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Every table of ROLE_TABLES.
 
@@ -60,6 +64,7 @@ def role_tables(
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits, is_baseline.
         settings: What tests and intervals are made with; the defaults if not given.
+        repeated: Items and runs among which `replicates` are looked for; the same ones if not given.
 
     Returns:
         Tables by name; empty where no run has what they need.
@@ -74,7 +79,7 @@ def role_tables(
         "paired_changes": paired_changes(answers, runs, margin=given.margin, level=level, draws=given.draws, seed=seed),
         "ability": ability(answers, runs, level=level, margin=given.margin),
         "noise_floor": noise_floor(answers, runs, draws_per_item=given.draws_per_item, level=level),
-        "replicates": replicate_floors(answers, runs, level=level),
+        "replicates": replicate_floors(*(repeated or (answers, runs)), level=level),
         "churn": churn(answers, runs, margin=given.margin, level=level, seed=seed),
         **dose_tables(answers, runs, level=level, seed=seed),
         **uncertainty_tables(answers, runs, level=level),

@@ -293,3 +293,25 @@ def test_after_a_users_fault_nothing_is_written(runs: Path) -> None:
         with pytest.raises(UserError):
             analysed(runs, **options)
     assert sorted(path.name for path in runs.parent.iterdir()) == ["runs"]
+
+
+def test_other_seeds_are_no_comparison_but_a_replicate(tmp_path: Path) -> None:
+    def drawn(answers: list[list[int]], **how: Any) -> dict[str, Task]:
+        return {"bbq": Task([drawn_line(i, choices, **how) for i, choices in enumerate(answers)])}
+
+    still, moved = [[U, U]] * 6 + [[S, U]] * 2, [[U, S]] * 3 + [[U, U]] * 5
+    write_run(tmp_path / "runs", 1, drawn(still))
+    write_run(tmp_path / "runs", 2, drawn(moved, seed=7))
+    write_run(tmp_path / "runs", 3, drawn(moved, seed=9, prompt="Another prompt"))
+    found = analysed(tmp_path / "runs", baseline="dense#1")
+    assert {refusal.run for refusal in found.pairing.refusals} == {"dense#2", "dense#3"}
+    table = found.tables["replicates"]
+    assert set(zip(table["run"], table["replicate_of"], strict=True)) == {
+        ("dense#1", "dense#2"),
+        ("dense#2", "dense#1"),
+    }
+    assert set(table["differs"]) == {"seeds"}
+    new = row(table, run="dense#2", transition="new_bias")
+    # Six of eight items are at risk in the first, three of them show a stereotype in the second.
+    assert (new["n_at_risk"], new["n"]) == (6, 3)
+    assert found.tables["noise_floor"].empty

@@ -102,12 +102,14 @@ def bbq_line(
     return sample(doc_id, doc, requests, scores, srs=None, answer=given)
 
 
-def drawn_line(doc_id: int, choices: Sequence[int | None], *, item: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A line of a sampled protocol: one draw per choice, seeds 42, 43, ...; None is an unparsed text."""
+def drawn_line(
+    doc_id: int, choices: Sequence[int | None], *, item: dict[str, Any] | None = None, seed: int = 42, prompt: str = "P"
+) -> dict[str, Any]:
+    """A line of a sampled protocol: one draw per choice, seeds from `seed` on; None is an unparsed text."""
     item = item or bbq_item(doc_id)
     draws = [
         {
-            "seed": 42 + i,
+            "seed": seed + i,
             "text": "?" if choice is None else "ABC"[choice],
             "status": "unparsed" if choice is None else "answered",
             "choice": choice,
@@ -116,9 +118,8 @@ def drawn_line(doc_id: int, choices: Sequence[int | None], *, item: dict[str, An
         for i, choice in enumerate(choices)
     ]
     status = "answered" if any(choice is not None for choice in choices) else "unparsed"
-    return bbq_line(
-        doc_id, None, item=item, protocol="sampled", status=status, draws=draws, probs=None, letter_mass=None
-    )
+    given = {"protocol": "sampled", "status": status, "draws": draws, "probs": None, "letter_mass": None}
+    return bbq_line(doc_id, None, item=item, prompt=prompt, **given)
 
 
 def rolling_line(doc_id: int, loglikelihood: float) -> dict[str, Any]:
