@@ -22,7 +22,9 @@ UNCERTAINTY_BINS = Table(
         text(
             "bins",
             "entropy_thirds (normalised entropy up to 1/3, up to 2/3, above: the benchmark's), entropy_quantiles, "
-            "margin_quantiles (thirds of the items; margin is 1 minus margin, so that high is uncertain).",
+            "margin_quantiles (thirds of the items; margin is 1 minus margin, so that high is uncertain), "
+            "calibrated_thirds (chance that the baseline's answer is not the keyed one, up to 1/3, up to 2/3, above; "
+            "isotonic in the margin, fitted on other templates).",
         ),
         text("bin", "low, medium or high uncertainty."),
         number("lower", "Lowest value in the bin."),
@@ -45,8 +47,9 @@ UNCERTAINTY_SCORES = Table(
         _FLIP,
         text(
             "score",
-            "auroc_margin, auroc_entropy (chance that a flipped answer's item is the less certain of two), "
-            "ratio_entropy_thirds, ratio_margin_quantiles (flip rate of the high bin over that of the low one), "
+            "auroc_margin, auroc_entropy, auroc_calibrated (chance that a flipped answer's item is the less certain of "
+            "two), ratio_entropy_thirds, ratio_margin_quantiles, ratio_calibrated_thirds (flip rate of the high bin "
+            "over that of the low one), "
             "aurc_margin (area under the risk curve), brier_skill (1 - Brier score of the calibrated chance of a flip "
             "over that of the flip rate alone).",
         ),

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis._answers import STATES, Answers
-from analysis._changes_tables import KEYS
-from analysis.columns import Table, count, number, text
+from analysis._churn_tables import CHURN, MASKED_FLIPS
+from analysis._floors import chances
 from analysis.inference._strata import Stratum, by_cluster, strata
-from analysis.inference.clusters import Statistic, jackknife
+from analysis.inference.clusters import Statistic, jackknife, jackknife_change
 from analysis.inference.equivalence import MARGIN, tost
 from analysis.inference.multiplicity import benjamini_hochberg
 
@@ -23,62 +23,8 @@ _KNOWN = STATES.index("unknown")
 OUTCOMES = {"stereotype": (STATES.index("stereotype"),), "named": (0, 1)}
 """What counts as biased: the stereotypical option, or (PostTrainingBiasBench) any person or group."""
 _ROUNDS = 1000
-
-_STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
-_OUTCOME = text("outcome", "What counts as biased (B; the rest is U): stereotype, or named (any person or group).")
-
-CHURN = Table(
-    name="churn",
-    doc="Flips of paired answers between biased (B) and not (U), as churn plus net shift.",
-    columns=(
-        *KEYS,
-        _OUTCOME,
-        count("n_items", "Items with at least one pair."),
-        count("n_clusters", "Templates that they form: the unit of independence of the intervals."),
-        count("n", "Pairs: answers of one item and seed that name an option in both runs."),
-        count("n_to_biased", "Pairs U, then B."),
-        count("n_from_biased", "Pairs B, then U."),
-        number("flip_rate", "(n_to_biased + n_from_biased) / n; in [0, 1]."),
-        number("flip_rate_low", "Lower end of its interval: jackknife over templates."),
-        number("flip_rate_high", "Upper end."),
-        number("net_shift", "(n_to_biased - n_from_biased) / n; in [-1, 1]."),
-        number("net_shift_low", "Lower end of its interval."),
-        number("net_shift_high", "Upper end."),
-        number("churn", "flip_rate - |net_shift|: flips that even out."),
-        number("to_rate", "P(B after | U at baseline)."),
-        number("to_rate_low", "Lower end of its interval."),
-        number("to_rate_high", "Upper end."),
-        number("from_rate", "P(U after | B at baseline)."),
-        number("from_rate_low", "Lower end of its interval."),
-        number("from_rate_high", "Upper end."),
-        number("p_equivalence", "p-value of two one-sided t-tests that net_shift lies within the margin."),
-        number("margin", "The margin."),
-        number("p_published", "p-value of the benchmark's own test, which exchanges runs and resamples items."),
-        _STATUS,
-    ),
-)
-
-MASKED_FLIPS = Table(
-    name="masked_flips",
-    doc="Flips in those categories whose average did not move: by a claim of equivalence, and as published by a "
-    "difference that is not significant.",
-    columns=(
-        *(column for column in KEYS if column.name != "category"),
-        _OUTCOME,
-        text(
-            "rule",
-            "equivalent (two one-sided tests at 0.05 within the margin), or not_significant: as published, a test that "
-            "exchanges runs and resamples items, Benjamini-Hochberg at 0.05, where absence of proof counts as proof.",
-        ),
-        count("n_categories", "Categories of the run."),
-        count("n_unmoved", "Those whose average did not move by the rule."),
-        count("n", "Pairs in them."),
-        count("n_flips", "Flips in them."),
-        number("masked_rate", "n_flips / n; missing without such a category."),
-        number("flip_rate", "Flips of all categories, per pair."),
-        _STATUS,
-    ),
-)
+_FEWEST = 10
+"""Items below which the published test is not made."""
 
 
 def churn(
@@ -87,7 +33,8 @@ def churn(
     """Take the flips of every run apart.
 
     With flip rate f and net shift d, U to B is (f + d) / 2 and B to U (f - d) / 2; churn is f - |d|, which an average
-    never shows.
+    never shows. Beside the flips of the logs stands what the exact probabilities lead one to expect of draws: of the
+    baseline and an independent repetition of itself (the floor, all churn), and of baseline and run.
 
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
@@ -102,7 +49,8 @@ def churn(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
-    rows = [_row(*given, margin, level, seed) for given in _flips(items, runs)]
+    answers = Answers.of(items)
+    rows = [_row(*flips, margin, level, seed) | _floor(answers, *flips[:2], level) for flips in _flips(answers, runs)]
     return CHURN.conform(pd.DataFrame(rows, columns=CHURN.names)) if rows else CHURN.empty()
 
 
@@ -115,15 +63,19 @@ def masked_flips(table: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
 
     Returns:
         Table MASKED_FLIPS: per run, task, filter, condition and outcome, one row a rule. The published rule corrects
-        over all cells of the table.
+        over all cells of one outcome; a cell that it has no p-value for is not unmoved by it.
     """
     if table.empty:
         return MASKED_FLIPS.empty()
     cells = table[table["category"] != "all"].copy()
-    corrected = benjamini_hochberg(cells["p_published"].to_numpy(dtype=float, na_value=np.nan))
+    raw = cells["p_published"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    corrected = np.full(len(cells), np.nan)
+    for outcome in OUTCOMES:
+        family = (cells["outcome"] == outcome).to_numpy(bool)
+        corrected[family] = benjamini_hochberg(raw[family])
     equivalent = cells["p_equivalence"].to_numpy(dtype=float, na_value=np.nan) < alpha
     nothing = (cells["n_to_biased"] + cells["n_from_biased"] == 0).to_numpy(bool)
-    rules = {"equivalent": equivalent | nothing, "not_significant": ~(corrected < alpha)}
+    rules = {"equivalent": equivalent | nothing, "not_significant": corrected >= alpha}
     flips = cells["n_to_biased"] + cells["n_from_biased"]
     keys = [name for name in MASKED_FLIPS.names[:6] if name != "outcome"] + ["outcome"]
     rows = []
@@ -160,10 +112,10 @@ def published_p_value(to_biased: int, from_biased: int, n: int, *, seed: int = 0
 
 
 def _flips(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame
+    answers: Answers, runs: pd.DataFrame
 ) -> Iterator[tuple[Stratum, str, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]]:
     """Strata and outcomes: whether each pair is biased at baseline and after, and the pair's place in the stratum."""
-    for stratum in strata(items, runs):
+    for stratum in strata(answers, runs):
         pair = stratum.pair
         answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
         place = np.searchsorted(stratum.item, pair.item[answered])
@@ -186,10 +138,11 @@ def _row(
     columns = np.stack([np.ones(len(before)), to, back, ~before, before], axis=1).astype(float)
     sums = by_cluster(columns, stratum.cluster[place], stratum.n_clusters)
     sums = sums[sums[:, 0] > 0]
+    n_items = len(np.unique(place))
     row: dict[str, object] = {
         **stratum.keys,
         "outcome": outcome,
-        "n_items": len(np.unique(place)),
+        "n_items": n_items,
         "n_clusters": len(sums),
         "n": len(before),
         "n_to_biased": int(to.sum()),
@@ -210,8 +163,36 @@ def _row(
             tested = tost(estimate.estimate or 0.0, estimate.std_error, estimate.df, margin, alpha=1 - level)
             row["p_equivalence"] = tested["difference"].p_value
     row["churn"] = 2 * min(int(to.sum()), int(back.sum())) / len(before)
-    row["p_published"] = published_p_value(int(to.sum()), int(back.sum()), len(before), seed=seed)
+    if n_items >= _FEWEST:
+        row["p_published"] = published_p_value(int(to.sum()), int(back.sum()), len(before), seed=seed)
     return {**row, "status": "ok" if len(sums) > 1 else "one template only: no interval"}
+
+
+def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> dict[str, object]:
+    """What the probabilities lead one to expect; empty without any."""
+    one = np.ones(len(stratum.item))
+    base, run = (chances(answers, label, stratum.item, one) for label in (stratum.baseline, stratum.run))
+    known = base.known & run.known
+    p, q = (side.roles[:, list(OUTCOMES[outcome])].sum(axis=1) for side in (base, run))
+    own, both = base.mass**2, base.mass * run.mass
+    columns = [own * 2 * p * (1 - p), own, both * (p * (1 - q) + q * (1 - p)), both]
+    columns += [own * p * (1 - p), own * (1 - p), own * p]
+    sums = by_cluster(np.stack(columns, axis=1)[known], stratum.cluster[known], stratum.n_clusters)
+    sums = sums[sums[:, 1] > 0]
+    if not len(sums):
+        return {}
+    excess = jackknife_change(sums[:, :2], sums[:, 2:4], level=level)
+    _, _, _, _, flips, unbiased, biased = sums.sum(axis=0)
+    estimate = excess.estimates[0] if excess.estimates else None
+    return {
+        "flip_rate_floor": excess.facts["value_baseline"],
+        "flip_rate_expected": excess.facts["value"],
+        "flip_rate_excess": getattr(estimate, "estimate", None),
+        "flip_rate_excess_low": getattr(estimate, "conf_low", None),
+        "flip_rate_excess_high": getattr(estimate, "conf_high", None),
+        "to_rate_floor": flips / unbiased if unbiased > 0 else None,
+        "from_rate_floor": flips / biased if biased > 0 else None,
+    }
 
 
 def _of(top: tuple[float, ...], bottom: int) -> Statistic:

@@ -2,8 +2,9 @@
 
 The benchmark's normalised entropy is that of the options' probabilities as they are scored; for the text protocol those
 are length-normalised scores and not probabilities, so bins are comparable within a task and not across tasks. And the
-link is partly mechanical: a small margin needs a small push. Margin, ranks (AUROC) and a calibrated chance are
-therefore given beside the fixed bins.
+link is partly mechanical: a small margin needs a small push. Margin, ranks (AUROC) and calibrated chances are
+therefore given beside the fixed bins: of the baseline's answer not being the keyed one, which means the same on every
+task, and of a flip.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from analysis._answers import STATES, Answers
+from analysis._calibration import FOLDS, cross_fitted
 from analysis._uncertainty_tables import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
-from analysis.inference._strata import Stratum, by_cluster, strata
+from analysis.inference._strata import COUNT_NAMES, Stratum, by_cluster, strata
 from analysis.inference.auroc import auroc
 from analysis.inference.clusters import jackknife
 from analysis.inference.result import Estimate, Result
@@ -30,16 +31,20 @@ Ints = npt.NDArray[np.int64]
 _KNOWN = STATES.index("unknown")
 _BINS = ("low", "medium", "high")
 _COVERAGES = tuple(step / 10 for step in range(1, 11))
-_FOLDS = 5
 SCORE_NAMES = (
     "auroc_margin",
     "auroc_entropy",
+    "auroc_calibrated",
     "ratio_entropy_thirds",
     "ratio_margin_quantiles",
+    "ratio_calibrated_thirds",
     "aurc_margin",
     "brier_skill",
 )
 """Scores of UNCERTAINTY_SCORES, in the order of their rows."""
+_UNCALIBRATED = Result(
+    method="isotonic calibration, fitted on other templates", status=f"fewer than {FOLDS} templates, or no key"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class _Flips:
     """[items] pairs."""
     flips: Floats
     """[items] flips among them."""
+    error: Floats
+    """[items] calibrated chance that the baseline's answer is not the keyed one; NaN without keys or templates."""
 
     @property
     def n_clusters(self) -> int:
@@ -113,16 +120,28 @@ def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
         changed = {"response": ~pair.same_choice[answered], "bias": named}
         entropy = scores["entropy"].to_numpy() / np.log2(3)
         kept = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
+        cluster = np.unique(stratum.cluster[kept], return_inverse=True)[1].astype(np.int64)
+        doubt = 1 - scores["margin"].to_numpy()[kept]
+        error = _error(stratum.before[kept], doubt, cluster)
         for name, which in changed.items():
             yield _Flips(
                 stratum=stratum,
                 flip=name,
-                cluster=np.unique(stratum.cluster[kept], return_inverse=True)[1].astype(np.int64),
+                cluster=cluster,
                 entropy=np.clip(entropy[kept], 0, 1),
-                doubt=1 - scores["margin"].to_numpy()[kept],
+                doubt=doubt,
+                error=error,
                 n=n[kept],
                 flips=np.bincount(place, weights=which, minlength=size)[kept],
             )
+
+
+def _error(counts: Floats, doubt: Floats, cluster: Ints) -> Floats:
+    """Calibrated chance of an answer that is not the keyed one, given doubt."""
+    keyed, correct = (counts[:, COUNT_NAMES.index(name)] for name in ("keyed", "correct"))
+    if int(cluster.max(initial=-1)) + 1 < FOLDS:
+        return np.full(len(doubt), np.nan)
+    return cross_fitted(doubt, keyed - correct, keyed, cluster)[0]
 
 
 def _binned(flips: _Flips) -> dict[str, tuple[Floats, Ints]]:
@@ -132,6 +151,9 @@ def _binned(flips: _Flips) -> dict[str, tuple[Floats, Ints]]:
     for name, values in (("entropy_quantiles", flips.entropy), ("margin_quantiles", flips.doubt)):
         edges = np.quantile(values, [1 / 3, 2 / 3]) if len(values) else np.zeros(2)
         out[name] = (values, np.digitize(values, edges, right=True))
+    # Without a chance an item is in no bin.
+    calibrated = np.where(np.isnan(flips.error), len(_BINS), np.digitize(flips.error, [1 / 3, 2 / 3], right=True))
+    out["calibrated_thirds"] = (flips.error, calibrated)
     return {name: (values, bins.astype(np.int64)) for name, (values, bins) in out.items()}
 
 
@@ -142,7 +164,8 @@ def _bin_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
             row: dict[str, object] = {**flips.keys, "bins": kind, "bin": name, "n_items": int(inside.sum())}
             row |= {"n": int(flips.n[inside].sum()), "n_flips": int(flips.flips[inside].sum())}
             if not inside.any():
-                yield {**row, "status": "no item in this bin"}
+                untold = kind == "calibrated_thirds" and len(bins) and (bins == len(_BINS)).all()
+                yield {**row, "status": _UNCALIBRATED.status if untold else "no item in this bin"}
                 continue
             sums = flips.sums(flips.flips * inside, flips.n * inside)
             found = jackknife(sums[sums[:, 1] > 0], level=level)
@@ -158,27 +181,24 @@ def _bin_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
 def _score_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
     common = {**flips.keys, "n_items": len(flips.n), "n_clusters": flips.n_clusters}
     common |= {"n": int(flips.n.sum()), "n_flips": int(flips.flips.sum())}
-    names = (
-        "auroc_margin",
-        "auroc_entropy",
-        "ratio_entropy_thirds",
-        "ratio_margin_quantiles",
-        "aurc_margin",
-        "brier_skill",
-    )
     if not len(flips.n):
-        yield from ({**common, "score": name, "status": "no item with probabilities and a pair"} for name in names)
+        yield from (
+            {**common, "score": name, "status": "no item with probabilities and a pair"} for name in SCORE_NAMES
+        )
         return
     bins = _binned(flips)
+    calibrated = not np.isnan(flips.error).any()
     found = (
         auroc(flips.doubt, flips.n, flips.flips, flips.cluster, level=level),
         auroc(flips.entropy, flips.n, flips.flips, flips.cluster, level=level),
+        auroc(flips.error, flips.n, flips.flips, flips.cluster, level=level) if calibrated else _UNCALIBRATED,
         _ratio(flips, bins["entropy_thirds"][1], level),
         _ratio(flips, bins["margin_quantiles"][1], level),
+        _ratio(flips, bins["calibrated_thirds"][1], level) if calibrated else _UNCALIBRATED,
         _area(flips),
         _skill(flips),
     )
-    for name, result in zip(names, found, strict=True):
+    for name, result in zip(SCORE_NAMES, found, strict=True):
         yield {**common, "score": name, **_fields(result, "value"), "status": result.status}
 
 
@@ -211,18 +231,11 @@ def _area(flips: _Flips) -> Result:
 
 
 def _skill(flips: _Flips) -> Result:
-    """Brier skill of the chance of a flip, an isotonic function of doubt fitted on other templates (five folds)."""
+    """Brier skill of the chance of a flip, an isotonic function of doubt fitted on other templates."""
     method = "isotonic calibration, fitted on other templates"
-    if flips.n_clusters < _FOLDS:
-        return Result(method=method, status=f"fewer than {_FOLDS} templates to calibrate on")
-    rate = flips.flips / flips.n
-    ours, plain = np.zeros(len(rate)), np.zeros(len(rate))
-    for fold in range(_FOLDS):
-        held = flips.cluster % _FOLDS == fold
-        order = np.flatnonzero(~held)[np.argsort(flips.doubt[~held], kind="stable")]
-        fitted = isotonic_regression(rate[order], weights=flips.n[order]).x
-        ours[held] = np.interp(flips.doubt[held], flips.doubt[order], fitted)
-        plain[held] = flips.flips[~held].sum() / flips.n[~held].sum()
+    if flips.n_clusters < FOLDS:
+        return Result(method=method, status=f"fewer than {FOLDS} templates to calibrate on")
+    ours, plain = cross_fitted(flips.doubt, flips.flips, flips.n, flips.cluster)
     # Of single answers: those of an item that flip are at 1, the others at 0.
     score, reference = (
         float((flips.flips * (1 - p) ** 2 + (flips.n - flips.flips) * p**2).sum()) for p in (ours, plain)

@@ -9,6 +9,7 @@ from scipy.stats import ttest_1samp
 
 from analysis.churn import CHURN, MASKED_FLIPS, churn, masked_flips, published_p_value
 from tests.analysis.test_changes import AFTER, BEFORE, PAIR, answers
+from tests.analysis.test_noise import drawn
 from tests.helpers.answers import items_frame, run_table
 
 
@@ -74,6 +75,65 @@ def test_degenerate_input_gives_named_rows(before: list[str], after: list[str]) 
     assert len(table) == 2
     assert (table["status"] != "ok").all()
     assert len(masked_flips(table)) == 4
+
+
+def test_floors_of_flips_by_hand() -> None:
+    # Two items; stereotype 1/2 and 0 at baseline, 1/2 and 1/5 in the run; every draw names an option.
+    base, run = [(0.5, 0.25, 0.25), (0.0, 0.5, 0.5)], [(0.5, 0.25, 0.25), (0.2, 0.4, 0.4)]
+    table = churn(items_frame(drawn("a", base, "ks") + drawn("b", run, "ks")), PAIR)
+    found = cell(table, "stereotype")
+    # A repetition: 2 x 1/4 + 0 of 2; to B 1/4 of 3/2, from B 1/4 of 1/2. The run: 1/2 + (0 x 4/5 + 1 x 1/5) of 2.
+    floors = ["flip_rate_floor", "to_rate_floor", "from_rate_floor", "flip_rate_expected", "flip_rate_excess"]
+    assert found[floors].tolist() == pytest.approx([0.25, 0.25 / 1.5, 0.5, 0.35, 0.1])
+    # Two templates of one item each: excess 0 and 1/5.
+    low, high = ttest_1samp([0, 0.2], 0).confidence_interval(0.95)
+    assert found[["flip_rate_excess_low", "flip_rate_excess_high"]].tolist() == pytest.approx([low, high])
+    # Named: 3/4 and 1/2 in a repetition, 3/4 and 1/2 against 3/4 and 3/5 with the run.
+    named = cell(table, "named")
+    expected = [(6 / 16 + 1 / 2) / 2, (6 / 16 + 0.5 * 0.4 + 0.5 * 0.6) / 2]
+    assert named[["flip_rate_floor", "flip_rate_expected"]].tolist() == pytest.approx(expected)
+
+
+def test_the_floor_is_what_two_samples_of_one_model_show() -> None:
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet([1, 1, 1], 50)
+    mass = 0.6
+    frame = items_frame([r for run in "ab" for r in drawn(run, list(map(tuple, probs)), "kkk", mass)])
+    found = cell(churn(frame, PAIR), "named")
+    one, two = ((rng.random((20000, 50))[..., None] > np.cumsum(probs * mass, axis=1)).sum(axis=-1) for _ in "ab")
+    both, before, after = (one < 3) & (two < 3), one < 2, two < 2
+    assert found["flip_rate_floor"] == pytest.approx((before != after)[both].mean(), abs=0.005)
+    assert found["to_rate_floor"] == pytest.approx((both & ~before & after).sum() / (both & ~before).sum(), abs=0.005)
+    assert found["from_rate_floor"] == pytest.approx((both & before & ~after).sum() / (both & before).sum(), abs=0.005)
+    assert found["flip_rate_excess"] == 0
+
+
+def test_without_probabilities_there_is_no_floor(table: pd.DataFrame) -> None:
+    assert table[["flip_rate_floor", "flip_rate_expected", "to_rate_floor"]].isna().all().all()
+
+
+def test_the_published_rule_skips_cells_of_fewer_than_ten_items() -> None:
+    frame = items_frame(answers("a", ["kkk", "kkk", "kkk"]) + answers("b", ["kkk", "kks", "kkk"]))
+    table = churn(frame, PAIR)
+    assert table["p_published"].isna().all()
+    masked = masked_flips(table)
+    assert masked.loc[masked["rule"] == "not_significant", "n_unmoved"].tolist() == [0, 0]
+
+
+def test_the_published_rule_corrects_over_the_cells_of_one_outcome() -> None:
+    cells = [{"category": name, "outcome": outcome} for outcome in ("stereotype", "named") for name in ("Age", "SES")]
+    # Benjamini-Hochberg over two: 0.02 x 2 = 0.04. Over all four it would be 0.02 x 4 = 0.08 (the others are 1).
+    values = [0.02, 1.0, 1.0, 1.0]
+    rows = [
+        {name: 0 if column.kind == "integer" else "-" for name, column in zip(CHURN.names, CHURN.columns, strict=True)}
+        | {c.name: None for c in CHURN.columns if c.kind == "float"}
+        | cell
+        | {"n": 10, "n_to_biased": 1, "p_published": value}
+        for cell, value in zip(cells, values, strict=True)
+    ]
+    masked = masked_flips(CHURN.conform(pd.DataFrame(rows, columns=CHURN.names)))
+    published = masked[masked["rule"] == "not_significant"].set_index("outcome")["n_unmoved"]
+    assert published.to_dict() == {"stereotype": 1, "named": 2}
 
 
 def test_no_run_to_compare_gives_empty_tables() -> None:

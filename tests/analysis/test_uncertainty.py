@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, ttest_1samp
 
+from analysis._calibration import cross_fitted
 from analysis.inference.auroc import auroc
 from analysis.uncertainty import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES, uncertainty_tables
 from analysis.uncertainty_model import UNCERTAINTY_MODEL, uncertainty_model
@@ -143,6 +144,55 @@ def test_calibration_helps_where_doubt_tells_and_not_where_it_does_not() -> None
         words = ["".join("f" if hit else "." for hit in row) for row in rng.random((30, 40)) < chance]
         frame = items_frame(items(words, [list(map(float, row)) for row in doubts]))
         assert least < score(uncertainty_tables(frame, PAIR), "brier_skill")["value"] < most
+
+
+def test_a_calibrated_chance_by_hand() -> None:
+    # Ten templates alike, four trials at each of three scores with 1, 3 and 2 events: the last two break the order and
+    # are pooled to 5/8. Beyond the fitted scores the chance is held, between two it lies between.
+    score, cluster = np.tile([1.0, 2.0, 3.0], 10), np.repeat(np.arange(10), 3)
+    n, events = np.full(30, 4.0), np.tile([1.0, 3.0, 2.0], 10)
+    asked = np.array([0.0, 1.5, 9.0])
+    chance, plain = cross_fitted(
+        np.append(score, asked), np.append(events, [0, 0, 0]), np.append(n, [0, 0, 0]), np.append(cluster, [0, 1, 2])
+    )
+    assert chance[:30].reshape(10, 3).tolist() == pytest.approx(np.tile([1 / 4, 5 / 8, 5 / 8], (10, 1)))
+    assert chance[30:].tolist() == pytest.approx([1 / 4, 7 / 16, 5 / 8])
+    assert plain.tolist() == pytest.approx([0.5] * 33)
+
+
+def test_a_chance_is_that_of_the_other_templates_and_equal_scores_share_it() -> None:
+    # One score for all; template 0 has 4 of 4 events, the four others 1, 0, 2, 1 of 4, in items of two.
+    cluster, n = np.repeat(np.arange(5), 2), np.full(10, 2.0)
+    events = np.array([2, 2, 1, 0, 0, 0, 2, 0, 0, 1], dtype=float)
+    chance, _ = cross_fitted(np.zeros(10), events, n, cluster)
+    assert chance.tolist() == pytest.approx(np.repeat([4 / 16, 7 / 16, 8 / 16, 6 / 16, 7 / 16], 2))
+    assert np.isnan(cross_fitted(np.zeros(2), np.zeros(2), np.zeros(2), np.array([0, 1]))[0]).all()
+
+
+def test_calibrated_bins_are_of_chances_of_a_wrong_answer() -> None:
+    # Certain items are right in all of ten templates, doubtful ones (whose entropy is low all the same) in 1 of 4.
+    rows = items(["..ff.f"] * 9 + ["f.fff."], [[0.1, 0.1, 0.3, 0.3, 0.3, 0.3]] * 10)
+    for row in rows:
+        row["correct"] = row["item"][-1] in "012"
+    tables = uncertainty_tables(items_frame(rows), PAIR)
+    bins = tables["uncertainty_bins"]
+    found = bins[(bins["bins"] == "calibrated_thirds") & (bins["flip"] == "response")].set_index("bin")
+    assert found["n"].tolist() == [20, 0, 40]
+    assert found["n_flips"].tolist() == [1, 0, 30]
+    assert found.loc["high", ["lower", "upper"]].tolist() == pytest.approx([0.75, 0.75])
+    assert score(tables, "ratio_calibrated_thirds")["value"] == pytest.approx((30 / 40) / (1 / 20))
+    # Two values: half of the ties: (1 + sensitivity - false alarms) / 2.
+    assert score(tables, "auroc_calibrated")["value"] == pytest.approx((1 + 30 / 31 - 10 / 29) / 2)
+
+
+def test_without_a_key_or_with_few_templates_there_is_no_calibrated_chance() -> None:
+    rows = items(FLIPS, DOUBTS)
+    for frame in (items_frame([row | {"correct": None} for row in rows]), items_frame(rows[:24])):
+        tables = uncertainty_tables(frame, PAIR)
+        for name in ("auroc_calibrated", "ratio_calibrated_thirds"):
+            assert score(tables, name)["status"] == "fewer than 5 templates, or no key"
+        bins = tables["uncertainty_bins"]
+        assert set(bins.loc[bins["bins"] == "calibrated_thirds", "status"]) == {"fewer than 5 templates, or no key"}
 
 
 def test_the_model_is_that_of_statsmodels_on_single_answers() -> None:
