@@ -240,6 +240,8 @@ def sampled(lm: Any, items: int, repeats: int) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """A cell: the median of repeats with their range."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:.0f} MB" for name, number in value.items())
     if isinstance(value, list):
         return f"{median(value):.3g} ({min(value):.3g} to {max(value):.3g})"
     return f"{value:,}" if isinstance(value, int) else f"{value:.2g}" if isinstance(value, float) else str(value)
@@ -313,17 +315,25 @@ def main() -> None:
         print(json.dumps(peak_memory(*arguments.one)))
         return
     parts = arguments.part or [*PARTS, "sampled", "memory"]
-    results: dict[str, Any] = {"memory": memory()} if "memory" in parts else {}
-    lm = load()
-    results |= {part: measure(lm, part, arguments.items, arguments.repeats) for part in PARTS if part in parts}
-    if "sampled" in parts:
-        results["sampled"] = sampled(lm, arguments.items, arguments.repeats)
-    for part, found in results.items():
+    results: dict[str, Any] = {}
+
+    def keep(part: str, found: dict[str, Any]) -> None:
+        """Show and write each part as soon as it is there: all of them take a quarter of an hour."""
+        results[part] = found
         print(f"\n| {part} | |\n|---|---|")
         for key, value in found.items():
-            print(f"| {key} | {shown(value)} |")
-    if arguments.json:
-        write_json(arguments.json, results, "torch", "transformers", "lm_eval", "lm-eval-ext")
+            print(f"| {key} | {shown(value)} |", flush=True)
+        if arguments.json:
+            write_json(arguments.json, results, "torch", "transformers", "lm_eval", "lm-eval-ext")
+
+    if "memory" in parts:
+        keep("memory", memory())
+    lm = load()
+    for part in PARTS:
+        if part in parts:
+            keep(part, measure(lm, part, arguments.items, arguments.repeats))
+    if "sampled" in parts:
+        keep("sampled", sampled(lm, arguments.items, arguments.repeats))
 
 
 if __name__ == "__main__":
