@@ -23,7 +23,7 @@ def test_cells_are_rounded_and_missing_values_are_a_dash() -> None:
     assert titles == ["run", "answers", "accuracy", "flips", "perplexity", "perplexity change", "new bias", "sparsity"]
     assert rows == [
         ["a", "12,345", "0.667", "12.3%", "5.478e+06", "+3.5%", "12.3%", "0.5"],
-        ["-", "-", "1.000", "0.0%", "8.941", "-0.0%", "-", "0.1235"],
+        ["-", "-", "1.000", "0.0%", "8.941", "+0.0%", "-", "0.1235"],
     ]
 
 
