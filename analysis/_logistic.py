@@ -8,15 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import statsmodels.api as sm
-from scipy.optimize import linprog
 from scipy.stats import chi2
 
+from analysis.inference._logit import Records, no_estimate
 from analysis.intervals import LEVEL
 
 __all__ = ["NotFittedError", "fit_logistic"]
-
-_TINY = 1e-7
-"""Below this, the solution of the separation programme (entries in [-1, 1]) counts as 0."""
 
 
 class NotFittedError(ValueError):
@@ -99,44 +96,6 @@ def _refuse_without_estimate(design: pd.DataFrame, events: npt.NDArray[np.int64]
     """Raise where the maximum likelihood estimate is not unique or not finite."""
     if not 0 < events.sum() < n.sum():
         raise NotFittedError(f"the stereotype is chosen in {events.sum()} of {n.sum()} records: nothing to explain")
-    collinear = _collinear(design)
-    if collinear:
-        raise NotFittedError(f"{', '.join(collinear)} can't be told from the terms before: collinear")
-    separating = _separating(design, events, n)
-    if separating:
-        raise NotFittedError(f"separation: the records split perfectly along {', '.join(separating)}")
-
-
-def _collinear(design: pd.DataFrame) -> list[str]:
-    """Terms that are a linear combination of the ones before."""
-    scaled = design.to_numpy(float) / np.abs(design.to_numpy(float)).max(axis=0).clip(min=_TINY)
-    ranks = [0] + [int(np.linalg.matrix_rank(scaled[:, : i + 1])) for i in range(scaled.shape[1])]
-    return [str(name) for i, name in enumerate(design.columns) if ranks[i + 1] == ranks[i]]
-
-
-def _separating(design: pd.DataFrame, events: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> list[str]:
-    """Terms of a direction that separates the outcomes, completely or quasi-completely; empty if none.
-
-    Such a direction b has x @ b >= 0 at every event, <= 0 at every other record, and not 0 everywhere
-    (Albert and Anderson 1984). It is looked for by linear programming over -1 <= b <= 1 (Konis 2007).
-    """
-    x = design.to_numpy(float)
-    x = x / np.abs(x).max(axis=0)
-    side = np.where(events == n, 1, np.where(events == 0, -1, 0))
-    pure, mixed = x[side != 0] * side[side != 0, None], x[side == 0]
-    if not len(pure):
-        return []
-    found = linprog(
-        -pure.sum(axis=0),
-        A_ub=-pure,
-        b_ub=np.zeros(len(pure)),
-        A_eq=mixed if len(mixed) else None,
-        b_eq=np.zeros(len(mixed)) if len(mixed) else None,
-        bounds=(-1, 1),
-        method="highs",
-    )
-    if found.status != 0:
-        raise NotFittedError(f"the check for separation failed: {found.message}")
-    if -found.fun < _TINY:
-        return []
-    return [str(name) for name, value in zip(design.columns, found.x, strict=True) if abs(value) > _TINY]
+    reason = no_estimate(Records.of(events, n, design), tuple(map(str, design.columns)))
+    if reason:
+        raise NotFittedError(reason)

@@ -90,7 +90,7 @@ UNCERTAINTY_MODEL = Table(
         number("std_error", "Its cluster-robust standard error."),
         number("statistic", "estimate / std_error."),
         number("p_value", "Two-sided, from Student's t with templates minus 1 degrees of freedom."),
-        number("conf_low", "Lower end of its 95 % interval."),
+        number("conf_low", "Lower end of its interval (95 % unless asked otherwise)."),
         number("conf_high", "Upper end."),
         number("odds_ratio", "exp(estimate)."),
         number("odds_ratio_low", "exp(conf_low)."),

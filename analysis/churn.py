@@ -13,7 +13,7 @@ from analysis._churn_tables import CHURN, MASKED_FLIPS
 from analysis._floors import chances
 from analysis.inference._strata import Stratum, by_cluster, strata
 from analysis.inference.clusters import Statistic, jackknife, jackknife_change
-from analysis.inference.equivalence import MARGIN, tost
+from analysis.inference.equivalence import MARGIN, tost, unchanged
 from analysis.inference.multiplicity import benjamini_hochberg
 
 __all__ = ["CHURN", "MASKED_FLIPS", "churn", "masked_flips"]
@@ -74,8 +74,7 @@ def masked_flips(table: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
         family = (cells["outcome"] == outcome).to_numpy(bool)
         corrected[family] = benjamini_hochberg(raw[family])
     equivalent = cells["p_equivalence"].to_numpy(dtype=float, na_value=np.nan) < alpha
-    nothing = (cells["n_to_biased"] + cells["n_from_biased"] == 0).to_numpy(bool)
-    rules = {"equivalent": equivalent | nothing, "not_significant": corrected >= alpha}
+    rules = {"equivalent": equivalent, "not_significant": corrected >= alpha}
     flips = cells["n_to_biased"] + cells["n_from_biased"]
     keys = [name for name in MASKED_FLIPS.names[:6] if name != "outcome"] + ["outcome"]
     rows = []
@@ -151,6 +150,8 @@ def _row(
     }
     if not len(before):
         return {**row, "status": "no pair of answers"}
+    if not (to | back).any():
+        row["p_equivalence"] = unchanged(len(sums), margin)["difference"].p_value
     for name, statistic in _STATISTICS.items():
         found = jackknife(sums, statistic, level=level)
         estimate = found.estimates[0] if found.estimates else None

@@ -83,7 +83,7 @@ def role_tables(
         "churn": churn(answers, runs, margin=given.margin, level=level, seed=seed),
         **dose_tables(answers, runs, level=level, seed=seed),
         **uncertainty_tables(answers, runs, level=level),
-        "uncertainty_model": uncertainty_model(answers, runs),
+        "uncertainty_model": uncertainty_model(answers, runs, level=level),
         "group_changes": group_changes(answers, runs, level=level, seed=seed),
         "mcnemar_tests": mcnemar_tests(answers, runs, level=level),
         "role_tests": role_tests(answers, runs),

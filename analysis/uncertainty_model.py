@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ _DENSE_BITS = 16.0
 _EVENTS_A_TERM = 10
 
 
-def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
+def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Logistic regression of a response flip on the baseline's margin, dose and method.
 
     A binomial generalised linear model with the flips of an item's paired answers in a run as the response, and a
@@ -35,6 +36,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.D
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits. Runs without compression
             (method 'none') have no dose and are left out.
+        level: Of the intervals.
 
     Returns:
         Table UNCERTAINTY_MODEL: per base model, task, filter and condition a row a term. A model that can't be fitted
@@ -51,7 +53,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.D
     keys = ["base_model", "task", "filter", "condition"]
     parts = []
     for _, group in records.groupby(keys):
-        part = _fitted(group)
+        part = _fitted(group, level)
         for name in keys:
             part[name] = str(group[name].iloc[0])
         parts.append(part)
@@ -82,7 +84,7 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _fitted(records: pd.DataFrame) -> pd.DataFrame:
+def _fitted(records: pd.DataFrame, level: float) -> pd.DataFrame:
     """The rows of one model."""
     design, reference = _design(records)
     n, flips = int(records["n"].sum()), int(records["flips"].sum())
@@ -104,12 +106,12 @@ def _fitted(records: pd.DataFrame) -> pd.DataFrame:
             )
     if not fit.converged:
         return pd.DataFrame([{"term": "const", **facts, "converged": False, "status": "not fitted: no convergence"}])
-    return pd.DataFrame(_terms(design, fit, len(names))).assign(**facts, converged=True, status="ok")
+    return pd.DataFrame(_terms(design, fit, len(names), level)).assign(**facts, converged=True, status="ok")
 
 
-def _terms(design: pd.DataFrame, fit: object, clusters: int) -> Iterator[dict[str, object]]:
-    reach = float(student.ppf(0.975, clusters - 1))
-    values = zip(design.columns, fit.params, fit.bse, strict=True)  # type: ignore[attr-defined]
+def _terms(design: pd.DataFrame, fit: Any, clusters: int, level: float) -> Iterator[dict[str, object]]:
+    reach = float(student.ppf((1 + level) / 2, clusters - 1))
+    values = zip(design.columns, fit.params, fit.bse, strict=True)
     for term, estimate, error in values:
         low, high = estimate - reach * error, estimate + reach * error
         yield {

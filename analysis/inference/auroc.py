@@ -19,8 +19,9 @@ Ints = npt.NDArray[np.int64]
 def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: float = 0.95) -> Result:
     """Chance that of a flipped and an unflipped answer the flipped one's item is the more doubtful (ties count half).
 
-    The interval is the delete-one-template jackknife's: leaving a template out takes away its flipped answers'
-    comparisons, its unflipped ones', and gives back those within it.
+    This is the Mann-Whitney statistic over the number of pairs (Hanley & McNeil 1982), in [0, 1]. The interval is the
+    delete-one-template jackknife's: leaving a template out takes away its flipped answers' comparisons, its unflipped
+    ones', and gives back those within it.
 
     Args:
         doubt: [items] the higher, the less certain.

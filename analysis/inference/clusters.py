@@ -84,6 +84,9 @@ def jackknife(
     Returns:
         The term, with its interval and the p-value of 0. Without an interval, and a status that says why, where the
         statistic is undefined on the whole or without one of the clusters, or all clusters give the same.
+
+    Raises:
+        ValueError: If `counts` is not of that shape, or empty.
     """
     given = np.asarray(counts, dtype=np.float64)
     if given.ndim != 2 or not len(given):
@@ -146,6 +149,9 @@ def jackknife_change(
     Returns:
         Term "difference" (statistic after minus before); facts value_baseline, value. Without an interval as for
         `jackknife`. Where no cluster's part in the statistic changed, the difference is 0 and the status NO_CHANGE.
+
+    Raises:
+        ValueError: If the counts are not [clusters, columns] of one shape, or empty.
     """
     old, new = _pair(before, after)
     columns = old.shape[1]
@@ -186,6 +192,9 @@ def sign_flip(
 
     Returns:
         Term "difference" with a two-sided p-value; facts exchanges and exact. Where no cluster changed p is 1.
+
+    Raises:
+        ValueError: As `jackknife_change`.
     """
     return sign_flips(before, after, {"": statistic}, draws=draws, seed=seed)[""]
 
@@ -248,6 +257,9 @@ def cluster_bootstrap(
         Term "difference"; its standard error is the resamples' standard deviation. Resamples in which the statistic
         is undefined are left out, and counted in the fact `undefined_draws`; without an interval if they are more
         than a tenth.
+
+    Raises:
+        ValueError: As `jackknife_change`.
     """
     old, new = _pair(before, after)
     groups = len(old)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.inference.equivalence import smallest_detectable, tost, unchanged, verdict
-from analysis.inference.multiplicity import benjamini_hochberg, holm, max_t
+from analysis.inference.multiplicity import benjamini_hochberg, holm
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 0.5))
@@ -93,43 +91,3 @@ def test_nothing_changed_in_so_many_templates() -> None:
     assert unchanged(1, 1.5)["difference"].p_value == 0
     with pytest.raises(ValueError, match=r"positive margin and clusters, got 0\.05 and 0"):
         unchanged(0)
-
-
-def test_the_largest_t_of_independent_members() -> None:
-    draws = np.random.default_rng(1).normal(size=(40_000, 5)) * [1, 2, 3, 4, 0]
-    found = max_t([3.0, 0.0, -6.0, np.nan, 1.0], [1, 2, 3, 4, 0], draws, names=["a", "b", "c", "d", "e"])
-    # P(all |z| < c) = (2 Phi(c) - 1)^3 = 0.95: c = 2.388; p of |t| = 3, 0, 2: 1 - (2 Phi(t) - 1)^3.
-    assert found.facts["critical_value"] == pytest.approx(2.388, abs=0.03)
-    assert [found[name].p_value for name in "abc"] == pytest.approx([0.00808, 1, 0.1304], abs=0.006)
-    assert (found["c"].conf_low, found["c"].conf_high) == pytest.approx((-6 - 3 * 2.388, -6 + 3 * 2.388), abs=0.1)
-    assert [found[name].p_value for name in "de"] == [None, None]
-    assert found.facts["family_size"] == 3
-    assert found.status == "2 of 5 members have no standard error and are not in the family"
-
-
-def test_the_largest_t_over_all_signs_is_brute_force() -> None:
-    changes, errors = np.array([[3.0, 1.0], [2.0, -1.0], [2.0, 0.0]]), np.array([1.0, 0.5])
-    signs = np.array(list(itertools.product([1, -1], repeat=3)))
-    found = max_t(changes.sum(axis=0), errors, signs @ changes)
-    # |sums| by sign, up to the whole sign: 7 0, 3 0, 3 2, 1 2; over the errors, the larger: 7, 3, 4, 4; twice each.
-    assert found["0"].p_value == pytest.approx(3 / 9)
-    assert found["1"].p_value == pytest.approx(1.0)
-    assert found.facts["null_largest_quantile"] == 7
-    assert found.facts["null_largest_median"] == pytest.approx(3.0)
-    # One member alone is not corrected, two alike are one.
-    one = max_t([7.0], [1.0], (signs @ changes)[:, :1])
-    two = max_t([7.0, 7.0], [1.0, 1.0], (signs @ changes)[:, [0, 0]])
-    assert one["0"] == two["0"]
-
-
-def test_the_largest_t_without_a_family() -> None:
-    none = max_t([0.0, 0.0], [0.0, np.nan], np.zeros((10, 2)))
-    assert none.status == "no member has a standard error"
-    assert [estimate.conf_low for estimate in none.estimates] == [None, None]
-    # A draw that says nothing of a member is no reason to stop: the other one's draws decide.
-    holes = max_t([1.0, 1.0], [1.0, 1.0], [[0.5, np.nan], [np.nan, np.nan], [2.0, 0.1]])
-    assert holes["0"].p_value == pytest.approx(2 / 4)
-    with pytest.raises(ValueError, match=r"expected \[m\], \[m\] and \[draws, m\]"):
-        max_t([1.0], [1.0], np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="at least one draw"):
-        max_t([1.0], [1.0], np.zeros((0, 1)))

@@ -126,7 +126,8 @@ def test_an_error_of_another_process_surfaces(tmp_path: Path, cache: Path, slowl
     (source,) = made(tmp_path, 1)
     # No reader can do anything with a task that is none. This process, at the first file, waits until the other has
     # met it at the second.
-    broken = Source(source.path, None)  # type: ignore[arg-type]
+    nothing: Any = None
+    broken = Source(source.path, nothing)
     asking = parallel._ask
 
     def ask(process: Any, question: Any) -> Any:
@@ -143,17 +144,17 @@ def test_an_error_of_another_process_surfaces(tmp_path: Path, cache: Path, slowl
 
 
 def test_leaving_early_ends_the_others(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Any] = []
     starting = parallel._start
 
     def start() -> Any:
-        started.append(starting())  # type: ignore[arg-type]
+        started.append(starting())
         return started[-1]
 
     monkeypatch.setattr(parallel, "_start", start)
-    found = read_sources(made(tmp_path, 6), cache, 3)
+    found: Any = read_sources(made(tmp_path, 6), cache, 3)
     next(found)
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
 

@@ -87,16 +87,16 @@ def test_both_ways_read_our_lines_alike(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    line: Any = drawn_line(0, [0, 1, None])
+    line = drawn_line(0, [0, 1, None])
     *keys, last = path.split(".")
-    place = line
+    place: Any = line
     for key in keys:
         place = place[int(key)] if isinstance(place, list) else place[key]
     if value is ...:
         del place[last]
     else:
         place[int(last) if isinstance(place, list) else last] = value
-    return line  # type: ignore[no-any-return]
+    return line
 
 
 ODD = [

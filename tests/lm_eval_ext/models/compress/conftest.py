@@ -1,25 +1,14 @@
-"""A calibration text and a tokenizer, made once; one thread."""
+"""A calibration text and a tokenizer, made once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.helpers.compress import write_text
 from tests.helpers.tiny import tiny_tokenizer
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Matrices of 64 columns are done before a second thread has woken up."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

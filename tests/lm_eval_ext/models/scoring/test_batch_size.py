@@ -16,7 +16,7 @@ from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring import checked
 from lm_eval_ext.models.scoring.checked import row_bytes, rows_per_pass, stock_rows
 from tests.helpers.tiny import tiny_model, write_tiny
-from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked, one_thread  # noqa: F401
+from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked
 from tests.lm_eval_ext.tasks.runs import evaluate
 
 GIB = 2**30
