@@ -21,10 +21,12 @@ from analysis.inference._strata import COUNT_NAMES, Stratum, by_cluster, strata
 from analysis.inference.clusters import jackknife_change
 from analysis.inference.result import Result
 
-__all__ = ["NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
+__all__ = ["FIRST_TOKENS", "NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
 
 Floats = npt.NDArray[np.float64]
 _STEREOTYPE, _ANSWERED = COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")
+FIRST_TOKENS = "expected and floor are of first tokens"
+"""How the status begins of rows whose probabilities do not stand for the answers that were read."""
 # Share of draws by which what is begun may differ from what is read as an answer.
 _APART = 0.05
 _UNKNOWN = STATES.index("unknown")
@@ -154,7 +156,7 @@ def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
         begun = float(given.mass[known].mean()) if known.any() else parsed
         if abs(begun - parsed) > _APART:
             return (
-                f"expected and floor are of first tokens: {begun:.0%} of the {side}'s draws begin with a letter, but "
+                f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s draws begin with a letter, but "
                 f"{parsed:.0%} are read as an answer"
             )
     return "ok"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.noise import FIRST_TOKENS
+
 __all__ = ["MEASURES", "changes_that_hold", "noise_beside"]
 
 MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
@@ -24,6 +26,9 @@ def changes_that_hold(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = _pooled(tables["paired_changes"])
     rows = rows[rows["measure"].isin(MEASURES)]
+    # A rate of unanswered texts is worth a line only where there are some.
+    silent = (rows["measure"] == "unanswered_rate") & (rows["value_baseline"] == 0) & (rows["value"] == 0)
+    rows = rows[~silent.fillna(False)]
     out = rows[[*_KEYS, "measure"]].copy()
     out["baseline"], out["value"] = rows["value_baseline"], rows["value"]
     for name, column in (("change", "difference"), ("from", "conf_low"), ("to", "conf_high")):
@@ -37,17 +42,22 @@ def noise_beside(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """New bias observed and expected beside what the baseline shows against itself, in percent.
 
     Args:
-        tables: Tables of the report by name: noise_floor is used, ambiguous items where there is such a split.
+        tables: Tables of the report by name: noise_floor is used, ambiguous items where there is such a split. Runs
+            whose answers were scored are left out: nothing was drawn, so nothing observed stands on this floor.
 
     Returns:
-        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, draws; empty without.
+        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, draws; empty without. What
+        is expected is missing where first tokens do not stand for answers.
     """
     rows = _pooled(tables["noise_floor"])
     rows = rows[rows["transition"].isin(["new_bias", "resolved_bias"]) & rows["condition"].isin(["ambig", "none"])]
+    rows = rows[rows["draws"] != "scored"]
     out = rows[["run", "task", "filter", "transition"]].copy()
     names = {"observed": "observed", "expected": "expected", "floor": "floor", "excess": "excess"}
     for name, column in {**names, "from": "excess_low", "to": "excess_high"}.items():
         out[name] = 100 * rows[column]
+        if name != "observed":
+            out[name] = out[name].mask(rows["status"].str.startswith(FIRST_TOKENS))
     return out.assign(draws=rows["draws"]).reset_index(drop=True)
 
 

@@ -100,7 +100,8 @@ def _holds(analysis: Analysis) -> list[str]:
             "## New bias and its noise floor",
             "Percent of the items at risk. Expected: from the exact probabilities, run and baseline drawn "
             "independently. Floor: the same of the baseline against itself. Excess: expected minus floor, with its "
-            "interval. Observed is counted in the logs; with common seeds an unchanged model shows 0 there.",
+            "interval. Observed is counted in the logs; with common seeds an unchanged model shows 0 there. Where "
+            "first tokens do not stand for answers only the observed is shown; `noise_floor` says by how much.",
             _markdown(present(noise)),
         ]
     return parts

@@ -1,0 +1,52 @@
+"""What the first page takes from the tables, and what it leaves out."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from analysis.changes import paired_changes
+from analysis.noise import noise_floor
+from analysis.report.holds import changes_that_hold, noise_beside
+from tests.analysis.test_noise import PAIR, drawn
+from tests.helpers.answers import items_frame
+
+PROBS, MOVED = [(0.1, 0.4, 0.5)] * 3, [(0.3, 0.3, 0.4)] * 3
+
+
+def test_the_floor_is_shown_beside_draws_in_percent() -> None:
+    frame = items_frame(drawn("a", PROBS, "kkkkk") + drawn("b", MOVED, "kkkks"))
+    shown = noise_beside({"noise_floor": noise_floor(frame, PAIR)}).set_index("transition")
+    assert shown.index.tolist() == ["new_bias", "resolved_bias"]
+    # 1 - 0.9^5 and 1 - 0.7^5.
+    assert shown.loc["new_bias", ["observed", "floor", "expected"]].tolist() == pytest.approx([100, 40.951, 83.193])
+    assert shown.loc["new_bias", "excess"] == pytest.approx(83.193 - 40.951)
+
+
+def test_scored_answers_have_no_floor_on_the_first_page() -> None:
+    rows = [row | {"seed": None} for row in drawn("a", PROBS, "k") + drawn("b", MOVED, "s")]
+    table = noise_floor(items_frame(rows), PAIR)
+    assert table["floor"].notna().any()
+    assert noise_beside({"noise_floor": table}).empty
+
+
+def test_only_what_was_observed_is_told_where_first_tokens_are_no_answers() -> None:
+    silent = [row | {"role": None, "status": "unparsed"} if row["seed"] else row for row in drawn("b", MOVED, "kkkks")]
+    table = noise_floor(items_frame(drawn("a", PROBS, "kkkkk") + silent), PAIR)
+    shown = noise_beside({"noise_floor": table})
+    assert shown["observed"].notna().any()
+    assert shown[["expected", "floor", "excess"]].isna().all().all()
+
+
+def test_a_rate_of_unanswered_texts_has_a_line_only_where_there_are_some() -> None:
+    all_answered = items_frame(drawn("a", PROBS, "kkkkk") + drawn("b", MOVED, "kkkks"))
+    cut = [
+        row | {"role": None, "status": "unparsed"} if row["seed"] == 4 else row for row in drawn("b", MOVED, "kkkks")
+    ]
+    some_not = items_frame(drawn("a", PROBS, "kkkkk") + cut)
+    lines: list[pd.Series] = []
+    for frame in (all_answered, some_not):
+        lines.append(changes_that_hold({"paired_changes": paired_changes(frame, PAIR)})["measure"])
+    assert "unanswered_rate" not in set(lines[0])
+    assert "unanswered_rate" in set(lines[1])
+    assert "srs" in set(lines[0])
