@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ class _Job:
 def cells() -> list[Design]:
     """Every cell of the study: four nulls at three sizes, three shifts at the smallest and the largest."""
     quiet = {"item_change": 0.5, "template_change": 0.25}
-    scenarios: list[tuple[str, dict[str, float]]] = [
+    scenarios: list[tuple[str, dict[str, Any]]] = [
         ("no change", {}),
         ("items flip, no net effect", {"item_change": 1.5}),
         ("templates move, no net effect", {"item_change": 0.5, "template_change": 0.75}),
@@ -44,7 +45,7 @@ def cells() -> list[Design]:
         *((f"shift of {points} points", {"shift": points / 100, **quiet}) for points in (3, 5, 10)),
     ]
     return [
-        Design(name=name, templates=templates, seeds=seeds, **values)  # type: ignore[arg-type]
+        Design(name=name, templates=templates, seeds=seeds, **values)
         for name, values in scenarios
         for templates, seeds in (_SIZES[:: len(_SIZES) - 1] if "shift" in values else _SIZES)
     ]
