@@ -157,8 +157,12 @@ class TreeScorer:
         return float(2 * heads * width * layers / max(1, weights) / _ATTENTION_RATE)
 
     def _batch(self, rows: list[Ints], scored: Ints) -> list[Ints]:
-        """As many of the next rows as may run together: by their tokens, and by the logits that they ask for."""
-        rows = rows[: max(1, self._pass_tokens // len(rows[0]))]
+        """As many of the next rows as may run together: by their tokens, and by the logits that they ask for.
+
+        Passes are of like size: a last one of a row or two would use the device badly.
+        """
+        most = max(1, self._pass_tokens // len(rows[0]))
+        rows = rows[: -(-len(rows) // -(-len(rows) // most))]
         limit = max(1, _MOST_LOGITS // int(self._text.vocab_size))
         asked = np.cumsum([int(scored[row].sum()) for row in rows])
         return rows[: max(1, int((asked <= limit).sum()))]
