@@ -60,7 +60,8 @@ class Answers:
     """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its stereotype is told), and
     stereotyped_groups and option_groups as in ITEMS (None where missing)."""
     rows: pd.DataFrame
-    """One row per answer: key (item and seed in one), item, state, choice (-1: none), keyed, correct."""
+    """One row per answer: key (item and seed in one), item, drawn (with a seed), state, choice (-1: none), keyed,
+    correct."""
     scores: dict[str, pd.DataFrame]
     """Of each run, the SCORES of its items in the order of `items`; NaN where the run has none."""
     spans: dict[str, slice]
@@ -89,6 +90,7 @@ class Answers:
             {
                 "key": item * n_seeds + seed,
                 "item": item,
+                "drawn": seed > 0,
                 "state": state,
                 "choice": items["choice"].where(items["status"] == "answered").fillna(-1).to_numpy(np.int16),
                 "keyed": items["correct"].notna().to_numpy(bool),
@@ -121,6 +123,11 @@ class Answers:
         chosen = choice >= 0
         letters = [f"choice_{i}" for i in range(self.n_choices)]
         return out | _tally(item[chosen], choice[chosen], size, letters)
+
+    def drawn(self, label: str) -> npt.NDArray[np.bool_]:
+        """[items] whether a run's answers to an item were drawn with seeds, not scored."""
+        rows = self.rows.iloc[self.spans.get(label, slice(0, 0))]
+        return np.bincount(rows["item"][rows["drawn"]], minlength=len(self.items)) > 0
 
     def pair(self, label: str, baseline: str) -> Pair:
         """Match a run's answers with its baseline's, by item and seed."""

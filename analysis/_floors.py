@@ -11,10 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis._answers import Answers
+from analysis.inference._strata import by_cluster
+from analysis.inference.clusters import jackknife_change
+from analysis.inference.result import Result
 
-__all__ = ["Chances", "chances", "expected"]
+__all__ = ["Chances", "chances", "change_of_rates", "expected", "rate"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Counted = tuple[Floats, Floats]
+"""[items] events and items (or single draws) at risk."""
+_NOTHING = Result(
+    method="delete-one-cluster jackknife", status="nothing at risk", facts={"value_baseline": None, "value": None}
+)
 
 
 @dataclass(frozen=True)
@@ -105,3 +114,44 @@ def _same_srs(base: Chances, run: Chances) -> Floats:
             after = sum(new.of_draws(*pair, draws) for pair in counts)
             out[at] += before * (after if srs else after + new.silent)
     return out
+
+
+def change_of_rates(
+    before: Counted,
+    after: Counted,
+    cluster: Ints,
+    n_clusters: int,
+    *,
+    known: npt.NDArray[np.bool_] | None = None,
+    level: float = 0.95,
+) -> Result:
+    """Change between two rates of the same items, with its interval by jackknife over clusters.
+
+    Clusters without anything at risk tell nothing of it and are no degree of freedom.
+
+    Args:
+        before: Events and items at risk on one side.
+        after: The same on the other.
+        cluster: [items] number of each item's cluster.
+        n_clusters: How many there are.
+        known: [items] which of them count; None for all.
+        level: Of the interval.
+
+    Returns:
+        Term "difference"; facts value_baseline and value are the rates. Without estimates where nothing is at risk.
+    """
+    old, new = (
+        by_cluster(np.where(_all(side, known), np.stack(side, axis=1), 0.0), cluster, n_clusters)
+        for side in (before, after)
+    )
+    told = (old[:, 1] > 0) | (new[:, 1] > 0)
+    return jackknife_change(old[told], new[told], level=level) if told.any() else _NOTHING
+
+
+def rate(events: Floats, at_risk: Floats, cluster: Ints, n_clusters: int, *, level: float = 0.95) -> Result:
+    """A rate as a change from 0 of the same items, for its interval."""
+    return change_of_rates((np.zeros(len(events)), at_risk), (events, at_risk), cluster, n_clusters, level=level)
+
+
+def _all(side: Counted, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    return np.ones((len(side[0]), 1), dtype=bool) if known is None else known[:, None]

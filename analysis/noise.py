@@ -14,11 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis._answers import STATES, Answers
-from analysis._floors import Chances, chances, expected
+from analysis._floors import Chances, chances, change_of_rates, expected, rate
 from analysis._noise_tables import NOISE_FLOOR, REPLICATES
 from analysis._replicates import replicate_pairs
-from analysis.inference._strata import COUNT_NAMES, Stratum, by_cluster, strata
-from analysis.inference.clusters import jackknife_change
+from analysis.inference._strata import COUNT_NAMES, Stratum, strata
 from analysis.inference.result import Result
 
 __all__ = ["FIRST_TOKENS", "NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
@@ -30,9 +29,6 @@ FIRST_TOKENS = "expected and floor are of first tokens"
 # Share of draws by which what is begun may differ from what is read as an answer.
 _APART = 0.05
 _UNKNOWN = STATES.index("unknown")
-_NOTHING = Result(
-    method="delete-one-cluster jackknife", status="nothing at risk", facts={"value_baseline": None, "value": None}
-)
 
 
 def noise_floor(
@@ -97,7 +93,7 @@ def replicate_floors(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level
 def _replicate_row(
     stratum: Stratum, differs: str, transition: str, events: Floats, at_risk: Floats, level: float
 ) -> dict[str, object]:
-    rate = _rate(stratum, events, at_risk, level)
+    found = rate(events, at_risk, stratum.cluster, stratum.n_clusters, level=level)
     keys = {name: value for name, value in stratum.keys.items() if name != "baseline"}
     return {
         **keys,
@@ -108,14 +104,14 @@ def _replicate_row(
         "n_clusters": stratum.n_clusters,
         "n_at_risk": int(at_risk.sum()),
         "n": int(events.sum()),
-        **_interval(rate, "rate", "conf_low", "conf_high"),
-        "status": _status(rate),
+        **_interval(found, "rate", "conf_low", "conf_high"),
+        "status": _status(found),
     }
 
 
 def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) -> Iterator[dict[str, object]]:
     total = COUNT_NAMES.index("n")
-    seeds = bool((stratum.before[:, total] > 1).any())
+    seeds = bool(answers.drawn(stratum.baseline)[stratum.item].any())
     k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(draws))
     base, run = (chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
     shared = len(stratum.pair.item) > 0
@@ -131,9 +127,9 @@ def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) ->
     read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
     itself, other = expected(base, base), expected(base, run)
     for name, events, at_risk in _observed(stratum):
-        floor, hoped = (_columns(stratum, *pair[name], known) for pair in (itself, other))
-        excess = _change(floor, hoped, level)
-        observed = _rate(stratum, events, at_risk, level)
+        units = (stratum.cluster, stratum.n_clusters)
+        excess = change_of_rates(itself[name], other[name], *units, known=known, level=level)
+        observed = rate(events, at_risk, *units, level=level)
         status = _status(excess) if known.any() else "no probabilities in the logs"
         yield {
             **common,
@@ -192,24 +188,6 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
     for name, (risk, event) in flips.items():
         flipped, able = (np.bincount(place[which], minlength=size).astype(float) for which in (risk & event, risk))
         yield name, flipped, able
-
-
-def _columns(stratum: Stratum, events: Floats, at_risk: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """[clusters, 2] sums over the items with probabilities."""
-    values = np.stack([events, at_risk], axis=1)
-    return by_cluster(np.where(known[:, None], values, 0.0), stratum.cluster, stratum.n_clusters)
-
-
-def _change(before: Floats, after: Floats, level: float) -> Result:
-    """Change of a rate; templates without anything at risk tell nothing of it and are no degree of freedom."""
-    told = (before[:, 1] > 0) | (after[:, 1] > 0)
-    return jackknife_change(before[told], after[told], level=level) if told.any() else _NOTHING
-
-
-def _rate(stratum: Stratum, events: Floats, at_risk: Floats, level: float) -> Result:
-    """A rate as a change from 0 of the same items, for its interval."""
-    after = _columns(stratum, events, at_risk, np.ones(len(events), dtype=bool))
-    return _change(np.stack([np.zeros(len(after)), after[:, 1]], axis=1), after, level)
 
 
 def _interval(result: Result, value: str, low: str, high: str) -> dict[str, object]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.stats import t
 
@@ -14,54 +11,16 @@ from analysis.inference._strata import COUNT_NAMES
 from analysis.inference.clusters import cluster_bootstrap, jackknife_change, sign_flip
 from analysis.inference.effects import cohens_h, measures_of
 from analysis.inference.equivalence import tost
-from analysis.inference.gee import gee
 from analysis.inference.paired import mcnemar
 from analysis.inference.result import Result
 from analysis.inference.square import bowker, stuart_maxwell
+from validity.checks import ALPHA, Check, Procedure, Scores, covers, rejects
+from validity.doses import DOSES
+from validity.floors import FLOORS
 from validity.reference import benchmark_permutation, pooled_chi2
 from validity.simulate import ANTI_LOGIT, STEREOTYPE, Data, marginal
 
-__all__ = ["ALPHA", "CHECKS", "NOT_ASKED", "PROCEDURES", "Check", "Procedure"]
-
-ALPHA = 0.05
-NOT_ASKED = -1.0
-"""Score of a check that a cell does not ask; 1 is a hit (rejected, covered), 0 none, NaN no result."""
-
-Scores = tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that can hit or miss."""
-
-    name: str
-    kind: str
-    """test (hit: p at most ALPHA), interval (hit: the true value is inside), equivalence (hit: claimed)."""
-    default: bool = True
-    """Whether the analysis offers it as valid for its data; the others are there to be compared with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Procedure:
-    """Checks that one computation answers."""
-
-    checks: tuple[Check, ...]
-    run: Callable[[Data, np.random.Generator], Scores]
-    """Scores in the order of `checks`."""
-
-
-def rejects(p_value: float | None) -> float:
-    """1 if significant, 0 if not, NaN without a p-value."""
-    if p_value is None or np.isnan(p_value):
-        return float("nan")
-    return float(p_value <= ALPHA)
-
-
-def covers(low: float | None, high: float | None, truth: float) -> float:
-    """1 if the truth lies in the interval, 0 if not, NaN without an interval."""
-    if low is None or high is None or np.isnan(low) or np.isnan(high):
-        return float("nan")
-    return float(low <= truth <= high)
+__all__ = ["CHECKS", "PROCEDURES"]
 
 
 def _studies(data: Data, _: np.random.Generator) -> Scores:
@@ -167,15 +126,6 @@ def _equivalent(result: Result) -> float:
     return rejects(tost(estimate.estimate, estimate.std_error, estimate.df)["difference"].p_value)
 
 
-def _gee(data: Data, _: np.random.Generator) -> Scores:
-    events, n = data.by_level()
-    clusters, levels = events.shape
-    design = np.stack([np.ones(events.size), np.tile(np.arange(levels), clusters)], axis=1)
-    template = np.repeat(np.arange(clusters), levels)
-    result = gee(events.ravel(), n.ravel(), design, template, terms=["intercept", "dose"])
-    return (rejects(result["dose"].p_value if result.estimates else None),)
-
-
 PROCEDURES: tuple[Procedure, ...] = (
     Procedure(
         checks=(Check(name="studies' pooled chi-squared", kind="test", default=False),),
@@ -224,7 +174,8 @@ PROCEDURES: tuple[Procedure, ...] = (
         ),
         run=_groups,
     ),
-    Procedure(checks=(Check(name="GEE slope over four doses, t", kind="test"),), run=_gee),
+    *DOSES,
+    FLOORS,
 )
 
 CHECKS: tuple[Check, ...] = tuple(check for procedure in PROCEDURES for check in procedure.checks)

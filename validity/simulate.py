@@ -8,9 +8,21 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.special import expit, logit
 
-__all__ = ["ANTI", "ANTI_LOGIT", "STEREOTYPE", "UNKNOWN", "Data", "Design", "marginal", "simulate"]
+__all__ = [
+    "ANTI",
+    "ANTI_LOGIT",
+    "NODES",
+    "STEREOTYPE",
+    "UNKNOWN",
+    "WEIGHTS",
+    "Data",
+    "Design",
+    "Floats",
+    "marginal",
+    "simulate",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,7 +31,8 @@ STEREOTYPE, ANTI, UNKNOWN = 0, 1, 2
 ANTI_LOGIT = -1.0
 """Mean logit of the anti-stereotype among answers that are not the stereotype."""
 
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,9 @@ class Design:
     shift: float = 0.0
     """Population SRS of the run minus that of the baseline."""
     levels: int = 4
-    """Runs at equally spaced doses, the baseline at 0 and the run at the highest; the shift grows in proportion."""
+    """Runs at doses 0 (the baseline), 1, ... (the run at the highest); the log-odds of the rate grow in proportion."""
+    onset: int = 0
+    """Dose up to which nothing changes: a threshold, where it is not 0."""
     template_spread: float = 1.0
     """Of templates, common to both runs."""
     item_spread: float = 1.5
@@ -52,6 +67,18 @@ class Design:
         parts = (self.template_spread, self.item_spread, self.template_change, self.item_change)
         return float(np.sqrt(np.sum(np.square(parts))))
 
+    @property
+    def rates(self) -> Floats:
+        """[levels] population SRS of each run: a straight line in log-odds from the onset on."""
+        low, high = logit([self.base_rate, self.base_rate + self.shift])
+        dose = np.clip(np.arange(self.levels) - self.onset, 0, None) / (self.levels - 1 - self.onset)
+        return np.asarray(expit(low + dose * (high - low)))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Mean logits of the baseline and of the run."""
+        return _intercept(float(self.rates[0]), self.spread), _intercept(float(self.rates[-1]), self.spread)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -62,6 +89,8 @@ class Data:
     """[items] template, 0 to design.templates - 1, ascending."""
     answers: tuple[Ints, ...]
     """Per level [items, seeds] STEREOTYPE, ANTI or UNKNOWN."""
+    chances: tuple[Floats, ...]
+    """Per level [items] probability of a stereotypical answer."""
 
     @property
     def before(self) -> Ints:
@@ -122,8 +151,7 @@ def simulate(design: Design, rng: np.random.Generator) -> Data:
     """
     sizes = rng.integers(design.smallest, design.largest + 1, size=design.templates)
     cluster = np.repeat(np.arange(design.templates), sizes)
-    rates = design.base_rate + design.shift * np.linspace(0, 1, design.levels)
-    first = _logits(design, cluster, [_intercept(float(rate), design.spread) for rate in rates], rng)
+    first = _logits(design, cluster, [_intercept(float(rate), design.spread) for rate in design.rates], rng)
     second = _logits(design, cluster, [ANTI_LOGIT] * design.levels, rng)
     runs = []
     shape = (len(cluster), design.seeds)
@@ -131,12 +159,12 @@ def simulate(design: Design, rng: np.random.Generator) -> Data:
         named = rng.random(shape) < expit(stereotype)[:, None]
         other = rng.random(shape) < expit(anti)[:, None]
         runs.append(np.where(named, STEREOTYPE, np.where(other, ANTI, UNKNOWN)))
-    return Data(design=design, cluster=cluster, answers=tuple(runs))
+    return Data(design=design, cluster=cluster, answers=tuple(runs), chances=tuple(map(expit, first)))
 
 
 def marginal(intercept: float, spread: float) -> float:
     """Mean of expit over a normal distribution of logits, by Gauss-Hermite quadrature."""
-    return float(_WEIGHTS @ expit(intercept + spread * _NODES) / _WEIGHTS.sum())
+    return float(WEIGHTS @ expit(intercept + spread * NODES))
 
 
 @lru_cache

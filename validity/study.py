@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.intervals import wilson
-from validity.methods import CHECKS, NOT_ASKED, PROCEDURES, Check
+from validity.checks import NOT_ASKED, Check
+from validity.methods import CHECKS, PROCEDURES
 from validity.simulate import Design, simulate
 
 __all__ = ["SEED", "cells", "run_study"]
@@ -35,7 +36,7 @@ class _Job:
 
 
 def cells() -> list[Design]:
-    """Every cell of the study: four nulls at three sizes, three shifts at the smallest and the largest."""
+    """Every cell of the study: four nulls at three sizes, shifts and a threshold at the smallest and the largest."""
     quiet = {"item_change": 0.5, "template_change": 0.25}
     scenarios: list[tuple[str, dict[str, Any]]] = [
         ("no change", {}),
@@ -43,6 +44,7 @@ def cells() -> list[Design]:
         ("templates move, no net effect", {"item_change": 0.5, "template_change": 0.75}),
         ("few events", {"item_change": 1.0, "base_rate": 0.01}),
         *((f"shift of {points} points", {"shift": points / 100, **quiet}) for points in (3, 5, 10)),
+        ("threshold: 10 points at the last dose", {"shift": 0.10, "onset": 2, **quiet}),
     ]
     return [
         Design(name=name, templates=templates, seeds=seeds, **values)
@@ -61,9 +63,10 @@ def run_study(designs: Sequence[Design], replications: int, seed: int = SEED, wo
         workers: Processes; None for one per core.
 
     Returns:
-        One row per cell and check: scenario, templates, seeds, shift, check, kind, default, n, n_none
-        (replications without a result: not rejected for a test, left out of n for an interval), rate of hits
-        (rejected, or covered) among n, and its 95 % Wilson interval low to high.
+        One row per cell and check it asks: scenario, templates, seeds, null (whether what the test denies is true; for
+        other kinds, whether there is no net change), check, kind, default, n, n_none (replications without a result:
+        not rejected for a test, left out of n for an interval), rate of hits among n, and its 95 % Wilson interval low
+        to high.
     """
     jobs = [
         _Job(design, cell, chunk, min(CHUNK, replications - chunk * CHUNK), seed)
@@ -104,7 +107,7 @@ def _row(design: Design, check: Check, scores: npt.NDArray[np.float64]) -> dict[
         "scenario": design.name,
         "templates": design.templates,
         "seeds": design.seeds,
-        "shift": design.shift,
+        "null": check.null(design),
         "check": check.name,
         "kind": check.kind,
         "default": check.default,

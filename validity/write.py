@@ -23,10 +23,12 @@ differ in what each run has for itself:
 - **templates move, no net effect**: template effects of 0.75 and item effects of 0.5, likewise;
 - **few events**: item effects of 1.0 at an SRS of 0.01;
 - **shift of 3, 5, 10 points**: item effects of 0.5, template effects of 0.25, and a population SRS that is higher by
-  the shift at dose 3, and in proportion below.
+  the shift at dose 3, and below it on a straight line in log-odds;
+- **threshold**: as a shift of 10 points, all of it between doses 2 and 3.
 
 In the first four the runs are exchangeable: items and templates change, the population does not. A test that rejects
-there is wrong, at a rate that should be 0.05. In the last three it is right.
+there is wrong, at a rate that should be 0.05. In the others it is right, but for the test of a bend: nothing is bent
+except in the last.
 """
 
 _KINDS = """\
@@ -48,7 +50,7 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, rea
     Returns:
         Markdown.
     """
-    null = frame[frame["shift"] == 0]
+    null = frame[frame["null"]]
     tests, intervals = frame[frame["kind"] == "test"], frame[frame["kind"] == "interval"]
     parts = [
         "# Do the tests hold their level, and the intervals cover?\n",
@@ -64,12 +66,12 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, rea
         _summary(null),
         *(["## Reading\n", reading] if reading else []),
         "## Size: how often a test rejects where nothing changed on the whole\n",
-        *_tables(tests[tests["shift"] == 0]),
+        *_tables(tests[tests["null"]]),
         "## Coverage: how often a 95 % interval holds the true value\n",
         *_tables(intervals),
         "## Power: how often a test rejects a true shift\n",
         "The power of a test that is liberal above cannot be compared with that of one that holds its level.\n",
-        *_tables(tests[tests["shift"] > 0]),
+        *_tables(tests[~tests["null"]]),
     ]
     equivalence = frame[frame["kind"] == "equivalence"]
     if len(equivalence):
@@ -78,6 +80,13 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, rea
             "At a shift of exactly the margin the claim is wrong and may be made in 5 % of the replications.\n",
             *_tables(equivalence),
         ]
+    verdicts = frame[frame["kind"] == "verdict"]
+    if len(verdicts):
+        parts += [
+            "## Threshold or gradual: how often the true shape of a dose-response is named\n",
+            "The other replications are mostly undecided: a bend needs many templates.\n",
+            *_tables(verdicts),
+        ]
     return "\n".join(parts)
 
 
@@ -85,7 +94,7 @@ def _summary(null: pd.DataFrame) -> str:
     """One row per check: its range over the cells, and in how many it leaves the band."""
     rows = []
     for (check, kind, default), group in null.groupby(["check", "kind", "default"], sort=False):
-        if kind == "equivalence":
+        if kind not in ("test", "interval"):
             continue
         low, high = SIZE_BAND if kind == "test" else COVER_BAND
         under, over = group[group["rate"] < low], group[group["rate"] > high]

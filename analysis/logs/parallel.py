@@ -8,7 +8,6 @@ cannot do (it does not start, it is killed), this one does itself.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import pickle
 import signal
@@ -176,7 +175,6 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a user's Ctrl-C reaches all; the one that started this ends it
     given, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing but answers may go out there
-    gc.disable()  # reading makes no cycles, and looking for them takes a twentieth of its time
     while True:
         answers.write(_READY)
         answers.flush()

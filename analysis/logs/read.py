@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.errors import UserError
-from analysis.logs.cache import cache_folder
+from analysis.logs.cache import cache_folder, prune
 from analysis.logs.find import find_runs
 from analysis.logs.issues import Issue
 from analysis.logs.labels import label_runs
@@ -83,6 +83,7 @@ def _with_samples(
         found[label][task.name] = replace(
             task, rows=read.table.num_rows, has_roles=read.has_roles, score_digest=read.score_digest
         )
+    prune(cached)
     if faults:
         message = f"the cache can't be written ({faults[0]}): {len(faults)} files will be read again next time"
         issues.append(Issue(str(cached), "cache", message))

@@ -1,7 +1,7 @@
 """The quick way for lines of our tasks: decoded into typed records that hold what the columns need, and no more.
 
-The runs of a study ask the same items with the same words, so what is made of a document or of a request is remembered
-by its very bytes, and the next run's line takes it from there.
+The runs of a study ask the same items with the same words, so what is made of a document and of a request is
+remembered, and the next run's line of the very same bytes takes it from there.
 
 A line that does not fit in any way (another task, a bare NaN, half a character, a value of another kind, an answer
 that does not go with the item) is no fault here: it goes the general way (samples.py), which reads or names it.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 
@@ -84,6 +84,8 @@ class _Known(msgspec.Struct, gc=False):
     """Values of LINE_COLUMNS from benchmark to option_groups."""
     item_id: str
     determined: bool | None
+    places: tuple[int, ...] | None
+    """Where each of _SHARED stands among the roles; None if one of them does not stand there exactly once."""
 
 
 class TypedLine(msgspec.Struct, gc=False):
@@ -108,24 +110,44 @@ _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 _TEXTS = b'[["'
+_SHARED = ("stereotype", "anti_stereotype", "unknown")
+"""Roles whose probabilities are columns."""
 
 
-class _Memory(dict[bytes, Any]):
-    """What was made of some bytes; emptied when the bytes are too many."""
+class _Asked(msgspec.Struct, gc=False):
+    """What was made of a document and of what was sent for it, with their bytes."""
 
-    most = 64 << 20
+    doc: msgspec.Raw
+    arguments: msgspec.Raw
+    known: _Known
+    request: str
+
+    @property
+    def size(self) -> int:
+        return len(self.doc) + len(self.arguments)
+
+
+class _Memory(dict[tuple[str, str], _Asked]):
+    """By lm_eval's hashes of document and prompt, which only find an entry: its bytes say whether it is the same.
+
+    Looking it up by the bytes would hash them all, which takes as long as decoding the line. Emptied when the bytes are
+    too many.
+    """
+
+    most = 128 << 20
     size = 0
 
-    def keep(self, raw: bytes, made: Any) -> Any:
-        self.size += len(raw)
+    def keep(self, key: tuple[str, str], made: _Asked) -> _Asked:
+        before = self.pop(key, None)
+        self.size += made.size - (before.size if before is not None else 0)
         if self.size > self.most:
             self.clear()
-            self.size = len(raw)
-        self[raw] = made
+            self.size = made.size
+        self[key] = made
         return made
 
 
-_documents, _requests = _Memory(), _Memory()
+_memory = _Memory()
 
 
 def typed_line(raw: bytes, task: str) -> TypedLine | None:
@@ -138,15 +160,15 @@ def typed_line(raw: bytes, task: str) -> TypedLine | None:
     try:
         # What no field asks for is skipped without a look at its encoding.
         line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
-        known = _known(bytes(line.doc))
-        request = _request(bytes(line.arguments))
+        asked = _asked(line)
         responses = bytes(line.resps)
         # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
         scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
+    known = asked.known
     rows = _answers(known, line.answer)
-    shares = _shares(known.roles, line.answer.probs)
+    shares = _shares(known, line.answer.probs)
     if rows is None or shares is None:
         return None
     answer, hashes = line.answer, (line.doc_hash, line.prompt_hash, line.target_hash)
@@ -158,33 +180,34 @@ def typed_line(raw: bytes, task: str) -> TypedLine | None:
         *known.names,
         answer.protocol,
         known.determined,
-        shares.get("stereotype"),
-        shares.get("anti_stereotype"),
-        shares.get("unknown"),
+        *shares,
         answer.letter_mass,
         answer.drawn_letter_mass,
         answer.entropy,
         answer.margin,
         *hashes,
-        request,
+        asked.request,
     )
     return TypedLine(line.doc_id, known.item_id, known.roles, line.filter, hashes, scored, values, rows)
 
 
-def _known(raw: bytes) -> _Known:
-    found = _documents.get(raw)
-    if found is not None:
-        return cast(_Known, found)
+def _asked(line: _Line) -> _Asked:
+    key = (line.doc_hash, line.prompt_hash)
+    found = _memory.get(key)
+    if found is not None and found.doc == line.doc and found.arguments == line.arguments:
+        return found
+    request = request_hash(_anything.decode(line.arguments))
+    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), _known(line.doc), request))
+
+
+def _known(raw: msgspec.Raw) -> _Known:
     item = _doc.decode(raw).item
     groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
     names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options)
-    known = _Known(item.roles, item.correct, names, item.item_id, determined(item.roles))
-    return cast(_Known, _documents.keep(raw, known))
-
-
-def _request(raw: bytes) -> str:
-    found = _requests.get(raw)
-    return cast(str, found if found is not None else _requests.keep(raw, request_hash(_anything.decode(raw))))
+    roles = item.roles
+    once = all(roles.count(name) == 1 for name in _SHARED)
+    places = tuple(map(roles.index, _SHARED)) if once else None
+    return _Known(roles, item.correct, names, item.item_id, determined(roles), places)
 
 
 def parse(raw: bytes) -> Any:
@@ -214,15 +237,17 @@ def request_hash(arguments: Any) -> str:
     return hashlib.sha256(packed).hexdigest()
 
 
-def _shares(roles: list[str], probabilities: list[float] | None) -> dict[str, float] | None:
-    """Probability of each role; None if they are not those of the options."""
-    shares: dict[str, float] = {}
-    if probabilities is not None:
-        if len(probabilities) != len(roles):
-            return None
-        for role, value in zip(roles, probabilities, strict=True):
-            shares[role] = shares.get(role, 0.0) + value
-    return shares
+def _shares(known: _Known, probabilities: list[float] | None) -> tuple[float | None, ...] | None:
+    """Probabilities of _SHARED, None for a role that no option has; None if they are not those of the options."""
+    if probabilities is None:
+        return (None, None, None)
+    if len(probabilities) != len(known.roles):
+        return None
+    if known.places is not None:
+        one, other, third = known.places
+        return (probabilities[one], probabilities[other], probabilities[third])
+    pairs = list(zip(known.roles, probabilities, strict=True))
+    return tuple(sum(p for role, p in pairs if role == name) if name in known.roles else None for name in _SHARED)
 
 
 def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
@@ -234,13 +259,14 @@ def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
     missed = None if key is None else False
     rows: list[tuple[Any, ...]] = []
     for draw in draws:
-        choice, status, role = draw.choice, draw.status, draw.role
-        if choice is None:
-            if role is not None or status not in ("unparsed", "unscored"):
+        choice, status = draw.choice, draw.status
+        if choice is not None:
+            if status != "answered" or not 0 <= choice < len(roles) or draw.role != roles[choice]:
                 return None
+            correct = None if key is None else choice == key
+            rows.append((draw.seed, status, choice, roles[choice], correct, draw.text))
+        elif draw.role is None and status in ("unparsed", "unscored"):
             rows.append((draw.seed, status, None, None, missed, draw.text))
-        elif status == "answered" and 0 <= choice < len(roles) and role == roles[choice]:
-            rows.append((draw.seed, status, choice, role, missed if key is None else choice == key, draw.text))
         else:
             return None
     return rows or None

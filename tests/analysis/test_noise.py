@@ -48,6 +48,14 @@ def test_the_floors_of_the_studies_threshold() -> None:
         assert (found["draws"], found["draws_per_item"]) == ("common seeds", 5)
 
 
+def test_one_seed_an_item_is_drawn_too() -> None:
+    probs = [(0.1, 0.45, 0.45)] * 4
+    found = row(noise_floor(items_frame(drawn("a", probs, "k") + drawn("b", probs, "s")), PAIR), "new_bias")
+    assert (found["draws"], found["draws_per_item"]) == ("common seeds", 1)
+    # One draw: 0.1 of the items without a stereotype show one next time.
+    assert found["floor"] == pytest.approx(0.1)
+
+
 def test_two_items_by_hand() -> None:
     base, run = [(0.5, 0.25, 0.25), (0.0, 0.5, 0.5)], [(0.5, 0.25, 0.25), (0.2, 0.4, 0.4)]
     frame = items_frame(drawn("a", base, "ks") + drawn("b", run, "ks"))

@@ -23,8 +23,22 @@ def test_rates_and_shift_are_those_asked_for() -> None:
     # 20,000 independent items: the standard error of a share of 0.2 is 0.003, of the paired change below 0.004.
     assert old.mean() == pytest.approx(0.2, abs=0.012)
     assert (new - old).mean() == pytest.approx(0.05, abs=0.016)
-    # A third of the dose, a third of the shift.
-    assert ((data.answers[1] == STEREOTYPE)[:, 0] - old).mean() == pytest.approx(0.05 / 3, abs=0.016)
+    # A third of the dose, a third of the way in log-odds: logit 0.2 = -1.3863 and logit 0.25 = -1.0986 make -1.2904.
+    assert design.rates[1] == pytest.approx(1 / (1 + np.exp(1.2904)), abs=1e-4)
+    assert (data.answers[1] == STEREOTYPE).mean() == pytest.approx(design.rates[1], abs=0.012)
+
+
+def test_threshold_leaves_the_doses_before_it_alone() -> None:
+    design = Design(name="x", shift=0.1, onset=2)
+    np.testing.assert_allclose(design.rates, [0.2, 0.2, 0.2, 0.3])
+
+
+def test_chances_are_those_that_answers_are_drawn_from() -> None:
+    data = simulate(Design(name="x", templates=200, seeds=50, item_change=1.0), np.random.default_rng(3))
+    for chance, answers in zip(data.chances, data.answers, strict=True):
+        error = (answers == STEREOTYPE).mean(axis=1) - chance
+        # The squared error of a share of 50 draws is p (1 - p) / 50 on average.
+        assert (error**2).mean() == pytest.approx((chance * (1 - chance) / 50).mean(), rel=0.05)
 
 
 def test_counts_agree() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_only_a_new_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     _, rows = analysed(tmp_path / "logs", tmp_path / "2.parquet")
     assert seen == [new]
     assert rows["choice"].tolist() == [1, 2]
+
+
+def test_what_nobody_uses_goes(tmp_path: Path) -> None:
+    write_run(tmp_path / "logs", 1, {"b": Task([bbq_line(0, 1)])}, evidence("x"))
+    analysed(tmp_path / "logs", tmp_path / "1.parquet")
+    folder = cache.cache_folder()
+    (used,) = folder.glob("*.parquet")
+    unused, broken, recent = (folder / name for name in ("unused.parquet", ".x.1.partial", "recent.parquet"))
+    days = {used: 91, unused: 91, broken: 91, recent: 89}
+    for entry, age in days.items():
+        entry.touch()
+        then = time.time() - age * 24 * 3600
+        os.utime(entry, (then, then))
+    analysed(tmp_path / "logs", tmp_path / "2.parquet")
+    assert set(folder.iterdir()) == {used, recent}
+    assert time.time() - used.stat().st_mtime < 3600
 
 
 def test_an_entry_is_named_by_content_reader_and_what_is_known_of_the_task(

@@ -175,7 +175,21 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.dumps(drawn_line(i, [0])).encode() for i in range(20)]
     fresh = [typed_line(raw, "t") for raw in lines]
     memory = typed._Memory()
-    memory.most = 2000
-    monkeypatch.setattr(typed, "_documents", memory)
+    memory.most = 4000
+    monkeypatch.setattr(typed, "_memory", memory)
     assert [typed_line(raw, "t") for raw in lines + lines] == fresh + fresh
-    assert 0 < sum(map(len, memory)) <= 2000
+    assert 0 < sum(asked.size for asked in memory.values()) == memory.size <= 4000
+
+
+def test_what_is_remembered_is_found_by_hash_and_taken_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typed, "_memory", typed._Memory())
+    line = drawn_line(0, [0])
+    first = typed_line(json.dumps(line).encode(), "t")
+    # Another document with the first one's hashes: altered, or of a harness that hashes otherwise.
+    line["doc"]["item"]["category"] = "Another"
+    other = typed_line(json.dumps(line).encode(), "t")
+    assert first is not None
+    assert other is not None
+    assert "Another" in other.values
+    assert "Another" not in first.values
+    assert typed_line(json.dumps(drawn_line(0, [0])).encode(), "t") == first
