@@ -61,7 +61,7 @@ def _covers(result: Result, truth: float) -> float:
 
 FLOORS = Procedure(
     checks=(
-        Check(name="new bias observed, jackknife t", kind="interval"),
+        Check(name="new bias observed, jackknife t of log-odds", kind="interval"),
         Check(name="new bias in excess of its floor, jackknife t", kind="interval"),
     ),
     run=_floor,

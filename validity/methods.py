@@ -16,6 +16,7 @@ from analysis.inference.result import Result
 from analysis.inference.square import bowker, stuart_maxwell
 from validity.checks import ALPHA, Check, Procedure, Scores, covers, rejects
 from validity.doses import DOSES
+from validity.doubt import DOUBT
 from validity.floors import FLOORS
 from validity.reference import benchmark_permutation, pooled_chi2
 from validity.simulate import ANTI_LOGIT, STEREOTYPE, Data, marginal
@@ -176,6 +177,7 @@ PROCEDURES: tuple[Procedure, ...] = (
     ),
     *DOSES,
     FLOORS,
+    DOUBT,
 )
 
 CHECKS: tuple[Check, ...] = tuple(check for procedure in PROCEDURES for check in procedure.checks)

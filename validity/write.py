@@ -60,8 +60,8 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, rea
         _HOW,
         _KINDS,
         "## Summary\n",
-        f"Over the {null.groupby(['scenario', *_CELL]).ngroups} cells without a net change. A default test holds if "
-        f"its rate lies within {SIZE_BAND[0]} to {SIZE_BAND[1]} in every cell, an interval if it covers in "
+        "Over the cells where what a test denies is true: no net change, and for a bend also a straight rise. A default "
+        f"test holds if its rate lies within {SIZE_BAND[0]} to {SIZE_BAND[1]} in every cell, an interval if it covers in "
         f"{COVER_BAND[0]} to {COVER_BAND[1]}; lower rejection is called conservative, higher liberal.\n",
         _summary(null),
         *(["## Reading\n", reading] if reading else []),
@@ -84,7 +84,7 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, rea
     if len(verdicts):
         parts += [
             "## Threshold or gradual: how often the true shape of a dose-response is named\n",
-            "The other replications are mostly undecided: a bend needs many templates.\n",
+            "The other replications are undecided, or name another shape.\n",
             *_tables(verdicts),
         ]
     return "\n".join(parts)

@@ -44,8 +44,8 @@ def measures_of(condition: str) -> dict[str, Statistic]:
 
 
 def span_of(measure: str) -> float:
-    """Width of a measure's range: 1 for shares, 2 for the bias score, which lies in [-1, 1]."""
-    return 1.0 if measure in PROPORTIONS else 2.0
+    """Width of a measure's range: 1 for shares, 2 for the bias score, which lies in [-1, 1]. KeyError for others."""
+    return {**dict.fromkeys(PROPORTIONS, 1.0), "bias_score": 2.0}[measure]
 
 
 def cohens_h(measure: str) -> Statistic:

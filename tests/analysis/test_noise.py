@@ -208,8 +208,10 @@ def test_templates_without_an_item_at_risk_are_no_degree_of_freedom() -> None:
     for number in (0, 1):
         after[number] |= {"role": "stereotype"}
     found = row(noise_floor(items_frame(before + after), PAIR), "new_bias")
+    # The four templates' t interval, its half taken on the scale of log-odds, where dr = r (1 - r) = 1/4 of it.
     low, high = ttest_1samp([1, 1, 0, 0], 0).confidence_interval(0.95)
-    assert found[["observed", "observed_low", "observed_high"]].tolist() == pytest.approx([0.5, low, high])
+    ends = [1 / (1 + np.exp(-(end - 0.5) / 0.25)) for end in (low, high)]
+    assert found[["observed", "observed_low", "observed_high"]].tolist() == pytest.approx([0.5, *ends])
 
 
 def test_a_model_against_itself_shows_nothing_above_the_floor() -> None:
