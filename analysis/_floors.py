@@ -9,10 +9,9 @@ from math import comb
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
-from scipy.stats import t
 
 from analysis._answers import Answers
+from analysis.inference._log_odds import on_log_odds
 from analysis.inference._strata import by_cluster
 from analysis.inference.clusters import jackknife_change
 from analysis.inference.result import Result
@@ -153,8 +152,8 @@ def change_of_rates(
 def rate(events: Floats, at_risk: Floats, cluster: Ints, n_clusters: int, *, level: float = 0.95) -> Result:
     """A rate, with the standard error of `change_of_rates` from 0 of the same items.
 
-    The t interval is taken on the scale of log-odds and brought back, logit r -+ t se / (r (1 - r)), so that it stays
-    within [0, 1] and holds where events are few and the rate's distribution is skew.
+    The t interval is taken on the scale of log-odds (`on_log_odds`). On that of the rate it covered 91 % in simulations
+    with few events, where this one covers 94 to 96 % (docs/validity.md).
 
     Returns:
         As `change_of_rates`, the rate as the difference. A rate of 0 or 1 has no interval.
@@ -162,12 +161,8 @@ def rate(events: Floats, at_risk: Floats, cluster: Ints, n_clusters: int, *, lev
     found = change_of_rates((np.zeros(len(events)), at_risk), (events, at_risk), cluster, n_clusters, level=level)
     if not found.estimates:
         return found
-    (at,) = found.estimates
-    if at.estimate is None or at.std_error is None or at.df is None or not 0 < at.estimate < 1:
-        return found
-    reach = t.isf((1 - level) / 2, at.df) * at.std_error / (at.estimate * (1 - at.estimate))
-    low, high = (float(end) for end in expit(logit(at.estimate) + np.array([-reach, reach])))
-    return replace(found, estimates=(replace(at, conf_low=low, conf_high=high),))
+    (share,) = found.estimates
+    return replace(found, estimates=(on_log_odds(share, level),))
 
 
 def _all(side: Counted, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:

@@ -58,7 +58,10 @@ UNCERTAINTY_SCORES = Table(
         count("n", "Paired answers."),
         count("n_flips", "Flips."),
         number("value", "The score."),
-        number("conf_low", "Lower end of its interval: jackknife over templates (of a ratio, on the log scale)."),
+        number(
+            "conf_low",
+            "Lower end of its interval: jackknife over templates, of a ratio on the log scale, of an AUROC in log-odds.",
+        ),
         number("conf_high", "Upper end."),
         _STATUS,
     ),

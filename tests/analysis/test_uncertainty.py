@@ -10,7 +10,8 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, ttest_1samp
+from scipy.special import expit, logit
+from scipy.stats import mannwhitneyu, t, ttest_1samp
 
 from analysis._calibration import cross_fitted
 from analysis.inference.auroc import auroc
@@ -79,6 +80,13 @@ def test_auroc_is_the_rank_sum_test_statistic_and_its_jackknife_is_brute_force(
     if len(left) > 1 and not np.isnan(left).any() and left.std() > 1e-9:
         error = np.sqrt((len(left) - 1) * left.var())
         assert found["auroc"].std_error == pytest.approx(error)
+        # Templates with a flip, and with an answer that stayed: the fewer of the two, less one.
+        df = min(len(set(cluster[flip == value])) for value in (0, 1)) - 1
+        assert found["auroc"].df == df
+        if 0 < whole < 1:
+            # scipy.stats.t.interval of the logit, by the delta method.
+            ends = t.interval(0.95, df, logit(whole), error / (whole * (1 - whole)))
+            assert (found["auroc"].conf_low, found["auroc"].conf_high) == pytest.approx(tuple(expit(ends)))
 
 
 def test_scores_by_hand(tables: dict[str, pd.DataFrame]) -> None:
