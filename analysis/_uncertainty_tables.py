@@ -60,7 +60,7 @@ UNCERTAINTY_SCORES = Table(
         number("value", "The score."),
         number(
             "conf_low",
-            "Lower end of its interval: jackknife over templates, of a ratio on the log scale, of an AUROC in log-odds.",
+            "Lower end of its interval: jackknife over templates; of a ratio in logarithms, of an AUROC in log-odds.",
         ),
         number("conf_high", "Upper end."),
         _STATUS,
