@@ -24,7 +24,7 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     delete-one-template jackknife's: leaving a template out takes away its flipped answers' comparisons, its unflipped
     ones', and gives back those within it. It is taken on the scale of log-odds, and its degrees of freedom are one
     less than the templates with a flip (or without, if these are fewer), since the others hardly tell of the ranking:
-    with some twenty flips in 25 templates it covers 94 % of the time, and 90 % on the plain scale with all of them counted.
+    with some twenty flips in 25 templates it covers 94 % of the time, on the plain scale with all of them counted 90 %.
 
     Args:
         doubt: [items] the higher, the less certain.
