@@ -90,6 +90,23 @@ def test_bfloat16_weights_are_scored_in_float32() -> None:
     assert any(float(torch.tensor(s.log_likelihood).bfloat16()) != s.log_likelihood for s in found)
 
 
+def test_passes_are_of_like_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ten rows of 16 tokens that share nothing, at most four a pass: not 4, 4 and 2.
+    model = tiny_model("llama")
+    queries = [Query(tuple(range(10 + 20 * i, 26 + 20 * i)), (5,)) for i in range(10)]
+    engine = scorer(model, 16, 4)
+    through, sizes = engine._pass, []
+
+    def counted(rows: Any, past: Any) -> Any:
+        sizes.append(len(rows))
+        return through(rows, past)
+
+    monkeypatch.setattr(engine, "_pass", counted)
+    found = engine.score(queries, row_length=16)
+    assert sizes == [4, 3, 3]
+    assert [s.log_likelihood for s in found] == pytest.approx([plain(model, q)[0] for q in queries], abs=2e-4)
+
+
 def test_a_device_out_of_memory_is_given_half(monkeypatch: pytest.MonkeyPatch) -> None:
     model, queries = tiny_model("llama"), some_queries(5)
     engine = scorer(model, 16, 4)
