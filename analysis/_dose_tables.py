@@ -121,8 +121,9 @@ DOSE_TESTS = Table(
         _text(
             "verdict",
             "breakpoint only. threshold at X: bends, steeper beyond X (with more compression); flattens at X: bends, "
-            "less steep beyond X; gradual: no bend shown, but a slope on the near side of X already; undecided. X is "
-            "in bits or in percent of sparsity.",
+            "less steep beyond X or no slope shown there; turns at X: rises on one side and falls on the other; bends "
+            "at X: bends, and no slope is shown on either side; gradual: no bend shown, but a slope on the near side "
+            "of X already; undecided. X is in bits or in percent of sparsity.",
             nullable=True,
         ),
         _number("breakpoint", "The interior dose at which the bent line fits best: bits, or sparsity in percent."),

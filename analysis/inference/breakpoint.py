@@ -37,8 +37,10 @@ def breakpoint_test(
     all k, give its distribution, so that the search over k is paid for: p = (b + 1) / (draws + 1).
 
     The verdict is
-        "threshold at X": the line bends (p < 1 - level) and is steeper after X than before;
-        "flattens at X": it bends, and is less steep after X;
+        "threshold at X": the line bends (p < 1 - level), has a slope after X, and is steeper there than before;
+        "flattens at X": it bends, has a slope before X, and is less steep after it, or not shown to have a slope there;
+        "turns at X": it bends, and rises on one side and falls on the other;
+        "bends at X": it bends, and neither side is shown to have a slope;
         "gradual": no bend is shown, and the slope before the best breakpoint already differs from 0;
         "undecided": neither is shown.
     A bend that is not shown is not a line that is shown, hence the second condition of "gradual".
@@ -186,7 +188,16 @@ def _verdict(bent: bool, k: float, slopes: tuple[Estimate, ...]) -> str:
     before, after = by_term.get("slope_before"), by_term.get("slope_after")
     if before is None or after is None or before.estimate is None or after.estimate is None:
         return "undecided"
-    if bent:
-        return f"{'threshold' if abs(after.estimate) > abs(before.estimate) else 'flattens'} at {k:g}"
-    low, high = before.conf_low, before.conf_high
-    return "gradual" if low is not None and high is not None and (low > 0 or high < 0) else "undecided"
+    if not bent:
+        return "gradual" if _differs(before) else "undecided"
+    if _differs(before) and _differs(after) and before.estimate * after.estimate < 0:
+        return f"turns at {k:g}"
+    if _differs(after) and (abs(after.estimate) > abs(before.estimate) or not _differs(before)):
+        return f"threshold at {k:g}"
+    return f"{'flattens' if _differs(before) else 'bends'} at {k:g}"
+
+
+def _differs(slope: Estimate) -> bool:
+    """Whether a slope's interval leaves out 0."""
+    low, high = slope.conf_low, slope.conf_high
+    return low is not None and high is not None and (low > 0 or high < 0)

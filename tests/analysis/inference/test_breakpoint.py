@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from analysis.inference.breakpoint import _profile, breakpoint_test
+from analysis.inference.breakpoint import _profile, _verdict, breakpoint_test
+from analysis.inference.result import Estimate
 
 DOSE = np.array([0.0, 8, 10, 12, 13])
 
@@ -35,6 +36,35 @@ def test_a_straight_line_is_gradual_and_a_plateau_flattens() -> None:
     assert straight["breakpoint"].conf_low is None
     plateau = breakpoint_test(*_counts(-2 + 0.2 * np.minimum(DOSE, 10)), DOSE, draws=499)
     assert plateau.facts["verdict"] == "flattens at 10"
+
+
+def test_a_rise_and_a_fall_is_a_turn_and_neither_threshold_nor_plateau() -> None:
+    # Steeper after 10 than before, but downwards.
+    turned = -2 + 0.1 * np.minimum(DOSE, 10) - 0.4 * np.maximum(DOSE - 10, 0)
+    assert breakpoint_test(*_counts(turned), DOSE, draws=499).facts["verdict"] == "turns at 10"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        ((0.0, 0.2), (0.5, 0.2), "threshold"),
+        ((0.3, 0.1), (0.5, 0.1), "threshold"),
+        ((-0.1, 0.2), (0.5, 0.1), "threshold"),
+        ((0.6, 0.2), (0.5, 0.1), "flattens"),
+        ((0.5, 0.2), (-0.6, 0.7), "flattens"),  # steeper downwards, but not shown to be
+        ((0.6, 0.7), (0.5, 0.1), "threshold"),  # less steep, but the slope before is not shown
+        ((0.5, 0.2), (-0.6, 0.2), "turns"),
+        ((-0.3, 0.4), (0.3, 0.4), "bends"),
+    ],
+)
+def test_a_verdict_rests_on_slopes_that_are_shown(
+    before: tuple[float, float], after: tuple[float, float], verdict: str
+) -> None:
+    slopes = tuple(
+        Estimate(term=term, estimate=value, conf_low=value - half, conf_high=value + half)
+        for term, (value, half) in (("slope_before", before), ("slope_after", after))
+    )
+    assert _verdict(True, 4, slopes) == f"{verdict} at 4"
 
 
 def test_no_effect_is_undecided_not_gradual() -> None:
