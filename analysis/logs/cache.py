@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from dataclasses import astuple
 from pathlib import Path
@@ -34,6 +35,7 @@ SMALLEST = 1 << 20
 """Bytes of a file from which it is kept: a smaller one is read as quickly as it is looked up."""
 KEPT_DAYS = 90
 """How long an entry stays that nobody uses: one whose log or whose reader has changed, above all."""
+_OURS = re.compile(r"[0-9a-f]{64}\.parquet|\.[0-9a-f]{64}\.\d+\.[0-9a-f]{8}\.partial")
 _META = b"lm_eval_ext"
 _BLOCK = 1 << 20
 _OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
@@ -99,12 +101,16 @@ def save(read: SamplesRead, entry: Path) -> None:
 
 
 def prune(folder: Path) -> None:
-    """Delete entries that nobody has used for KEPT_DAYS, and what a write that was cut off has left."""
+    """Delete entries that nobody has used for KEPT_DAYS, and what a write that was cut off has left.
+
+    Only what bears a name that `save` gives: the folder is the user's choice and may hold other files.
+    """
     oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for entry in [*folder.glob("*.parquet"), *folder.glob(".*.partial")]:
-        with contextlib.suppress(OSError):  # another process may be at it
-            if entry.stat().st_mtime < oldest:
-                entry.unlink()
+    with contextlib.suppress(OSError):  # no folder, or one that can't be listed
+        for entry in list(folder.iterdir()):
+            with contextlib.suppress(OSError):  # another process may be at it
+                if _OURS.fullmatch(entry.name) and entry.stat().st_mtime < oldest:
+                    entry.unlink()
 
 
 def _reader() -> str:

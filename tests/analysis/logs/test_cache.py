@@ -80,14 +80,18 @@ def test_what_nobody_uses_goes(tmp_path: Path) -> None:
     analysed(tmp_path / "logs", tmp_path / "1.parquet")
     folder = cache.cache_folder()
     (used,) = folder.glob("*.parquet")
-    unused, broken, recent = (folder / name for name in ("unused.parquet", ".x.1.partial", "recent.parquet"))
-    days = {used: 91, unused: 91, broken: 91, recent: 89}
+    name = "0123456789abcdef" * 4
+    unused, broken, recent = (
+        folder / n for n in (f"{name}.parquet", f".{name}.12.89abcdef.partial", f"{name[::-1]}.parquet")
+    )
+    theirs = [folder / "mine.parquet", folder / f"{name}.parquet.txt", folder / ".x.partial"]
+    days = {used: 91, unused: 91, broken: 91, recent: 89, **dict.fromkeys(theirs, 91)}
     for entry, age in days.items():
         entry.touch()
         then = time.time() - age * 24 * 3600
         os.utime(entry, (then, then))
     analysed(tmp_path / "logs", tmp_path / "2.parquet")
-    assert set(folder.iterdir()) == {used, recent}
+    assert set(folder.iterdir()) == {used, recent, *theirs}
     assert time.time() - used.stat().st_mtime < 3600
 
 
