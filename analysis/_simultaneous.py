@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata, t
 
-from analysis.inference._rounding import settled
+from analysis.inference._rounding import RELATIVE, settled
 
 __all__ = ["Ratios", "null_extremes", "ratios", "simultaneous_quantiles"]
 
@@ -92,7 +92,9 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
     p_value = (draws + 1 - rankdata(away, method="ordinal", axis=0)) / draws
     smallest = np.sort(p_value.min(axis=1))
     # The largest level that at most 1 - level of the draws fall to; never below Bonferroni's, which always holds.
-    reached = smallest[np.searchsorted(smallest, smallest, side="right") <= (1 - level) * draws]
+    # 1 - 0.9 is a hair below 0.1, and a tenth of 100 draws is 10 of them.
+    allowed = (1 - level) * draws * (1 + RELATIVE)
+    reached = smallest[np.searchsorted(smallest, smallest, side="right") <= allowed]
     each = max(float(reached.max(initial=0.0)), (1 - level) / net.shape[1])
     tail = min(each, 1 - level) / 2
     effective = n.sum(axis=0) ** 2 / np.sum(n**2, axis=0)
