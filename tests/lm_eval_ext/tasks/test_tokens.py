@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,45 @@ def test_spans_are_what_lm_eval_scores(context: str, continuation: str, model: A
         assert span.whitespace == context.endswith("\n")
     merged = context[len(context.rstrip()) :] if not span.whitespace else ""
     assert model.tokenizer.decode(scored[len(own) :]) == merged + continuation
+
+
+@pytest.fixture(scope="module")
+def with_bos(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint with a tokenizer that puts <s> before every text, as Llama's and Gemma's do."""
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bos") / "model"
+    shutil.copytree(llama, folder)
+    inner = Tokenizer.from_str(tiny_tokenizer().backend_tokenizer.to_str())
+    inner.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>", model_max_length=512
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("add_bos_token", [None, True, False])
+def test_a_tokenizer_that_adds_bos_counts_what_lm_eval_scores(with_bos: Path, add_bos_token: bool | None) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    args = model_args(with_bos) | ({} if add_bos_token is None else {"add_bos_token": add_bos_token})
+    model, counter = HFLM(**args, device="cpu"), TokenCounter.from_metadata(args, "a test")
+    plain = TokenCounter(tiny_tokenizer())
+    begins = 0
+    for context in CONTEXTS:
+        assert counter.encode(context) == model.tok_encode(context)
+        # One <s> at most: where a chat template has written it, none is added.
+        assert counter.encode(context).count(1) == (1 if context.startswith("<s>") or add_bos_token is not False else 0)
+        begins += counter.encode(context)[0] == 1
+        for continuation in ("A", " A", " the older one"):
+            span = counter.span(context, continuation)
+            own = model._encode_pair(context, "")[1] if span.whitespace else []
+            assert span.tokens + len(own) == len(model._encode_pair(context, continuation)[1])
+            # <s> is of the prompt: no answer is a token longer or shorter for it.
+            assert span == plain.span(context, continuation)
+    assert begins == (1 if add_bos_token is False else len(CONTEXTS))
 
 
 @settings(max_examples=50)
