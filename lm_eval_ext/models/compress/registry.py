@@ -93,8 +93,9 @@ class Method(BaseModel, ABC):
     embeddings: bool = False
     """Compress the input embedding too."""
     exclude: tuple[str, ...] = ()
-    """Modules to leave alone, as shell patterns of their names (`*.o_proj`), each of which must fit some module of
-    the model; one string with '+' between the patterns is taken too. Everything left alone is reported as skipped."""
+    """What to leave alone, as shell patterns of names: modules (`*.o_proj`), or what holds them (`*.self_attn`,
+    `model.layers.0`). Each pattern must take out at least one matrix that would be compressed without it. One string
+    with '+' between the patterns is taken too. Everything left alone is reported as skipped."""
 
     @field_validator("exclude", mode="before")
     @classmethod
