@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.blocks import BlockRunner
 from lm_eval_ext.models.compress.layers import Target
+from lm_eval_ext.models.compress.pipeline import undoing, undone
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.stats import InputNorms
 
@@ -33,7 +34,19 @@ class Workbench:
         targets: Sequence[Target],
         skips: Sequence[Skip],
         samples: Sequence[Tensor],
+        earlier: Mapping[str, Sequence[tuple[int, Method]]] | None = None,
     ) -> None:
+        """Prepare one step.
+
+        Args:
+            model: The model.
+            step: The step.
+            targets: What it compresses.
+            skips: What it leaves alone.
+            samples: Calibration text as token ids.
+            earlier: The steps that changed a matrix before, by its name; see `pipeline.undone`.
+        """
+        self._earlier = earlier or {}
         self.targets = list(targets)
         self.skips = list(skips)
         self.records: list[dict[str, Any]] = []
@@ -83,6 +96,8 @@ class Workbench:
             slack = before.numel() * (tolerance + 1 / (unit or target.info.cols)) + _EPSILON
             share = self._step.asked_sparsity if asked is _AS_ASKED else asked
             record |= self._sparsity(name, before, after, share, slack, at_most)
+            if name in self._earlier:
+                record |= undone(self._earlier[name], before, after)
         else:
             self._faults.append(f"{name} has non-finite weights after compression")
         if self._step.asked_bits is not None:
@@ -175,5 +190,7 @@ class Workbench:
         done = {record["name"] for record in self.records}
         self._faults += [f"{t.info.name} was not compressed" for t in self.targets if t.info.name not in done]
         self._check_shared()
+        if (lost := undoing(self._step, self.records)) and not self._step.allow_regrowth:
+            self._faults.append(f"{lost}; allow_regrowth=True accepts it and states how much")
         if self._faults:
             raise UserError(f"{self._step.method} did not do what was asked: {'; '.join(self._faults)}")
