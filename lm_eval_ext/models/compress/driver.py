@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ def compress_(
         config: Any = unwrap(model).config
         max_length = getattr(config.get_text_config(), "max_position_embeddings", None)
         samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
+        _rehearse(model, recipe.steps, plan, samples)
     done: list[tuple[Method, list[dict[str, Any]]]] = []
     skipped: dict[str, dict[str, str]] = {}
     unseen: list[str] = []
@@ -103,6 +105,16 @@ def compress_(
         unseen_experts=unseen,
         canary=compare_canary(before, canary_logits(model, tokenizer) if recipe.steps else before),
     )
+
+
+Plan = Sequence[tuple[list[Target], list[Skip]]]
+
+
+def _rehearse(model: nn.Module, steps: Sequence[Method], plan: Plan, samples: Sequence[Tensor]) -> None:
+    """See that every step that looks at data gets its statistics, before a weight is touched."""
+    for step, (targets, _) in zip(steps, plan, strict=True):
+        if step.needs_calibration:
+            Workbench(model, step, targets, (), samples, quiet=True).rehearse()
 
 
 def _plan(model: nn.Module, step: Method) -> tuple[list[Target], list[Skip]]:

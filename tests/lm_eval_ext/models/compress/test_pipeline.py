@@ -169,9 +169,7 @@ def test_more_values_than_the_earlier_bits_allow(tokenizer: Any) -> None:
 def test_bits_after_a_pruner_that_adds_a_value(tokenizer: Any) -> None:
     # mlx's groups have no exact zero: a drawn weight becomes a value of its own, the seventeenth.
     steps = (STEPS["mlx"], STEPS["drawn"])
-    with pytest.raises(
-        UserError, match=r"random undoes .* groups of mlx_affine have more values"
-    ):
+    with pytest.raises(UserError, match=r"random undoes .* groups of mlx_affine have more values"):
         run(tokenizer, *steps)
     model, evidence = run(tokenizer, steps[0], steps[1] | {"allow_regrowth": True})
     needed = {name: 5 if fullest(weight, 64) > 16 else 4 for name, weight in matrices(model).items()}
