@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.calibration import load_calibration
 from lm_eval_ext.models.compress.evidence import Evidence, canary_logits, compare_canary, totals, weights_hash
 from lm_eval_ext.models.compress.layers import Target, find_targets, unwrap
+from lm_eval_ext.models.compress.pipeline import earlier_steps, held_bits, held_sparsity, refuse_undoing
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.workbench import Workbench
@@ -49,6 +51,9 @@ def compress_(
     """
     start = time.perf_counter()
     plan = [_plan(model, step) for step in recipe.steps]
+    refuse_undoing(
+        [(step, [target.info.name for target in kept]) for step, (kept, _) in zip(recipe.steps, plan, strict=True)]
+    )
     for step in recipe.steps:
         step.check_installed()
     hash_before = weights_hash(model)
@@ -59,21 +64,23 @@ def compress_(
         config: Any = unwrap(model).config
         max_length = getattr(config.get_text_config(), "max_position_embeddings", None)
         samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
-    records: list[dict[str, Any]] = []
+        _rehearse(model, recipe.steps, plan, samples)
+    done: list[tuple[Method, list[dict[str, Any]]]] = []
     skipped: dict[str, dict[str, str]] = {}
     unseen: list[str] = []
     for step, (targets, skips) in zip(recipe.steps, plan, strict=True):
-        bench = Workbench(model, step, targets, skips, samples)
+        bench = Workbench(model, step, targets, skips, samples, earlier_steps(done))
         with torch.no_grad():
             step.run(bench)
         bench.finish()
-        records += bench.records
+        done.append((step, bench.records))
         skipped |= {
             f"{step.method} {s.name}": {"name": s.name, "reason": s.reason, "method": step.method} for s in bench.skips
         }
         unseen += bench.unseen
     if unseen:
         log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
+    records = [record for _, of_step in done for record in of_step]
     parameter = next(unwrap(model).parameters())
     hash_after = weights_hash(model) if recipe.steps else hash_before
     if recipe.steps and hash_after == hash_before:
@@ -81,8 +88,8 @@ def compress_(
     return Evidence(
         label=recipe.label,
         method=recipe.method,
-        sparsity=recipe.sparsity,
-        bits=recipe.bits,
+        sparsity=held_sparsity(done),
+        bits=held_bits(done),
         recipe=recipe.as_dict(),
         base=base or {},
         weights_hash_before=hash_before,
@@ -98,6 +105,16 @@ def compress_(
         unseen_experts=unseen,
         canary=compare_canary(before, canary_logits(model, tokenizer) if recipe.steps else before),
     )
+
+
+Plan = Sequence[tuple[list[Target], list[Skip]]]
+
+
+def _rehearse(model: nn.Module, steps: Sequence[Method], plan: Plan, samples: Sequence[Tensor]) -> None:
+    """See that every step that looks at data gets its statistics, before a weight is touched."""
+    for step, (targets, _) in zip(steps, plan, strict=True):
+        if step.needs_calibration:
+            Workbench(model, step, targets, (), samples, quiet=True).rehearse()
 
 
 def _plan(model: nn.Module, step: Method) -> tuple[list[Target], list[Skip]]:

@@ -25,7 +25,9 @@ class Evidence:
     label: str
     method: str
     sparsity: float | None
+    """Share of zeros that pruning made and that are zeros at the end; see `pipeline.held_sparsity`."""
     bits: float | None
+    """Bits a weight that hold at the end; see `pipeline.held_bits`."""
     recipe: dict[str, Any]
     base: dict[str, Any]
     weights_hash_before: str
@@ -108,7 +110,8 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         matrices, parameters; achieved_sparsity (share of zeros, of the last step); bits_per_weight (stored bits
-        including scales, None without a quantizer); bytes_before; bytes_after (packed, where a quantizer says).
+        including scales, None without a quantizer); bytes_before; bytes_after (packed, where a quantizer says). Where a
+        step follows a pruner also regrown: pruned weights that came back, over all steps.
     """
     last: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -120,6 +123,7 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     quantized = [name for name, record in last.items() if record.get("bits_per_weight") is not None]
     bits = sum(last[name]["bits_per_weight"] * sizes[name] for name in quantized)
     packed = {name: last[name]["bits_per_weight"] * sizes[name] / 8 for name in quantized}
+    regrown = [record["regrown"] for record in records if "regrown" in record]
     return {
         "matrices": len(last),
         "parameters": parameters,
@@ -127,4 +131,4 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "bits_per_weight": bits / sum(sizes[name] for name in quantized) if quantized else None,
         "bytes_before": sum(record["bytes"] for record in last.values()),
         "bytes_after": round(sum(packed.get(name, record["bytes"]) for name, record in last.items())),
-    }
+    } | ({"regrown": sum(regrown)} if regrown else {})

@@ -76,8 +76,8 @@ def test_wanda_recipes_are_the_published_setting() -> None:
     recipe = load_recipe("wanda-50")
     assert recipe.calibration == Calibration(source="c4", samples=128, seqlen=2048, seed=0)
     assert recipe.as_dict()["steps"] == [
-        {"method": "wanda", "lm_head": False, "embeddings": False, "exclude": [], "sparsity": 0.5, "pattern": None,
-         "sequential": True}
+        {"method": "wanda", "lm_head": False, "embeddings": False, "exclude": [], "allow_regrowth": False,
+         "sparsity": 0.5, "pattern": None, "sequential": True}
     ]  # fmt: skip
 
 
