@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.layers import base_model, decoder_blocks, unwrap
+from lm_eval_ext.models.calling import Calling
+from lm_eval_ext.models.compress.layers import base_model, decoder_blocks
 
 __all__ = ["BlockRunner"]
 
@@ -27,27 +28,37 @@ class _Stop(Exception):  # noqa: N818  (no error: a pass that is over)
 class BlockRunner:
     """Feeds samples, each a row of token ids, through the blocks in order."""
 
-    def __init__(self, model: nn.Module, samples: Sequence[Tensor]) -> None:
+    def __init__(self, model: nn.Module | Calling, samples: Sequence[Tensor]) -> None:
         """Prepare, without running anything.
 
         Args:
-            model: The transformers model, or a PEFT wrapper of it.
+            model: The transformers model, a PEFT wrapper of it, or how the run calls it.
             samples: Token ids, each [1, length] on any device; lengths may differ, nothing is padded.
         """
-        self._stack = base_model(model)
-        self.blocks = decoder_blocks(model)[1]
+        self._call = Calling.of(model)
+        self._stack = base_model(self._call.model)
+        self.blocks = decoder_blocks(self._call.model)[1]
         self._samples = samples
-        inner: Any = unwrap(model)
-        self._device = inner.get_input_embeddings().weight.device
         self._hidden: list[Tensor] = []
         self._next = 0
 
     def whole(self, ids: Tensor) -> Tensor:
-        """One sample through the whole stack: the last hidden state, [1, length, width]."""
-        output = self._stack(input_ids=ids.to(self._device), use_cache=False)
-        hidden = output[0] if not hasattr(output, "last_hidden_state") else output.last_hidden_state
-        assert isinstance(hidden, Tensor)
-        return hidden
+        """One sample up to the output layer: that layer's input, [1, length and virtual tokens, width]."""
+        caught: dict[str, Tensor] = {}
+
+        def stop(module: nn.Module, args: Any) -> None:
+            caught["out"] = args[0]
+            raise _Stop
+
+        # The whole model, for what stands before its stack (virtual tokens); its output layer is spared.
+        handle = self._call.inner.get_output_embeddings().register_forward_pre_hook(stop)
+        try:
+            self._call(ids, use_cache=False)
+        except _Stop:
+            return caught["out"]
+        finally:
+            handle.remove()
+        raise UserError(f"{type(self._stack).__name__}: the model does not run its output layer as a module")
 
     def run_block(self, *, keep: bool) -> None:
         """Run all samples through the next block.
@@ -116,7 +127,7 @@ class BlockRunner:
             stack.callback(block.register_forward_pre_hook(replace_input, with_kwargs=True).remove)
             stack.callback(block.register_forward_hook(stop).remove)
             try:
-                self._stack(input_ids=ids.to(self._device), use_cache=False)
+                self._call(ids, use_cache=False)
             except _Stop:
                 return caught["out"]
         raise UserError(f"block {index} of {type(self._stack).__name__} was not run by the model; use sequential=False")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.calibration import load_calibration
 from lm_eval_ext.models.compress.evidence import Evidence, canary_logits, compare_canary, totals, weights_hash
 from lm_eval_ext.models.compress.layers import Target, find_targets, unwrap
@@ -29,6 +30,7 @@ def compress_(
     *,
     base: dict[str, Any] | None = None,
     softmax_dtype: str = "float32",
+    autocast: torch.dtype | None = None,
 ) -> Evidence:
     """Apply a recipe to a model, in place.
 
@@ -39,6 +41,7 @@ def compress_(
         recipe: What to do; a recipe without steps changes nothing and gives the same kind of evidence.
         base: Facts about where the model came from, for the evidence.
         softmax_dtype: The dtype in which answers will be scored, for the evidence.
+        autocast: Dtype of the autocast under which the run calls its model; calibration and canary are run so too.
 
     Returns:
         The evidence.
@@ -52,7 +55,8 @@ def compress_(
     for step in recipe.steps:
         step.check_installed()
     hash_before = weights_hash(model)
-    before = canary_logits(model, tokenizer)
+    call = Calling(model, autocast)
+    before = canary_logits(call, tokenizer)
     samples: list[Tensor] = []
     record = None
     if recipe.needs_calibration:
@@ -63,7 +67,7 @@ def compress_(
     skipped: dict[str, dict[str, str]] = {}
     unseen: list[str] = []
     for step, (targets, skips) in zip(recipe.steps, plan, strict=True):
-        bench = Workbench(model, step, targets, skips, samples)
+        bench = Workbench(call, step, targets, skips, samples)
         with torch.no_grad():
             step.run(bench)
         bench.finish()
@@ -75,6 +79,7 @@ def compress_(
     if unseen:
         log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
     parameter = next(unwrap(model).parameters())
+    dtypes = (parameter.dtype, autocast)
     hash_after = weights_hash(model) if recipe.steps else hash_before
     if recipe.steps and hash_after == hash_before:
         log.warning("recipe %s left every weight as it was", recipe.name)
@@ -87,7 +92,7 @@ def compress_(
         base=base or {},
         weights_hash_before=hash_before,
         weights_hash_after=hash_after,
-        dtype=str(parameter.dtype).removeprefix("torch."),
+        dtype=" under autocast to ".join(str(dtype).removeprefix("torch.") for dtype in filter(None, dtypes)),
         softmax_dtype=softmax_dtype,
         device=str(parameter.device),
         seconds=time.perf_counter() - start,
@@ -96,7 +101,7 @@ def compress_(
         matrices=records,
         skipped=list(skipped.values()),
         unseen_experts=unseen,
-        canary=compare_canary(before, canary_logits(model, tokenizer) if recipe.steps else before),
+        canary=compare_canary(before, canary_logits(call, tokenizer) if recipe.steps else before),
     )
 
 

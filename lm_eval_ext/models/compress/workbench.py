@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.blocks import BlockRunner
 from lm_eval_ext.models.compress.layers import Target
 from lm_eval_ext.models.compress.registry import Method, Skip
@@ -28,7 +29,7 @@ class Workbench:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Calling,
         step: Method,
         targets: Sequence[Target],
         skips: Sequence[Skip],
