@@ -21,7 +21,8 @@ from tqdm import tqdm
 from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
-from lm_eval_ext.models.scoring.checked import Request, TreeScoring, stock_rows
+from lm_eval_ext.models.scoring.checked import Request, TreeScoring
+from lm_eval_ext.models.scoring.memory import stock_rows
 from lm_eval_ext.models.scoring.seeded import SeededSampling
 
 __all__ = ["CompressedHFLM"]
@@ -84,7 +85,7 @@ class CompressedHFLM(HFLM):
         if hasattr(self, "accelerator") and self.world_size == 1:
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self._trees = TreeScoring(self)
-        self._seeded = SeededSampling(self, {"abc": _abc_decided})
+        self._seeded = SeededSampling(self, {"abc": _abc_decided}, self._trees.trust.told)
         with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
             self._evidence = compress_(
                 self._model,
@@ -96,6 +97,7 @@ class CompressedHFLM(HFLM):
                     **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
                 },
                 softmax_dtype=str(softmax_dtype).removeprefix("torch."),
+                autocast=self.mixed_precision_dtype,
             )
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if save_compressed is not None and self.rank == 0:
@@ -105,12 +107,14 @@ class CompressedHFLM(HFLM):
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """Score requests by prefix trees where this model allows it, otherwise as HFLM does; same order, same kind."""
-        if not self._trees.usable(requests, self._stock):
+        answers = None
+        if self._trees.usable(requests):
+            hidden = disable_tqdm or self.rank != 0
+            with tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress:
+                answers = self._trees.answers(requests, progress.update)
+        if answers is None:
             plain: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return plain
-        hidden = disable_tqdm or self.rank != 0
-        with tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress:
-            answers = self._trees.score(requests, progress.update)
         for (text, _, _), answer in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
         return answers
@@ -128,21 +132,10 @@ class CompressedHFLM(HFLM):
         if ours:
             hidden = disable_tqdm or self.rank != 0
             with tqdm(total=len(ours), disable=hidden, desc="Running generate_until requests with seeds") as progress:
-                drawn = self._seeded.answer(
-                    [requests[i].args for i in ours],
-                    lambda some: self._trees.usable(some, self._stock),
-                    progress.update,
-                )
+                drawn = self._seeded.answer([requests[i].args for i in ours], progress.update)
             for index, text in zip(ours, drawn, strict=True):
                 texts[index] = text
         return texts
-
-    def _stock(self, some: list[Request]) -> list[tuple[float, bool]]:
-        """HFLM's answers to a few requests; without its search for a batch size, which costs more than they do."""
-        answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(
-            self, some, disable_tqdm=True, override_bs=len(some)
-        )
-        return answers
 
     def _detect_batch_size(self, requests: Sequence[Request] | None = None, pos: int = 0) -> int:
         """Rows of HFLM's own passes with batch_size=auto: on a CPU by their size, elsewhere by its trial passes.
@@ -262,7 +255,7 @@ def _fed(model: torch.nn.Module) -> Iterator[None]:
     """Give an encoder-decoder model's decoder the encoder's tokens: the canary prompt of the evidence has no others."""
 
     def feed(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args, kwargs | {"decoder_input_ids": kwargs["input_ids"]}
+        return args, kwargs | {"decoder_input_ids": args[0] if args else kwargs["input_ids"]}
 
     handle = model.register_forward_pre_hook(feed, with_kwargs=True)
     try:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.layers import base_model, decoder_blocks, unwrap
+from lm_eval_ext.models.calling import Calling
+from lm_eval_ext.models.compress.layers import base_model, decoder_blocks
 
 __all__ = ["BlockRunner"]
 
@@ -31,28 +32,28 @@ class _Stop(Exception):  # noqa: N818  (no error: a pass that is over)
 class BlockRunner:
     """Feeds samples, each a row of token ids, through the blocks in order."""
 
-    def __init__(self, model: nn.Module, samples: Sequence[Tensor]) -> None:
+    def __init__(self, model: nn.Module | Calling, samples: Sequence[Tensor]) -> None:
         """Prepare, without running anything.
 
         Args:
-            model: The transformers model, or a PEFT wrapper of it.
+            model: The transformers model, a PEFT wrapper of it, or how the run calls it.
             samples: Token ids, each [1, length] on any device; lengths may differ, nothing is padded.
         """
-        self._stack = base_model(model)
-        self.blocks = decoder_blocks(model)[1]
+        self._call = Calling.of(model)
+        self._stack = base_model(self._call.model)
+        self.blocks = decoder_blocks(self._call.model)[1]
         self._samples = samples
-        self._inner: Any = unwrap(model)
-        self._device = self._inner.get_input_embeddings().weight.device
         self._hidden: list[Tensor] = []
         self._next = 0
         self._from_start = False
         self._order: Sequence[int] = range(len(self.blocks))
 
     def whole(self, ids: Tensor) -> Tensor | None:
-        """One sample through the whole model, but for its output layer.
+        """One sample through the whole model, with what stands before its stack (virtual tokens), but for its output layer.
 
         Returns:
-            What goes into the output layer, [1, length, width]; None for a model that runs none as a module.
+            What goes into the output layer, [1, length and virtual tokens, width]; None for a model that runs none as a
+            module.
         """
         caught: list[Tensor] = []
 
@@ -60,10 +61,10 @@ class BlockRunner:
             caught.append(args[0] if args else next(iter(kwargs.values())))
             raise _Stop  # before the logits, the largest tensor of all
 
-        head = self._inner.get_output_embeddings()
+        head = self._call.inner.get_output_embeddings()
         handle = None if head is None else head.register_forward_pre_hook(stop, with_kwargs=True)
         try:
-            self._inner(input_ids=ids.to(self._device), use_cache=False)
+            self._call(ids, use_cache=False)
         except _Stop:
             return caught[0]
         finally:
@@ -183,7 +184,7 @@ class BlockRunner:
             stack.callback(block.register_forward_pre_hook(replace_input, with_kwargs=True).remove)
             stack.callback(block.register_forward_hook(stop).remove)
             try:
-                self._stack(input_ids=ids.to(self._device), use_cache=False)
+                self._call(ids, use_cache=False)
             except _Stop:
                 return caught["out"]
         raise UserError(f"block {index} of {type(self._stack).__name__} was not run by the model; use sequential=False")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.layers import unwrap
 
 __all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
@@ -74,16 +75,14 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
-    """The next-token logits after a fixed prompt, [vocab] float32 on the CPU.
+def canary_logits(model: nn.Module | Calling, tokenizer: Any) -> Tensor:
+    """The next-token logits after a fixed prompt, [vocab] float32 on the CPU, as the run calls its model.
 
     Raises:
         UserError: If they are not finite.
     """
-    inner: Any = unwrap(model)
     ids = torch.tensor([list(tokenizer(CANARY)["input_ids"])])
-    with torch.no_grad():
-        logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
+    logits = Calling.of(model)(ids, use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
     if not bool(torch.isfinite(logits).all()):
         raise UserError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.blocks import BlockRunner
 from lm_eval_ext.models.compress.layers import Target, decoder_blocks
 from lm_eval_ext.models.compress.pipeline import undoing, undone
@@ -29,7 +30,7 @@ class Workbench:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Calling,
         step: Method,
         targets: Sequence[Target],
         skips: Sequence[Skip],
@@ -54,7 +55,8 @@ class Workbench:
         self.skips = list(skips)
         self.records: list[dict[str, Any]] = []
         self.unseen: list[str] = []
-        self._model = model
+        self._call = Calling.of(model)
+        self._model: nn.Module = self._call.model
         self._step = step
         self._samples = samples
         self._faults: list[str] = []
@@ -157,7 +159,7 @@ class Workbench:
             UserError: If statistics can't be had: an input is not finite, a matrix sees no token, or the blocks can't
                 be run one by one where the step asks for that.
         """
-        runner, norms = BlockRunner(self._model, self._samples[:1]), InputNorms(self._model)
+        runner, norms = BlockRunner(self._call, self._samples[:1]), InputNorms(self._model)
         with torch.no_grad():
             with norms.watch(self.targets):
                 self._whole(runner, norms, [target for target in self.targets if target.place == "lm_head"], 1)
@@ -169,7 +171,7 @@ class Workbench:
 
     def dense_norms(self) -> InputNorms:
         """Input norms of all targets from the model as it is now."""
-        runner, norms = BlockRunner(self._model, self._samples), InputNorms(self._model)
+        runner, norms = BlockRunner(self._call, self._samples), InputNorms(self._model)
         with torch.no_grad(), norms.watch(self.targets):
             self._whole(runner, norms, [target for target in self.targets if target.place == "lm_head"])
         return norms
@@ -180,7 +182,7 @@ class Workbench:
         A matrix that later blocks use too has its turn with the first of them. Its norms are over all its uses, those
         of later blocks in the model as it is then. The caller prunes the targets before it asks for the next block.
         """
-        runner = BlockRunner(self._model, self._samples)
+        runner = BlockRunner(self._call, self._samples)
         with torch.no_grad():
             runner.check()
             groups = {block: list(group) for block, group in groupby(self.targets, key=lambda target: target.block)}

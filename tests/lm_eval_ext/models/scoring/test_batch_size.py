@@ -13,8 +13,8 @@ from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext import plugin
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
-from lm_eval_ext.models.scoring import checked
-from lm_eval_ext.models.scoring.checked import row_bytes, rows_per_pass, stock_rows
+from lm_eval_ext.models.scoring import memory
+from lm_eval_ext.models.scoring.memory import row_bytes, rows_per_pass, stock_rows
 from tests.helpers.tiny import tiny_model, write_tiny
 from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked
 from tests.lm_eval_ext.tasks.runs import evaluate
@@ -50,16 +50,16 @@ def test_auto_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         assert rows_per_pass(lm_of(model)) == rows
     assert rows_per_pass(lm_of(model, most=5)) == 5  # lm_eval's own bound
     # 1 GiB is 93 rows of the tiny model; with rows 31 times as large it is three, with larger ones than all of it one.
-    monkeypatch.setattr(checked, "row_bytes", lambda model: 31 * LLAMA_ROW)
+    monkeypatch.setattr(memory, "row_bytes", lambda model: 31 * LLAMA_ROW)
     assert GIB // (31 * LLAMA_ROW) == 3
     assert rows_per_pass(lm_of(model)) == 3
-    monkeypatch.setattr(checked, "row_bytes", lambda model: 2 * GIB)
+    monkeypatch.setattr(memory, "row_bytes", lambda model: 2 * GIB)
     assert rows_per_pass(lm_of(model)) == 1
 
 
 def test_auto_on_cuda_is_half_of_what_the_fullest_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {torch.device("cuda:0"): 100, torch.device("cuda:1"): 20}
-    monkeypatch.setattr(checked, "_cuda_devices", lambda model: set(free))
+    monkeypatch.setattr(memory, "_cuda_devices", lambda model: set(free))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device] * LLAMA_ROW, 10**12))
     # Twelve rows' worth are reserved by torch, two of them in use.
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 12 * LLAMA_ROW)
@@ -101,7 +101,7 @@ def test_no_number_depends_on_it(
         found = lm.loglikelihood(asked([pairs[i] for i in turn]), disable_tqdm=True)
         assert [value for value, _ in found] == pytest.approx([expected[i][0] for i in turn], abs=2e-4)
         assert [flag for _, flag in found] == [expected[i][1] for i in turn]
-    assert lm._trees._usable
+    assert lm._trees.trust.settled
 
 
 @pytest.mark.parametrize("size", [2, "auto"])
@@ -113,7 +113,7 @@ def test_lm_evals_own_path_with_auto(size: int | str, tiny_checkpoint: Path, sto
     assert found == pytest.approx(short.loglikelihood_rolling(rolled, disable_tqdm=True), abs=2e-4)
     asks = [Instance("generate_until", {}, (PAIRS[i][0], {"until": ["\n"], "max_gen_toks": 4}), i) for i in (0, 3)]
     assert lm.generate_until(asks, disable_tqdm=True) == short.generate_until(asks, disable_tqdm=True)
-    lm._trees._usable = False
+    lm._trees.trust.refuse("is refused by the test")
     own = [lm.loglikelihood(asked(PAIRS), disable_tqdm=True), stock.loglikelihood(asked(PAIRS[:5]), disable_tqdm=True)]
     assert [value for value, _ in own[0][:5]] == pytest.approx([value for value, _ in own[1]], abs=2e-4)
 

@@ -48,7 +48,7 @@ def test_as_the_stock_path(llama: str, max_length: int | None) -> None:
     options = {"pretrained": llama, "device": "cpu", "max_length": max_length}
     ours = CompressedHFLM(**options)
     compare(ours, HFLM(**options, softmax_dtype="float32"))
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
 
 
 def test_rolling_is_the_stock_path(llama: str) -> None:
@@ -56,7 +56,7 @@ def test_rolling_is_the_stock_path(llama: str) -> None:
     stock = HFLM(pretrained=llama, device="cpu", max_length=32, softmax_dtype="float32")
     kind = "loglikelihood_rolling"
     assert ours.loglikelihood_rolling(instances(kind)) == stock.loglikelihood_rolling(instances(kind))
-    assert ours._trees._usable is None
+    assert ours._trees.trust.settled is None
 
 
 def test_every_answer_reaches_the_cache_hook(llama: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_a_model_that_does_not_take_trees_is_scored_as_stock(
     told = [record.getMessage() for record in caplog.records if "every prompt is run on its own" in record.getMessage()]
     assert len(told) == 1
     assert type(model).__name__ in told[0]
-    assert ours._trees._usable is False
+    assert ours._trees.trust.settled is False
 
 
 def test_a_model_that_ignores_the_mask_is_found_out(llama: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(llama: str, monkeypatch: pyt
         lm.model, "forward", lambda *args, **kwargs: forward(*args, **(kwargs | {"attention_mask": None}))
     )
     compare(lm, HFLM(pretrained=llama, device="cpu", softmax_dtype="float32"))
-    assert lm._trees._usable is False
+    assert lm._trees.trust.settled is False
 
 
 def test_an_adapter_takes_part(llama: str) -> None:
@@ -112,7 +112,7 @@ def test_an_adapter_takes_part(llama: str) -> None:
     options = {"pretrained": adapted.eval(), "tokenizer": stock.tokenizer, "max_length": 512}
     ours = CompressedHFLM(**options)
     compare(ours, HFLM(**options, softmax_dtype="float32"))
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
     assert abs(ours.loglikelihood(instances())[0][0] - before[0][0]) > 1e-3
 
 

@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
-from lm_eval_ext.models.scoring import checked
+from lm_eval_ext.models.scoring import obstacles, trust
 from tests.helpers.tiny import tiny_model, tiny_tokenizer
 from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, slow, texts
 
@@ -129,10 +129,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_kinds_that_are_run_by_trees(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     ours, stock = both(build(*TREES[kind]), batch_size="auto")
     compare(ours, stock, PAIRS)
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
     prompts = [context for context, _ in PAIRS[2:4]]
     assert texts(ours, prompts, KWARGS) == {prompt: slow(ours, prompt, KWARGS) for prompt in prompts}
-    assert ours._seeded._trees
+    assert ours._seeded.trust.settled
     assert warnings(caplog) == []
 
 
@@ -149,7 +149,7 @@ def test_kinds_that_are_run_as_lm_eval_does(kind: str, caplog: pytest.LogCapture
     assert told.startswith(type(model).__name__)
     assert reason in told
     assert told.endswith("every prompt is run on its own")
-    assert ours._trees._usable is False
+    assert ours._trees.trust.settled is False
 
 
 SHORT = [("Who kept it?", " A"), ("Who kept it?", " B"), ("Who lost it?", " A")]
@@ -159,23 +159,23 @@ def test_distances_by_the_order_in_a_row_are_found_out(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Local attention that nothing in the config gave away, wider than any prompt, but not than a row of 512.
-    monkeypatch.setattr(checked, "obstacle", lambda lm, longest: None)
+    monkeypatch.setattr(trust, "obstacle", lambda lm, longest: None)
     ours, stock = both(build("gpt_neo", OWN["local attention"][1] | {"window_size": 256}))
     compare(ours, stock, SHORT)
-    assert ours._trees._usable is False
+    assert ours._trees.trust.settled is False
     assert "by prefix trees and" in warnings(caplog)[0]
 
 
 def test_chunks_that_only_a_longer_prompt_exceeds(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checked, "obstacle", lambda lm, longest: None)
+    monkeypatch.setattr(trust, "obstacle", lambda lm, longest: None)
     ours, stock = both(build("llama4_text", OWN["chunks"][1] | {"attention_chunk_size": 40}))
     compare(ours, stock, SHORT)
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
     # Many more short ones: the long one must be among those compared wherever it stands.
     compare(ours, stock, [*SHORT * 6, PAIRS[5]])
-    assert ours._trees._usable is False
+    assert ours._trees.trust.settled is False
     assert len(warnings(caplog)) == 1
 
 
@@ -183,7 +183,7 @@ def test_short_prompts_of_a_model_with_rotation_by_length() -> None:
     _, values, _ = OWN["rotation by length"]
     ours, stock = both(build("phi3", values | {"original_max_position_embeddings": 300}))
     compare(ours, stock, PAIRS)
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
 
 
 @pytest.mark.parametrize("name", ["flex_attention", "flash_attention_2"])
@@ -191,7 +191,7 @@ def test_an_attention_that_takes_no_such_mask(name: str, caplog: pytest.LogCaptu
     ours, _ = both(tiny_model("llama"))
     ours.model.config._attn_implementation = name  # not run: flex_attention is compiled for a minute on a CPU
     request = (("Who", " A"), [5, 6], [7])
-    assert not ours._trees.usable([request], lambda some: pytest.fail("not to be run"))
+    assert not ours._trees.usable([request])
     assert warnings(caplog) == [
         f"LlamaForCausalLM runs with attn_implementation={name}, which takes no mask of prefix trees (sdpa and eager "
         "do); every prompt is run on its own"
@@ -206,7 +206,7 @@ def test_an_attention_that_is_not_installed(tiny_checkpoint: Path) -> None:
 def test_eager_attention(tiny_checkpoint: Path) -> None:
     ours = CompressedHFLM(pretrained=str(tiny_checkpoint), device="cpu", attn_implementation="eager")
     compare(ours, HFLM(pretrained=str(tiny_checkpoint), device="cpu", softmax_dtype="float32"), PAIRS)
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
 
 
 @pytest.fixture(scope="module")
@@ -240,4 +240,4 @@ def test_an_encoder_decoder_model(t5: str, size: int | str, caplog: pytest.LogCa
 
 def test_what_is_known_of_a_plain_model_is_no_obstacle() -> None:
     lm: Any = SimpleNamespace(backend="causal", model=tiny_model("gpt2"))
-    assert checked.obstacle(lm, 10**6) is None
+    assert obstacles.obstacle(lm, 10**6) is None
