@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import unwrap
+from lm_eval_ext.models.encoding import Encoding
 
 __all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
 
@@ -79,7 +80,7 @@ def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
         UserError: If they are not finite.
     """
     inner: Any = unwrap(model)
-    ids = torch.tensor([list(tokenizer(CANARY)["input_ids"])])
+    ids = torch.tensor([Encoding(tokenizer).prompt(CANARY)])
     with torch.no_grad():
         logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
