@@ -134,8 +134,7 @@ class EncodedHFLM(HFLM):
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihoods of whole documents, each token scored once, what the tokenizer adds not at all.
 
-        Each request gets an attribute `rolled`: how many tokens were scored, in which window, under which
-        `rolling_bos`.
+        Each request gets an attribute `rolled`, the number of tokens that were scored.
         """
         size = self._detect_batch_size() if self.batch_size == "auto" else int(self.batch_size)
         windows: list[Row] = []
@@ -145,8 +144,7 @@ class EncodedHFLM(HFLM):
             own = rolling_windows(prefix, tokens, self.max_length)
             windows += [(None, *window) for window in own]
             owners += [number] * len(own)
-            rolled = {"tokens": len(tokens), "window": self.max_length, "rolling_bos": self._rolling_bos}
-            request.rolled = rolled
+            request.rolled = len(tokens)
         totals = [0.0] * len(requests)
         hidden = disable_tqdm or self.rank != 0
         with tqdm(total=len(windows), disable=hidden, desc="Running loglikelihood_rolling requests") as progress:
@@ -165,6 +163,7 @@ class EncodedHFLM(HFLM):
         names = self.tokenizer.convert_ids_to_tokens
         closed = self.backend == "seq2seq"
         return {
+            "adds": bool(self._encoding.first or self._encoding.ends.last),
             "before": names(list(self._encoding.first)),
             "behind": names(list(self._encoding.ends.last)) if closed else [],
             "left_out": [] if closed else names(list(self._encoding.ends.last)),

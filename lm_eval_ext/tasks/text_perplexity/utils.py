@@ -23,10 +23,10 @@ Pair = tuple[float, int]
 
 
 class PerplexityTask(FreshTask):
-    """Rolling perplexity whose token counts and window are those that were scored.
+    """Rolling perplexity over the number of tokens that were scored.
 
-    `compressed_hf` says of each request what it scored. Of other models that is not known: the count is then what
-    lm_eval's `hf` scores, and the window what the run names.
+    `compressed_hf` says so of each request. Of other models it is not known, and taken to be what lm_eval's `hf`
+    scores: the text's tokens and those that the tokenizer adds.
     """
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
@@ -37,7 +37,7 @@ class PerplexityTask(FreshTask):
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score one document, with what its request says was scored."""
-        doc |= getattr(self._rolled[doc["source"]], "rolled", {"rolling_bos": None})
+        doc["tokens"] = getattr(self._rolled[doc["source"]], "rolled", doc["tokens"])
         scored: dict[str, Any] = super().process_results(doc, results)
         return scored
 
@@ -57,9 +57,9 @@ def load_texts(
         **metadata: The arguments that name the tokenizer are read, for token_perplexity.
 
     Returns:
-        The one split "test", with `text`, `source` ("notes.txt/0"), `words`, `bytes`, and for models that don't say
-        what they scored `tokens` (null where no tokenizer can be had) and `window` (null where the run does not name
-        it; lm_eval's results state the window that was used as `max_length`).
+        The one split "test", with `text`, `source` ("notes.txt/0"), `words`, `bytes`, `tokens` (for models that don't
+        say what they scored; null where no tokenizer can be had) and `window` (null where the run does not name it;
+        lm_eval's results state the window that was used as `max_length`).
     """
     from datasets import Dataset, Features, Value
 
@@ -123,6 +123,6 @@ def _token_count(metadata: dict[str, Any]) -> Callable[[str], int | None]:
     try:
         counter = TokenCounter.from_metadata(metadata, "token_perplexity")
     except UserError as fault:
-        log.warning("%s token_perplexity stays empty; the other metrics do not need it.", fault)
+        log.warning("%s token_perplexity stays empty, unless compressed_hf counts; the others do not need it.", fault)
         return lambda text: None
     return lambda text: len(counter.encode(text))

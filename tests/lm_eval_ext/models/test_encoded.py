@@ -153,7 +153,7 @@ def test_documents_are_scored_behind_one_bos(template: str, written: str, lms: A
     if written and len(before) > 1:
         tokens = [BOS, *tokens]  # half of what the tokenizer adds is text
     assert lm.loglikelihood_rolling([request]) == pytest.approx([by_hand(lm.model, before, tokens)], abs=1e-3)
-    assert request.rolled == {"tokens": len(tokens), "window": 512, "rolling_bos": "once"}
+    assert request.rolled == len(tokens)
 
 
 @pytest.mark.parametrize("template", ["<s> $A", "<s> $A </s>"])
@@ -205,7 +205,8 @@ def test_rolling_bos_of_another_name(lms: Any) -> None:
 
 def test_what_was_done_is_in_the_results(lms: Any, caplog: pytest.LogCaptureFixture) -> None:
     facts = lms("<s> $A </s>").get_model_info()["encoding"]
-    assert facts == {"before": ["<s>"], "behind": [], "left_out": ["</s>"], "rolling_bos": "once"}
+    assert facts == {"adds": True, "before": ["<s>"], "behind": [], "left_out": ["</s>"], "rolling_bos": "once"}
+    assert [lms(template).encoding_facts()["adds"] for template in TEMPLATES] == [False, True, True, True]
     with caplog.at_level(logging.WARNING):
         CompressedHFLM(pretrained=tiny_model("llama"), tokenizer=ended_tokenizer("$A </s>"))
     assert "the tokenizer adds </s> behind every text; it is left out" in caplog.text
