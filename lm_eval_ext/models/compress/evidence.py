@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import unwrap
 from lm_eval_ext.models.encoding import Encoding
+from lm_eval_ext.models.positions import model_positions
 
 __all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
 
@@ -74,13 +75,13 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
-    """The next-token logits after a fixed prompt, [vocab] float32 on the CPU.
+    """The next-token logits after a fixed prompt, cut to the model's length, [vocab] float32 on the CPU.
 
     Raises:
         UserError: If they are not finite.
     """
     inner: Any = unwrap(model)
-    ids = torch.tensor([Encoding(tokenizer).prompt(CANARY)])
+    ids = torch.tensor([Encoding(tokenizer).prompt(CANARY)[: model_positions(inner)]])
     with torch.no_grad():
         logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
     logits = logits.float().cpu()

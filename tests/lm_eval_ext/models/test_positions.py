@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.positions import config_positions, model_positions, position_table
+from tests.helpers.tiny import tiny_model, tiny_tokenizer
 
 # Other names than max_position_embeddings, as the models' papers and code use them.
 NAMED_OTHERWISE = {
@@ -156,3 +160,36 @@ def test_an_images_table_is_no_texts() -> None:
     model.vision = torch.nn.Module()
     model.vision.position_embedding = torch.nn.Embedding(10, 4)
     assert (model_positions(model), position_table(model)) == (64, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "name"),
+    [
+        ("mpt", {"d_model": 16, "n_heads": 2, "n_layers": 1}, "max_seq_len"),
+        ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2}, "n_positions"),
+        ("roberta", {"is_decoder": True, "pad_token_id": 0} | SMALL, "max_position_embeddings"),
+    ],
+)
+def test_calibration_scoring_and_sampling_know_the_same_length(kind: str, own: dict[str, Any], name: str) -> None:
+    config = CONFIG_MAPPING[kind](**own | {"vocab_size": 300, name: 64, "bos_token_id": 1, "eos_token_id": 2})
+    length = 63 if kind == "roberta" else 64
+    model = AutoModelForCausalLM.from_config(config).eval()
+    lm = CompressedHFLM(
+        pretrained=model, tokenizer=tiny_tokenizer(), method="wanda", sparsity=0.5, calibration="demo", samples=2
+    )
+    assert lm.max_length == length
+    assert lm.get_model_info()["compression"]["calibration"]["seqlen"] == length
+    with pytest.raises(UserError, match=f"max_gen_toks={length} leaves no room"):
+        lm.generate_until(
+            [Instance("generate_until", {}, ("A", {"seeds": [1], "max_gen_toks": length}), 0, ("a_task", 0, 1))]
+        )
+
+
+def test_more_than_a_table_holds_is_refused() -> None:
+    config = CONFIG_MAPPING["gpt2"](vocab_size=300, n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(UserError, match=r"max_length=65, but this model holds 64 positions; give at most that"):
+        CompressedHFLM(pretrained=model, tokenizer=tiny_tokenizer(), max_length=65)
+    assert CompressedHFLM(pretrained=model, tokenizer=tiny_tokenizer(), max_length=64).max_length == 64
+    # Rotary positions are computed, and may be asked for further ones.
+    assert CompressedHFLM(pretrained=tiny_model("llama"), tokenizer=tiny_tokenizer(), max_length=513).max_length == 513
