@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
+from lm_eval_ext.models.encoded import EncodedHFLM
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
 from lm_eval_ext.models.scoring.seeded import SeededSampling
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @register_model("compressed_hf")
-class CompressedHFLM(HFLM):
+class CompressedHFLM(EncodedHFLM):
     """HFLM with every argument kept, plus a recipe.
 
     The model is compressed after HFLM has loaded it (HFLM ties weights at the end of its construction, which would
@@ -58,7 +59,8 @@ class CompressedHFLM(HFLM):
             device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
-            **kwargs: Keys of the recipe's methods and calibration, and every argument of HFLM.
+            **kwargs: Keys of the recipe's methods and calibration, every argument of HFLM, and `rolling_bos` ("once";
+                "hf" scores whole documents as HFLM does, with BOS behind BOS).
 
         Raises:
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
@@ -121,6 +123,7 @@ class CompressedHFLM(HFLM):
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Generate: requests that name `seeds` by our sampler, from one prefill each; all others as HFLM does."""
+        self.must_generate(requests)
         ours = [index for index, request in enumerate(requests) if "seeds" in request.args[1]]
         rest = sorted(set(range(len(requests))) - set(ours))
         texts: list[str] = [""] * len(requests)
@@ -171,9 +174,12 @@ class CompressedHFLM(HFLM):
         return parts if parts is None or self.world_size == 1 else [in_turn(parts)]
 
     def get_model_info(self) -> dict[str, Any]:
-        """HFLM's facts and, under `compression`, the evidence; lm-eval writes them to results["config"]."""
+        """HFLM's facts, under `encoding` what was done with special tokens, and under `compression` the evidence.
+
+        lm-eval writes them to results["config"].
+        """
         info: dict[str, Any] = super().get_model_info()
-        return info | {"compression": self._evidence.as_dict()}
+        return info | {"encoding": self.encoding_facts(), "compression": self._evidence.as_dict()}
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse lm-eval's response cache, which does not tell a compressed model from its original.
@@ -274,6 +280,7 @@ def _abc_decided(text: str) -> bool:
 def _refuse_unknown(kwargs: dict[str, Any]) -> None:
     """Raise UserError for a model argument that nobody knows, with the nearest one that somebody does."""
     known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in {"self", "kwargs"}]
+    known.append("rolling_bos")
     ours = sorted({*recipe_keys(), "save_compressed"})
     for key in kwargs:
         if key not in known and key not in _LOADER_KEYS:

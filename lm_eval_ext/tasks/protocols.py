@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.api.instance import Instance
-from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import ROTATIONS
+from lm_eval_ext.tasks.fresh import FreshTask, check_model
 from lm_eval_ext.tasks.tokens import TokenCounter
 
 __all__ = ["ChatTask", "CyclicTask", "Sampled", "SampledTask", "TextTask", "fold_system_message"]
@@ -23,7 +23,7 @@ __all__ = ["ChatTask", "CyclicTask", "Sampled", "SampledTask", "TextTask", "fold
 Messages = list[dict[str, Any]]
 
 
-class ChatTask(ConfigurableTask):
+class ChatTask(FreshTask):
     """A task whose description reaches the model the same way under every chat template.
 
     lm_eval needs line breaks at the end of a description where no chat template is used; under one they would
@@ -31,12 +31,9 @@ class ChatTask(ConfigurableTask):
     model drops the description with a warning; here it goes in front of the user's message.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        # lm_eval leaves the key that named this class in the configuration, which has no such field.
-        super().__init__(config={key: value for key, value in config.items() if key != "class"})
-
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
         """Build the requests, as lm_eval does, with messages trimmed and a system message never lost."""
+        check_model(str(self.config.task), chat_template)
         folding = None if chat_template is None else fold_system_message(chat_template)
         super().build_all_requests(chat_template=folding, **kwargs)
 
@@ -138,7 +135,8 @@ class SampledTask(ChatTask):
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score one sample, from its texts and the probabilities of its letters."""
-        seeds = self._protocol()
+        # What was asked, not what the configuration says by now.
+        seeds = list(self.instances[0].arguments[1]["seeds"])
         texts, (letters,) = results
         if len(texts) != len(seeds):
             raise UserError(

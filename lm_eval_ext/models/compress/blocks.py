@@ -49,7 +49,7 @@ class BlockRunner:
         self._order: Sequence[int] = range(len(self.blocks))
 
     def whole(self, ids: Tensor) -> Tensor | None:
-        """One sample through the whole model, with what stands before its stack (virtual tokens), but for its output layer.
+        """One sample through the whole model, virtual tokens before its stack included, its output layer left out.
 
         Returns:
             What goes into the output layer, [1, length and virtual tokens, width]; None for a model that runs none as a

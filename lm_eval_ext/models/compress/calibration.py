@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.recipe import Calibration
+from lm_eval_ext.models.encoding import Encoding
 
 __all__ = ["CalibrationRecord", "load_calibration"]
 
@@ -67,11 +68,12 @@ def load_calibration(
     """
     seqlen = _length(calibration.seqlen, max_length)
     draw = random.Random(calibration.seed)
+    encoding = Encoding(tokenizer)
     if calibration.source == "c4" or calibration.source.endswith(".jsonl"):
         load = _c4_documents if calibration.source == "c4" else lambda: list(_jsonl(Path(calibration.source)))
-        samples = _from_documents(load(), calibration, tokenizer, seqlen, draw)
+        samples = _from_documents(load(), calibration, encoding, seqlen, draw)
     else:
-        samples = _from_text(_text(calibration.source), calibration, tokenizer, seqlen, draw)
+        samples = _from_text(_text(calibration.source), calibration, encoding, seqlen, draw)
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(sample.shape[1].to_bytes(8, "little"))
@@ -101,13 +103,10 @@ def _length(seqlen: int | None, max_length: int | None) -> int:
     return seqlen
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    # The tokenizer warns of texts beyond the model's length; here they are cut right after.
-    return list(tokenizer(text, verbose=False)["input_ids"])
-
-
-def _from_text(text: str, calibration: Calibration, tokenizer: Any, seqlen: int, draw: random.Random) -> list[Tensor]:
-    ids = _encode(tokenizer, text)
+def _from_text(
+    text: str, calibration: Calibration, encoding: Encoding, seqlen: int, draw: random.Random
+) -> list[Tensor]:
+    ids = encoding.prompt(text)
     name = calibration.source
     if len(ids) < seqlen:
         raise UserError(
@@ -122,7 +121,7 @@ def _from_text(text: str, calibration: Calibration, tokenizer: Any, seqlen: int,
 
 
 def _from_documents(
-    documents: Sequence[str], calibration: Calibration, tokenizer: Any, seqlen: int, draw: random.Random
+    documents: Sequence[str], calibration: Calibration, encoding: Encoding, seqlen: int, draw: random.Random
 ) -> list[Tensor]:
     """Random pieces of random documents that are longer than a sample, each document used once."""
     order = list(range(len(documents)))
@@ -130,7 +129,7 @@ def _from_documents(
     samples: list[Tensor] = []
     short: list[list[int]] = []
     for index in order:
-        ids = _encode(tokenizer, documents[index])
+        ids = encoding.prompt(documents[index])
         if len(ids) >= seqlen:
             start = draw.randint(0, len(ids) - seqlen)
             samples.append(torch.tensor([ids[start : start + seqlen]]))

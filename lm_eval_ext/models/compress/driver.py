@@ -19,6 +19,7 @@ from lm_eval_ext.models.compress.pipeline import earlier_steps, held_bits, held_
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.workbench import Workbench
+from lm_eval_ext.models.positions import model_positions
 
 __all__ = ["compress_"]
 
@@ -65,9 +66,8 @@ def compress_(
     samples: list[Tensor] = []
     record = None
     if recipe.needs_calibration:
-        config: Any = unwrap(model).config
-        max_length = getattr(config.get_text_config(), "max_position_embeddings", None)
-        samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
+        calibration = recipe.calibration or Calibration()
+        samples, record = load_calibration(calibration, tokenizer, model_positions(unwrap(model)))
         _rehearse(call, recipe.steps, plan, samples)
     done: list[tuple[Method, list[dict[str, Any]]]] = []
     skipped: dict[str, dict[str, str]] = {}

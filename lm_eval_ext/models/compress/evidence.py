@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.layers import unwrap
+from lm_eval_ext.models.encoding import Encoding
+from lm_eval_ext.models.positions import model_positions
 
 __all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
 
@@ -78,11 +80,14 @@ def weights_hash(model: nn.Module) -> str:
 def canary_logits(model: nn.Module | Calling, tokenizer: Any) -> Tensor:
     """The next-token logits after a fixed prompt, [vocab] float32 on the CPU, as the run calls its model.
 
+    The prompt is cut to the model's length.
+
     Raises:
         UserError: If they are not finite.
     """
-    ids = torch.tensor([list(tokenizer(CANARY)["input_ids"])])
-    logits = Calling.of(model)(ids, use_cache=False).logits[0, -1]
+    call = Calling.of(model)
+    ids = torch.tensor([Encoding(tokenizer).prompt(CANARY)[: model_positions(call.inner)]])
+    logits = call(ids, use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
     if not bool(torch.isfinite(logits).all()):
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.tokens import TokenCounter, TokenSpan
+from tests.helpers.ends import ended_tokenizer
 from tests.helpers.tiny import tiny_tokenizer
 from tests.lm_eval_ext.tasks.runs import model_args
 
@@ -85,6 +88,40 @@ def test_a_tokenizer_that_adds_bos_counts_what_lm_eval_scores(with_bos: Path, ad
 def test_a_byte_level_tokenizer_counts_any_continuation(text: str) -> None:
     counter = TokenCounter(tiny_tokenizer())
     assert counter.span("Who?", text).tokens == len(counter.encode("Who?" + text)) - len(counter.encode("Who?"))
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+@pytest.mark.parametrize("add_bos_token", [None, True, False])
+def test_added_tokens_are_not_the_continuations(template: str, add_bos_token: bool | None) -> None:
+    """By hand: a byte-level tokenizer without merges has one token a byte."""
+    tokenizer = ended_tokenizer(template)
+    merged = json.loads(tokenizer.backend_tokenizer.to_str())
+    merged["model"]["merges"] = []
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(merged))
+    assert len(tokenizer.encode("abc", add_special_tokens=False)) == 3
+    counter = TokenCounter(tokenizer, add_bos_token)
+    assert counter.span("Who?", " the older one") == TokenSpan(tokens=14, whitespace=False)
+    assert counter.span("Who?\n", "A") == TokenSpan(tokens=1, whitespace=True)
+    assert counter.span("<s>Who?\n\n", "the one</s>") == TokenSpan(tokens=8, whitespace=True)
+    bos = {None: template.startswith("<s>"), True: True, False: False}[add_bos_token]
+    assert len(counter.encode("abc")) == 3 + bos + template.endswith("</s>")
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("seq2seq", 3), ("causal", 2), (None, 3)])
+def test_an_encoder_decoders_continuation_is_encoded_by_itself(
+    backend: str | None, expected: int, tmp_path: Path
+) -> None:
+    class Greedy(Merging):
+        """Takes a word and the mark before it for one token: `?one` is a token less than `?` and `one`."""
+
+        def encode(self, text: str, **special: Any) -> list[int]:
+            return list(range(len(text.split("?"))))
+
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}), encoding="utf-8")
+    counter = TokenCounter.from_metadata(
+        {"tokenizer": Greedy(), "pretrained": str(tmp_path), "backend": backend}, "a test"
+    )
+    assert counter.span("Who?", "a?b?c").tokens == expected
 
 
 class Merging:

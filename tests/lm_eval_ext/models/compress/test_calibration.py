@@ -14,6 +14,7 @@ import torch
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.calibration import CalibrationRecord, load_calibration
 from lm_eval_ext.models.compress.recipe import Calibration
+from tests.helpers.ends import ended_tokenizer
 from tests.helpers.tiny import TEXT
 
 
@@ -248,3 +249,14 @@ def test_home_folder(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     assert load(tokenizer, "~/mine.txt", samples=1, seqlen=16)[1].samples == 1
     assert load(tokenizer, f"~/{documents.name}", samples=1, seqlen=16)[1].samples == 1
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+def test_documents_begin_as_prompts_do_and_do_not_end(template: str, tokenizer: Any, tmp_path: Path) -> None:
+    file = lines(tmp_path / "d.jsonl", {"text": TEXT})
+    own = tokenizer(TEXT)["input_ids"]
+    first = [1] if template.startswith("<s>") else []
+    samples, _ = load(ended_tokenizer(template), file, samples=1, seqlen=len(first) + len(own))
+    assert samples == [[*first, *own]]
+    with pytest.raises(UserError, match="0 of 1 documents have"):
+        load(ended_tokenizer(template), file, samples=1, seqlen=len(first) + len(own) + 1)
