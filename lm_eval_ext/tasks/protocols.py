@@ -7,6 +7,7 @@ what lm_eval's documentation says.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,13 @@ from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import ROTATIONS
+from lm_eval_ext.tasks.templates import FaithfulTemplate, missing_line, text_after
+from lm_eval_ext.tasks.thoughts import close_thought, thinking_advice
 from lm_eval_ext.tasks.tokens import TokenCounter
 
-__all__ = ["ChatTask", "CyclicTask", "Sampled", "SampledTask", "TextTask", "fold_system_message"]
+__all__ = ["ChatTask", "CyclicTask", "Sampled", "SampledTask", "TextTask"]
 
-Messages = list[dict[str, Any]]
+log = logging.getLogger(__name__)
 
 
 class ChatTask(ConfigurableTask):
@@ -28,17 +31,42 @@ class ChatTask(ConfigurableTask):
 
     lm_eval needs line breaks at the end of a description where no chat template is used; under one they would
     stay inside the system turn, so messages are trimmed. Where a template knows no system role, lm_eval's hf
-    model drops the description with a warning; here it goes in front of the user's message.
+    model drops the description with a warning, others raise; here it goes in front of the user's message.
     """
+
+    _template: FaithfulTemplate | None = None
+    _advised = False
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         # lm_eval leaves the key that named this class in the configuration, which has no such field.
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
-        """Build the requests, as lm_eval does, with messages trimmed and a system message never lost."""
-        folding = None if chat_template is None else fold_system_message(chat_template)
-        super().build_all_requests(chat_template=folding, **kwargs)
+        """Build the requests, as lm_eval does, through a template that shows everything it is given."""
+        self._template = None if chat_template is None else FaithfulTemplate(chat_template)
+        self._advised = False
+        super().build_all_requests(chat_template=self._template, **kwargs)
+
+    def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> Any:
+        """Build the prompt, with the thought closed that a chat template opens where `close_thought` asks for it.
+
+        Raises:
+            UserError: If it lacks a line of what the task shows of the document, or of the description.
+        """
+        prompt = super().fewshot_context(doc, num_fewshot, **kwargs)
+        shown = self.doc_to_text(doc)
+        lost = missing_line(self.config.description or "", prompt) or missing_line(shown, prompt)
+        if lost is not None:
+            raise UserError(f"task {self.config.task}: the prompt of {doc['item']['item_id']} lacks {lost!r}")
+        if self._template is None or not isinstance(prompt, str):
+            return prompt
+        tail = text_after(shown, prompt)
+        if (self.config.metadata or {}).get("close_thought"):
+            prompt = close_thought(prompt, tail, self._template)
+        elif not self._advised and (advice := thinking_advice(prompt, tail, self._template)):
+            log.warning("task %s: %s %s", self.config.task, self._template.name, advice)
+        self._advised = True
+        return prompt
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score one sample; returns those metrics that the configuration aggregates, in a fixed order."""
@@ -157,35 +185,6 @@ class SampledTask(ChatTask):
                 "of the filter take_first_k, to the number of seeds"
             )
         return seeds
-
-
-def fold_system_message(template: Callable[..., str]) -> Callable[..., str]:
-    """Wrap a chat template so that outer white space is trimmed and no system message is lost.
-
-    Args:
-        template: Renders a list of messages; one that knows no system role may leave that message out.
-
-    Returns:
-        The same, except that a system message which is missing from the rendered text is put in front of the
-        first user message, with a blank line between.
-    """
-    known = True
-
-    def render(messages: Messages, **kwargs: Any) -> str:
-        nonlocal known
-        trimmed = [message | {"content": message["content"].strip()} for message in messages]
-        if not trimmed or trimmed[0]["role"] != "system":
-            return template(trimmed, **kwargs)
-        system, first, *rest = trimmed
-        if known:
-            rendered = template(trimmed, **kwargs)
-            if system["content"] in rendered:
-                return rendered
-            known = False  # asked once a run: lm_eval warns each time it drops one
-        merged = first | {"content": f"{system['content']}\n\n{first['content']}"}
-        return template([merged, *rest], **kwargs)
-
-    return render
 
 
 def _fields(request: Any) -> dict[str, Any]:
