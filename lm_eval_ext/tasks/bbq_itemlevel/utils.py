@@ -16,8 +16,9 @@ from lm_eval_ext.tasks.metrics import (
     sample_metrics,
     sampled_metrics,
 )
-from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, Sampled, SampledTask, TextTask
+from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, TextTask
 from lm_eval_ext.tasks.rows import CATEGORIES
+from lm_eval_ext.tasks.sampled import Sampled, SampledTask
 from lm_eval_ext.tasks.sources import choose_source, read_rows
 
 __all__ = [
