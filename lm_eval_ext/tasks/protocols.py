@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lm_eval.api.task import ConfigurableTask
-
 from lm_eval_ext.tasks.answers import ROTATIONS
+from lm_eval_ext.tasks.documents import ItemTask
 from lm_eval_ext.tasks.tokens import TokenCounter
 
 __all__ = ["ChatTask", "CyclicTask", "TextTask", "fold_system_message"]
@@ -19,7 +18,7 @@ __all__ = ["ChatTask", "CyclicTask", "TextTask", "fold_system_message"]
 Messages = list[dict[str, Any]]
 
 
-class ChatTask(ConfigurableTask):
+class ChatTask(ItemTask):
     """A task whose description reaches the model the same way under every chat template.
 
     lm_eval needs line breaks at the end of a description where no chat template is used; under one they would
@@ -42,7 +41,7 @@ class ChatTask(ConfigurableTask):
             return {}  # --predict_only puts a name in its place: nothing is to be scored
         wanted = self.aggregation()
         scored = self.config.process_results(doc, results)
-        return {name: value for name, value in scored.items() if name in wanted}
+        return self.with_examples(doc, {name: value for name, value in scored.items() if name in wanted})
 
 
 class TextTask(ChatTask):
