@@ -21,7 +21,7 @@ DIFFERENCES = {
     "system_instruction": "Another system instruction, or one against none.",
     "fewshot": "Another number of few-shot examples, or another way to send them.",
     "task_version": "Another version of the task.",
-    "protocol": "The answers were got in another way (letters, text, cyclic, sampled, output type).",
+    "protocol": "The answers were got in another way (letters, text, cyclic, sampled and by whom, output type).",
     "scoring_dtype": "Log-probabilities were taken in another dtype.",
     "window": "Rolling perplexity was taken with another maximal length.",
     "rolling_bos": "Rolling perplexity counts tokens that the tokenizer added in one run and not in the other.",

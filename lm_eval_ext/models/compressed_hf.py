@@ -39,6 +39,9 @@ class CompressedHFLM(EncodedHFLM):
     undo an earlier change of a tied layer), on the device(s) where it lies.
     """
 
+    answers_seeds = True
+    """Tells sampled tasks that generation requests with `seeds` and `first_token` are answered."""
+
     def __init__(
         self,
         pretrained: Any,

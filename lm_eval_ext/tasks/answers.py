@@ -30,7 +30,8 @@ ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 class Draw(TypedDict):
     """One sampled text, and the letters that are read in it."""
 
-    seed: int
+    seed: int | None
+    """None where the model took none."""
     text: str
     status: Literal["answered", "unparsed"]
     """By the strict parser, as `choice` and `role`."""
@@ -127,7 +128,7 @@ def cyclic_answer(rotations: Sequence[Mapping[str, Sequence[float]]], roles: Seq
 
 def sampled_answer(
     texts: Sequence[str],
-    seeds: Sequence[int],
+    seeds: Sequence[int | None],
     plain: Sequence[float] | None,
     drawn: Sequence[float] | None,
     roles: Sequence[str],
@@ -136,7 +137,7 @@ def sampled_answer(
 
     Args:
         texts: What was drawn with each seed.
-        seeds: The seeds.
+        seeds: The seeds; None for a text that no seed repeats.
         plain: Natural log-probability of each option's letter as the first token, of the model itself.
         drawn: The same at the texts' temperature, over the whole vocabulary.
         roles: The options' roles.
