@@ -85,6 +85,8 @@ class CompressedHFLM(EncodedHFLM):
             if "unexpected keyword argument" in str(error):
                 raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
             raise
+        if (doubt := self._recipe.dtype_warning(str(self._model.dtype).removeprefix("torch."))) is not None:
+            log.warning(doubt)
         # HFLM sets its share of the documents only where torch sees more than one GPU. Else every launched process
         # would have all of them and rank 0, and each would write the same files.
         if hasattr(self, "accelerator") and self.world_size == 1:
