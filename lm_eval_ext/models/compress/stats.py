@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import Target
-from lm_eval_ext.models.compress.wrappers import any_number, plain_name
 
 __all__ = ["InputNorms"]
 
@@ -64,7 +63,7 @@ class InputNorms:
             if not target.routed:
                 raise UserError(
                     f"no calibration token reached {target.info.name}: the model does not run it as a module; leave it "
-                    f"out with exclude={plain_name(target.module_name)}"
+                    f"out with exclude=*.{target.module_name.rsplit('.', 1)[-1]}"
                 )
             return None
         norm = self._squares[key].sqrt()
@@ -106,7 +105,7 @@ class InputNorms:
             raise UserError(
                 f"the inputs of {target.module_name}.{target.parameter} can't be observed in "
                 f"{type(target.module).__name__}; leave such modules out with "
-                f"exclude={any_number(target.module_name)}"
+                f"exclude=*.{target.module_name.rsplit('.', 1)[-1]}"
             )
 
     def _hook(self, target: Target) -> Any:
