@@ -35,7 +35,8 @@ def refuse_quantized(inner: nn.Module, list_name: str, blocks: nn.Module) -> Non
         if isinstance(module, (nn.Linear, Conv1D)) and module._parameters.get("weight") is None:
             if hasattr(module, "parametrizations"):
                 raise UserError(f"{name}.weight is computed from other tensors (a parametrization); remove it first")
-            held = ", ".join([*module._parameters, *module._buffers]) or "nothing"
+            tensors = {**module._parameters, **module._buffers}
+            held = ", ".join(key for key, tensor in tensors.items() if tensor is not None) or "nothing"
             raise UserError(f"{name} ({type(module).__name__}) holds {held} and no plain weight{kind}: {_ORIGINAL}")
         if getattr(module, "quantization_scheme", None) is not None:
             # Plain weights, which a wrapped forward quantizes again: what is written to them is not what is used.
