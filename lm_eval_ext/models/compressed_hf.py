@@ -25,6 +25,7 @@ from lm_eval_ext.models.encoded import EncodedHFLM
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
 from lm_eval_ext.models.scoring.seeded import SeededSampling
+from lm_eval_ext.models.text_models import refuse_no_text_model
 
 __all__ = ["CompressedHFLM"]
 
@@ -177,6 +178,12 @@ class CompressedHFLM(EncodedHFLM):
         """
         parts = super().gather_object(obj, dst)
         return parts if parts is None or self.world_size == 1 else [in_turn(parts)]
+
+    def _get_backend(self, config: Any, backend: Any = "default", trust_remote_code: bool | None = False) -> None:
+        """HFLM's choice of a loader; a checkpoint that the loader has no class for ends here, in one line."""
+        super()._get_backend(config, backend, trust_remote_code)
+        if not hasattr(self, "_model"):
+            refuse_no_text_model(config, self.AUTO_MODEL_CLASS, trust_remote_code)
 
     def get_model_info(self) -> dict[str, Any]:
         """HFLM's facts, under `encoding` what was done with special tokens, and under `compression` the evidence.

@@ -87,6 +87,8 @@ class Search:
         if module is None:
             raise UserError(f"{type(self._inner).__name__} has no {place} to compress")
         end: Any = innermost(module)
+        if end._parameters.get("weight") is None:
+            raise UserError(f"the {place} ({type(end).__name__}) holds no plain weight to compress; leave it out")
         name = next(name for name, other in self._inner.named_modules() if other is end)
         return _target(name, end, "weight", tuple(end.weight.shape), place=place, block=block)
 

@@ -71,10 +71,18 @@ def weights_hash(model: nn.Module) -> str:
         if tensor.is_meta:
             raise UserError(f"{name} is offloaded (on the meta device); load the model where it fits whole")
         if id(tensor) not in done:
-            raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data
-            done[id(tensor)] = hashlib.sha256(raw).hexdigest()
+            done[id(tensor)] = _sha256(tensor.detach())
         digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|{done[id(tensor)]}|".encode())
     return digest.hexdigest()
+
+
+def _sha256(tensor: Tensor) -> str:
+    """Hash of the bytes of a tensor; of one that is made of others (torchao's), of their bytes in turn."""
+    if type(tensor) is not Tensor and hasattr(tensor, "__tensor_flatten__"):
+        parts = [_sha256(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0]]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    raw = tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data
+    return hashlib.sha256(raw).hexdigest()
 
 
 def canary_logits(model: nn.Module | Calling, tokenizer: Any) -> Tensor:

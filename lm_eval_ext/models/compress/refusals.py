@@ -32,13 +32,15 @@ def refuse_quantized(inner: nn.Module, list_name: str, blocks: nn.Module) -> Non
     kind = f" ({marked})" if marked else ""
     for inside, module in blocks.named_modules():
         name = f"{list_name}.{inside}"
-        if getattr(module, "quantization_scheme", None) is not None:
-            raise UserError(f"{name} quantizes its weight on every call{kind}: {_ORIGINAL}")
         if isinstance(module, (nn.Linear, Conv1D)) and module._parameters.get("weight") is None:
             if hasattr(module, "parametrizations"):
                 raise UserError(f"{name}.weight is computed from other tensors (a parametrization); remove it first")
-            held = ", ".join([*module._parameters, *module._buffers]) or "nothing"
+            tensors = {**module._parameters, **module._buffers}
+            held = ", ".join(key for key, tensor in tensors.items() if tensor is not None) or "nothing"
             raise UserError(f"{name} ({type(module).__name__}) holds {held} and no plain weight{kind}: {_ORIGINAL}")
+        if getattr(module, "quantization_scheme", None) is not None:
+            # Plain weights, which a wrapped forward quantizes again: what is written to them is not what is used.
+            raise UserError(f"{name} quantizes its weight at each use{kind or ' (quantization_scheme)'}: {_ORIGINAL}")
         if not marked:
             continue
         for key, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):

@@ -9,7 +9,7 @@ from torch import nn
 
 __all__ = ["adapter_names", "any_number", "inactive_names", "innermost", "plain_name"]
 
-_WRAPPING = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.|$)")
+_WRAPPING = re.compile(r"\.(base_layer|original_module|token_adapter|modules_to_save\.[^.]+)(?=\.|$)")
 
 
 def plain_name(name: str) -> str:
@@ -26,14 +26,15 @@ def innermost(module: nn.Module) -> nn.Module:
     """The module that is in use below wrappers: the active copy of `modules_to_save`, the layer under an adapter."""
     while True:
         inside = module._modules
-        copies, original, base = (inside.get(key) for key in ("modules_to_save", "original_module", "base_layer"))
-        if isinstance(copies, nn.ModuleDict) and original is not None:
-            active = _active_copy(module, copies)
-            module = original if active is None else copies[active]
-        elif isinstance(base, nn.Module) or original is not None:
-            module = base if base is not None else original  # type: ignore[assignment]
-        else:
+        copies = inside.get("modules_to_save")
+        if isinstance(copies, nn.ModuleDict) and (active := _active_copy(module, copies)) is not None:
+            module = copies[active]
+            continue
+        below = [inside.get(key) for key in ("original_module", "token_adapter", "base_layer")]
+        found = next((child for child in below if child is not None), None)
+        if found is None:
             return module
+        module = found
 
 
 def inactive_names(model: nn.Module) -> set[str]:

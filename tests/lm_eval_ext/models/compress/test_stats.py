@@ -249,7 +249,7 @@ def test_experts_that_can_not_be_observed() -> None:
     model.model.layers[1].mlp.experts = BlindExperts(model.config)
     with pytest.raises(
         UserError,
-        match=r"model.layers.1.mlp.experts.\w+ can't be observed in BlindExperts.*exclude=model.layers.\*.mlp.experts",
+        match=r"inputs of model.layers.1.mlp.experts.\w+ can't be observed in BlindExperts.*exclude=\*.experts",
     ):
         watched(model, samples())
 
