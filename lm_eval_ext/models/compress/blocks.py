@@ -38,11 +38,12 @@ class BlockRunner:
             model: The transformers model, or a PEFT wrapper of it.
             samples: Token ids, each [1, length] on any device; lengths may differ, nothing is padded.
         """
-        self._stack = base_model(model)
+        self._stack: Any = base_model(model)
         self.blocks = decoder_blocks(model)[1]
         self._samples = samples
-        self._inner: Any = unwrap(model)
-        self._device = self._inner.get_input_embeddings().weight.device
+        inner: Any = unwrap(model)
+        self._inner = inner
+        self._device = inner.get_input_embeddings().weight.device
         self._hidden: list[Tensor] = []
         self._next = 0
         self._from_start = False

@@ -12,12 +12,20 @@ from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.calibration import load_calibration
-from lm_eval_ext.models.compress.evidence import Evidence, canary_logits, compare_canary, totals, weights_hash
+from lm_eval_ext.models.compress.evidence import (
+    Evidence,
+    canary_ids,
+    canary_logits,
+    compare_canary,
+    totals,
+    weights_hash,
+)
 from lm_eval_ext.models.compress.layers import Target, find_targets, unwrap
 from lm_eval_ext.models.compress.pipeline import earlier_steps, held_bits, held_sparsity, refuse_undoing
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.workbench import Workbench
+from lm_eval_ext.models.vocabulary import refuse_foreign_ids, refuse_foreign_tokenizer
 
 __all__ = ["compress_"]
 
@@ -50,6 +58,7 @@ def compress_(
             if a matrix achieved less than asked or something is not finite.
     """
     start = time.perf_counter()
+    refuse_foreign_tokenizer(model, tokenizer)
     plan = [_plan(model, step) for step in recipe.steps]
     refuse_undoing(
         [(step, [target.info.name for target in kept]) for step, (kept, _) in zip(recipe.steps, plan, strict=True)]
@@ -57,6 +66,7 @@ def compress_(
     for step in recipe.steps:
         step.check_installed()
     hash_before = weights_hash(model)
+    refuse_foreign_ids(model, tokenizer, canary_ids(tokenizer), "the canary prompt")
     before = canary_logits(model, tokenizer)
     samples: list[Tensor] = []
     record = None
@@ -64,6 +74,8 @@ def compress_(
         config: Any = unwrap(model).config
         max_length = getattr(config.get_text_config(), "max_position_embeddings", None)
         samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
+        for sample in samples:
+            refuse_foreign_ids(model, tokenizer, [int(sample.max())], f"calibration={record.source}")
         _rehearse(model, recipe.steps, plan, samples)
     done: list[tuple[Method, list[dict[str, Any]]]] = []
     skipped: dict[str, dict[str, str]] = {}

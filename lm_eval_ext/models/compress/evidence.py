@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import unwrap
 
-__all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
+__all__ = ["Evidence", "canary_ids", "canary_logits", "compare_canary", "totals", "weights_hash"]
 
 CANARY = "The committee met on Tuesday to discuss the budget, and after two hours it decided to"
 
@@ -42,6 +42,8 @@ class Evidence:
     skipped: list[dict[str, str]] = field(default_factory=list)
     unseen_experts: list[str] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
+    save_error: str | None = None
+    """Why save_compressed left no checkpoint, if it was asked and did not."""
     schema_version: int = 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,6 +76,11 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def canary_ids(tokenizer: Any) -> list[int]:
+    """The canary prompt as token ids."""
+    return list(tokenizer(CANARY)["input_ids"])
+
+
 def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
     """The next-token logits after a fixed prompt, [vocab] float32 on the CPU.
 
@@ -81,7 +88,7 @@ def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
         UserError: If they are not finite.
     """
     inner: Any = unwrap(model)
-    ids = torch.tensor([list(tokenizer(CANARY)["input_ids"])])
+    ids = torch.tensor([canary_ids(tokenizer)])
     with torch.no_grad():
         logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
