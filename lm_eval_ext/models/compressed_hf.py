@@ -18,7 +18,8 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
-from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
+from lm_eval_ext.models.compress.calibration import refuse_unreadable
+from lm_eval_ext.models.compress.checkpoints import refuse_occupied, refuse_unsaveable, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
 from lm_eval_ext.models.encoded import EncodedHFLM
@@ -59,7 +60,10 @@ class CompressedHFLM(EncodedHFLM):
             pretrained: As HFLM's.
             recipe: Packaged recipe or YAML file; further keys override its values.
             method: Method by name, instead of a recipe, with its keys inline.
-            save_compressed: Folder for a plain Hugging Face checkpoint of the compressed model.
+            save_compressed: Folder for a plain Hugging Face checkpoint of the compressed model. What it needs is tried
+                before the compression. A save that fails all the same (a full disk) does not take the evaluation with
+                it: the run goes on and ends with 0, since its results are right; an error is logged at once and at the
+                end, and the evidence has it as `save_error`.
             device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
@@ -75,6 +79,8 @@ class CompressedHFLM(EncodedHFLM):
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
             step.check_installed()
+        if self._recipe.needs_calibration:
+            refuse_unreadable(self._recipe.calibration)
         if save_compressed is not None:
             refuse_occupied(save_compressed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -92,6 +98,9 @@ class CompressedHFLM(EncodedHFLM):
         # would have all of them and rank 0, and each would write the same files.
         if hasattr(self, "accelerator") and self.world_size == 1:
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
+        saves = save_compressed is not None and self.rank == 0
+        if saves:
+            refuse_unsaveable(self._model, self.tokenizer, str(save_compressed))
         self._trees = TreeScoring(self)
         self._seeded = SeededSampling(self, {"abc": _abc_decided}, self._trees.trust.told)
         with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
@@ -108,8 +117,17 @@ class CompressedHFLM(EncodedHFLM):
                 autocast=self.mixed_precision_dtype,
             )
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
-        if save_compressed is not None and self.rank == 0:
-            save_checkpoint(self._model, self.tokenizer, save_compressed, self._recipe, self._evidence)
+        if saves:
+            self._save(str(save_compressed))
+
+    def _save(self, folder: str) -> None:
+        """Write the checkpoint; a failure is logged and kept in the evidence."""
+        try:
+            save_checkpoint(self._model, self.tokenizer, folder, self._recipe, self._evidence)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._evidence.save_error = f"save_compressed={folder} failed, nothing was kept: {reason}"
+            log.error("%s; the evaluation goes on with the model in memory", self._evidence.save_error)
 
     def _loglikelihood_tokens(
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
@@ -191,6 +209,8 @@ class CompressedHFLM(EncodedHFLM):
         lm-eval writes them to results["config"].
         """
         info: dict[str, Any] = super().get_model_info()
+        if self._evidence.save_error:
+            log.error(self._evidence.save_error)  # again: what was said before the evaluation has scrolled away
         return info | {"encoding": self.encoding_facts(), "compression": self._evidence.as_dict()}
 
     def set_cache_hook(self, cache_hook: Any) -> None:

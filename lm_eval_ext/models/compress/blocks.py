@@ -40,7 +40,7 @@ class BlockRunner:
             samples: Token ids, each [1, length] on any device; lengths may differ, nothing is padded.
         """
         self._call = Calling.of(model)
-        self._stack = base_model(self._call.model)
+        self._stack: Any = base_model(self._call.model)
         self.blocks = decoder_blocks(self._call.model)[1]
         self._samples = samples
         self._hidden: list[Tensor] = []

@@ -20,7 +20,7 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.recipe import Calibration
 from lm_eval_ext.models.encoding import Encoding
 
-__all__ = ["CalibrationRecord", "load_calibration"]
+__all__ = ["CalibrationRecord", "load_calibration", "refuse_unreadable"]
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +69,11 @@ def load_calibration(
     seqlen = _length(calibration.seqlen, max_length)
     draw = random.Random(calibration.seed)
     encoding = Encoding(tokenizer)
-    if calibration.source == "c4" or calibration.source.endswith(".jsonl"):
-        load = _c4_documents if calibration.source == "c4" else lambda: list(_jsonl(Path(calibration.source)))
-        samples = _from_documents(load(), calibration, encoding, seqlen, draw)
+    content = _c4_documents() if calibration.source == "c4" else _content(calibration.source)
+    if isinstance(content, str):
+        samples = _from_text(content, calibration, encoding, seqlen, draw)
     else:
-        samples = _from_text(_text(calibration.source), calibration, encoding, seqlen, draw)
+        samples = _from_documents(content, calibration, encoding, seqlen, draw)
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(sample.shape[1].to_bytes(8, "little"))
@@ -93,6 +93,24 @@ def load_calibration(
         *(asdict(record)[k] for k in ("samples", "tokens", "source", "token_hash")),
     )
     return samples, record
+
+
+def refuse_unreadable(calibration: Calibration | None) -> None:
+    """See that the text is there and can be read, before a model is loaded; None means the default, c4.
+
+    Raises:
+        UserError: As `load_calibration` does on a file or a hub; what depends on the tokenizer is seen there.
+    """
+    source = (calibration or Calibration()).source
+    if source == "c4":
+        _c4_file()
+    else:
+        _content(source)
+
+
+def _content(source: str) -> str | list[str]:
+    """One text, or documents."""
+    return list(_jsonl(Path(source))) if source.endswith(".jsonl") else _text(source)
 
 
 def _length(seqlen: int | None, max_length: int | None) -> int:
@@ -200,14 +218,18 @@ def _unreachable(source: str, error: Exception) -> UserError:
     )
 
 
-def _c4_documents() -> list[str]:
+def _c4_file() -> str:
     from huggingface_hub import hf_hub_download
 
     try:
-        path = hf_hub_download(_C4[0], _C4[1], repo_type="dataset")
+        path: str = hf_hub_download(_C4[0], _C4[1], repo_type="dataset")
     except Exception as error:
         raise _unreachable("c4", error) from None
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
+    return path
+
+
+def _c4_documents() -> list[str]:
+    with gzip.open(_c4_file(), "rt", encoding="utf-8") as lines:
         return [json.loads(line)["text"] for line in lines]
 
 

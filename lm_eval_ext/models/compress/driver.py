@@ -13,13 +13,21 @@ from torch import Tensor, nn
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.calibration import load_calibration
-from lm_eval_ext.models.compress.evidence import Evidence, canary_logits, compare_canary, totals, weights_hash
+from lm_eval_ext.models.compress.evidence import (
+    Evidence,
+    canary_ids,
+    canary_logits,
+    compare_canary,
+    totals,
+    weights_hash,
+)
 from lm_eval_ext.models.compress.layers import Target, find_targets, unwrap
 from lm_eval_ext.models.compress.pipeline import earlier_steps, held_bits, held_sparsity, refuse_undoing
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.workbench import Workbench
 from lm_eval_ext.models.positions import model_positions
+from lm_eval_ext.models.vocabulary import refuse_foreign_ids, refuse_foreign_tokenizer
 
 __all__ = ["compress_"]
 
@@ -54,6 +62,7 @@ def compress_(
             if a matrix achieved less than asked or something is not finite.
     """
     start = time.perf_counter()
+    refuse_foreign_tokenizer(model, tokenizer)
     plan = [_plan(model, step) for step in recipe.steps]
     refuse_undoing(
         [(step, [target.info.name for target in kept]) for step, (kept, _) in zip(recipe.steps, plan, strict=True)]
@@ -62,12 +71,15 @@ def compress_(
         step.check_installed()
     hash_before = weights_hash(model)
     call = Calling(model, autocast)
+    refuse_foreign_ids(model, tokenizer, canary_ids(tokenizer), "the canary prompt")
     before = canary_logits(call, tokenizer)
     samples: list[Tensor] = []
     record = None
     if recipe.needs_calibration:
         calibration = recipe.calibration or Calibration()
         samples, record = load_calibration(calibration, tokenizer, model_positions(unwrap(model)))
+        for sample in samples:
+            refuse_foreign_ids(model, tokenizer, [int(sample.max())], f"calibration={record.source}")
         _rehearse(call, recipe.steps, plan, samples)
     done: list[tuple[Method, list[dict[str, Any]]]] = []
     skipped: dict[str, dict[str, str]] = {}

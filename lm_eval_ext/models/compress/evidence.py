@@ -16,7 +16,7 @@ from lm_eval_ext.models.compress.layers import unwrap
 from lm_eval_ext.models.encoding import Encoding
 from lm_eval_ext.models.positions import model_positions
 
-__all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
+__all__ = ["Evidence", "canary_ids", "canary_logits", "compare_canary", "totals", "weights_hash"]
 
 CANARY = "The committee met on Tuesday to discuss the budget, and after two hours it decided to"
 
@@ -45,6 +45,8 @@ class Evidence:
     skipped: list[dict[str, str]] = field(default_factory=list)
     unseen_experts: list[str] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
+    save_error: str | None = None
+    """Why save_compressed left no checkpoint, if it was asked and did not."""
     schema_version: int = 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,6 +87,11 @@ def _sha256(tensor: Tensor) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
+def canary_ids(tokenizer: Any) -> list[int]:
+    """The canary prompt as token ids."""
+    return Encoding(tokenizer).prompt(CANARY)
+
+
 def canary_logits(model: nn.Module | Calling, tokenizer: Any) -> Tensor:
     """The next-token logits after a fixed prompt, [vocab] float32 on the CPU, as the run calls its model.
 
@@ -94,7 +101,7 @@ def canary_logits(model: nn.Module | Calling, tokenizer: Any) -> Tensor:
         UserError: If they are not finite.
     """
     call = Calling.of(model)
-    ids = torch.tensor([Encoding(tokenizer).prompt(CANARY)[: model_positions(call.inner)]])
+    ids = torch.tensor([canary_ids(tokenizer)[: model_positions(call.inner)]])
     logits = call(ids, use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
     if not bool(torch.isfinite(logits).all()):
