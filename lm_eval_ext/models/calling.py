@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import unwrap
 
 __all__ = ["Calling"]
@@ -74,9 +75,21 @@ class Calling:
         adapters: Any = self.model.peft_config.values()
         if any(getattr(adapter, "alora_invocation_tokens", None) for adapter in adapters):
             return "has an adapter that begins behind certain tokens (activated LoRA)"
-        if kind in ("XLORA", "POLY"):
+        if kind == "XLORA":
             return f"has an adapter that is weighed by the whole prompt ({kind})"
         return None
+
+    def check(self) -> None:
+        """Raise UserError for an adapter that needs what lm_eval doesn't give."""
+        if not hasattr(self.model, "peft_config"):
+            return
+        for config in self.model.peft_config.values():
+            kind = str(getattr(config.peft_type, "value", config.peft_type))
+            if kind in ("POLY", "MULTITASK_PROMPT_TUNING"):
+                raise UserError(
+                    f"the adapter ({kind}) needs the number of a task with every prompt, which lm_eval does not give; "
+                    "convert it to the adapter of one task, or evaluate the model without it"
+                )
 
     def hooked(self) -> bool:
         """Whether something besides its weights and its class may change what the model computes."""

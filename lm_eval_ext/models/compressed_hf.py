@@ -25,6 +25,8 @@ from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
 from lm_eval_ext.models.encoded import EncodedHFLM
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
+from lm_eval_ext.models.scoring.obstacles import calling_of
+from lm_eval_ext.models.scoring.padding import Padding
 from lm_eval_ext.models.scoring.seeded import SeededSampling
 from lm_eval_ext.models.text_models import refuse_no_text_model
 
@@ -101,7 +103,9 @@ class CompressedHFLM(EncodedHFLM):
         saves = save_compressed is not None and self.rank == 0
         if saves:
             refuse_unsaveable(self._model, self.tokenizer, str(save_compressed))
+        calling_of(self).check()
         self._trees = TreeScoring(self)
+        self._padding = Padding(self)
         self._seeded = SeededSampling(self, {"abc": _abc_decided}, self._trees.trust.told)
         with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
             self._evidence = compress_(
@@ -139,10 +143,27 @@ class CompressedHFLM(EncodedHFLM):
             with tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress:
                 answers = self._trees.answers(requests, progress.update)
         if answers is None:
-            plain: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-            return plain
+            return self._by_hflm(requests, disable_tqdm, override_bs)
         for (text, _, _), answer in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
+        return answers
+
+    def _by_hflm(
+        self, requests: list[Request], disable_tqdm: bool, override_bs: int | None
+    ) -> list[tuple[float, bool]]:
+        """HFLM's answers, one prompt a pass where this model's numbers depend on what stands beside them."""
+        given: int | str = self.batch_size
+        # A model that trees suit is causal: it does not see what follows.
+        together = (
+            given == 1
+            or self._trees.trust.settled
+            or self._padding.harmless([(context + target)[:-1][-self.max_length :] for _, context, target in requests])
+        )
+        self.batch_size_per_gpu = given if together else 1
+        try:
+            answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        finally:
+            self.batch_size_per_gpu = given
         return answers
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:

@@ -17,7 +17,7 @@ __all__ = ["FAULTS", "Differs", "Trust", "difference", "forget"]
 
 log = logging.getLogger(__name__)
 
-FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, NotImplementedError)
+FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, AssertionError)
 
 
 class Differs(Exception):  # noqa: N818  (a finding about a model, not a fault of the program)
@@ -126,7 +126,8 @@ class Trust:
         log.info("checking prefix trees against the model's own forward pass (%s, %d tokens)", kind, len(tokens))
         logits = self._lm._model_call(torch.tensor([list(tokens)], device=self._lm.device))[0, -len(tokens) :]
         expected = logits[list(places)].log_softmax(-1, dtype=self._lm.softmax_dtype)
-        apart = difference(found, expected, narrow=torch.finfo(calling_of(self._lm).narrowest).bits < 32)
+        bits = min(torch.finfo(dtype).bits for dtype in (calling_of(self._lm).narrowest, expected.dtype))
+        apart = difference(found, expected, narrow=bits < 32)
         if apart is not None:
             raise Differs(f"gives {apart[0]:.4f} by prefix trees and {apart[1]:.4f} on its own")
 

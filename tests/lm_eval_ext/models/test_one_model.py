@@ -18,6 +18,7 @@ from lm_eval.api.instance import Instance
 from torch import Tensor
 from transformers import DynamicCache
 
+from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.evidence import CANARY, canary_logits
 from lm_eval_ext.models.compress.layers import find_targets
@@ -151,6 +152,53 @@ def test_an_adapter_acts_on_all(kind: str, caplog: pytest.LogCaptureFixture) -> 
     torch.testing.assert_close(canary, last(by_hand, lm.tokenizer(CANARY)["input_ids"]), atol=2e-4, rtol=0)
 
 
+def test_an_adapter_that_needs_the_number_of_a_task() -> None:
+    import peft
+
+    config = peft.MultitaskPromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, num_tasks=2, num_ranks=1)
+    model = peft.get_peft_model(tiny_model("llama"), config)
+    with pytest.raises(UserError, match=r"\(MULTITASK_PROMPT_TUNING\) needs the number of a task with every prompt"):
+        CompressedHFLM(pretrained=model, tokenizer=tiny_tokenizer(), max_length=512)
+
+
+def test_an_adapter_that_begins_behind_certain_tokens() -> None:
+    """Activated LoRA: by hand, the bare model up to its tokens, and the merged one behind them."""
+    import peft
+
+    tokenizer = tiny_tokenizer()
+    start = tokenizer(" Answer:")["input_ids"]
+    base = tiny_model("llama")
+    plain = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=4,
+            target_modules=["q_proj"],
+            init_lora_weights=False,
+            alora_invocation_tokens=start,
+        )
+        model: Any = peft.get_peft_model(base, config)
+    bare, turned = tiny_model("llama"), tiny_model("llama")
+    for block, merged in zip(base.model.layers, turned.model.layers, strict=True):
+        q = block.self_attn.q_proj
+        merged.self_attn.q_proj.weight.data += (2 * q.lora_B.default.weight @ q.lora_A.default.weight).detach()
+
+    def by_hand(ids: Tensor) -> Tensor:
+        tokens = ids[0].tolist()
+        found = [i for i in range(len(tokens)) if tokens[i : i + len(start)] == start]
+        if not found:
+            logits: Tensor = bare(ids).logits
+            return logits
+        # Queries alone are adapted, so what stands before is as the bare model has it.
+        cache = bare(ids[:, : found[-1]], use_cache=True).past_key_values
+        behind: Tensor = turned(ids[:, found[-1] :], past_key_values=cache).logits
+        return behind
+
+    assert [any(ids[i : i + len(start)] == start for i in range(len(ids))) for ids in plain] == [True, True, False]
+    everything_is_by_hand(CompressedHFLM(pretrained=model.eval(), tokenizer=tokenizer, max_length=512), by_hand)
+
+
 @pytest.mark.parametrize("sequential", [True, False])
 @pytest.mark.parametrize("kind", ["prompt tuning", "prefix tuning"])
 def test_virtual_tokens_act_on_calibration(kind: str, sequential: bool) -> None:
@@ -167,7 +215,7 @@ def test_virtual_tokens_act_on_calibration(kind: str, sequential: bool) -> None:
     targets, skips = find_targets(model, step)
     bench = Workbench(Calling(model), step, targets, skips, samples)
     if sequential:
-        norms = [found for group, found in bench.sequential_norms() if group[0].block == 1][0]
+        norms = next(found for group, found in bench.sequential_norms() if group[0].block == 1)
     else:
         norms = bench.dense_norms()
     (target,) = [target for target in targets if target.module_name.endswith("layers.1.mlp.down_proj")]

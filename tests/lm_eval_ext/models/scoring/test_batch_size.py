@@ -14,9 +14,9 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval_ext import plugin
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring import memory
-from lm_eval_ext.models.scoring.memory import row_bytes, rows_per_pass, stock_rows
+from lm_eval_ext.models.scoring.memory import attention_width, row_bytes, rows_per_pass, size_of, stock_rows
 from tests.helpers.tiny import tiny_model, write_tiny
-from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked
+from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, TREES, asked, build
 from tests.lm_eval_ext.tasks.runs import evaluate
 
 GIB = 2**30
@@ -36,6 +36,28 @@ def test_memory_of_a_row_by_hand() -> None:
     assert row_bytes(tiny_model("mixtral")) == LLAMA_ROW + 512 * 384 * 4
     # Four times the hidden size in the MLP (its config has no width), all four heads in keys and values.
     assert row_bytes(tiny_model("gpt2")) == 512 * (512 + 3 * 256 + 2 * 2 * 4 * 16 + 512 + 4096) * 4
+
+
+def test_memory_of_a_row_where_a_config_tells_otherwise() -> None:
+    # DBRX keeps its MLP (two of four experts of 64) and its key heads (2 of 16) in configs within the config.
+    dbrx = build("dbrx", TREES["sizes in configs within the config"][1])
+    assert row_bytes(dbrx) == 512 * (512 + 2 * 3 * 64 + 2 * 2 * 2 * 16 + 512 + 4096) * 4
+    # Gemma-3n lists the widths of its layers (the largest is 128), and has keys and values in four.
+    gemma = build("gemma3n_text", TREES["sizes that differ by layer, shared keys"][1])
+    assert row_bytes(gemma) == 512 * (512 + 3 * 128 + 2 * 4 * 2 * 16 + 512 + 4096) * 4
+    # MPT names every size in its own way, and no width of the MLP: four times the hidden size.
+    mpt = build("mpt", {"vocab_size": 300, "d_model": 64, "n_heads": 4, "n_layers": 2})
+    assert row_bytes(mpt) == 512 * (512 + 3 * 256 + 2 * 2 * 4 * 16 + 512 + 4096) * 4
+    assert [attention_width(model) for model in (dbrx, gemma, mpt)] == [128, 256, 128]
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [(7, 7), ([3, 9, 4], 9), ((3, 9), 9), (None, 5), ([], 5), ([None, 2], 2), (0, 5), ("3", 5), (True, 5), ({}, 5)],
+)
+def test_a_size_of_any_kind_is_read_or_replaced(value: object, size: int) -> None:
+    assert size_of(SimpleNamespace(width=value), ("missing", "width"), 5) == size
+    assert size_of(SimpleNamespace(ffn_config=SimpleNamespace(width=value)), ("width",), 5) == size
 
 
 @pytest.mark.parametrize(("size", "rows"), [(1, 1), (7, 7), (0, 1)])

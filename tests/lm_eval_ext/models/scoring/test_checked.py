@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
@@ -49,6 +50,35 @@ def test_as_the_stock_path(llama: str, max_length: int | None) -> None:
     ours = CompressedHFLM(**options)
     compare(ours, HFLM(**options, softmax_dtype="float32"))
     assert ours._trees.trust.settled
+
+
+@pytest.mark.parametrize("trees", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_dtype_of_scoring_acts_on_both_kinds_of_request(llama: str, dtype: torch.dtype, trees: bool) -> None:
+    ours = CompressedHFLM(pretrained=llama, device="cpu", softmax_dtype=dtype, batch_size=1)
+    if not trees:
+        ours._trees.trust.refuse("is refused by the test")
+
+    def by_hand(tokens: list[int], wanted: int) -> float:
+        with torch.no_grad():
+            logits = ours.model(torch.tensor([tokens[:-1]])).logits[0, -wanted:]
+        return float(logits.log_softmax(-1, dtype=dtype)[range(wanted), tokens[-wanted:]].sum())
+
+    context, letter, text = ours.tok_encode(TEXTS[0][0]), ours.tok_encode("A"), TEXTS[4][1]
+    assert len(letter) == 1
+    whole = [ours.prefix_token_id, *ours.tok_encode(text)]
+    ((score, _),) = ours.loglikelihood([Instance("loglikelihood", {}, (TEXTS[0][0], "A"), 0)])
+    (rolled,) = ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0)])
+    rounding = 2**-8 if dtype == torch.bfloat16 else 1e-6
+    assert [score, rolled] == pytest.approx(
+        [by_hand([*context, *letter], 1), by_hand(whole, len(whole) - 1)], rel=rounding
+    )
+    # A value tells its dtype: it is one of those that the dtype has, and none of the next narrower one's.
+    narrower = {torch.bfloat16: None, torch.float32: torch.bfloat16, torch.float64: torch.float32}[dtype]
+    for value in (score, rolled):
+        exact = torch.tensor(value, dtype=torch.float64)
+        assert exact.to(dtype).double() == exact
+        assert narrower is None or exact.to(narrower).double() != exact
 
 
 def test_rolling_is_the_stock_path(llama: str) -> None:
