@@ -23,6 +23,7 @@ from lm_eval_ext.models.compress.checkpoints import refuse_occupied, refuse_unsa
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
 from lm_eval_ext.models.encoded import EncodedHFLM
+from lm_eval_ext.models.loading import load_fault, refuse_no_model
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
 from lm_eval_ext.models.scoring.obstacles import calling_of
@@ -48,7 +49,7 @@ class CompressedHFLM(EncodedHFLM):
 
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: Any = None,
         recipe: str | None = None,
         method: str | None = None,
         save_compressed: str | None = None,
@@ -78,6 +79,7 @@ class CompressedHFLM(EncodedHFLM):
         """
         ours = {key: kwargs.pop(key) for key in recipe_keys().intersection(kwargs)}
         _refuse_unknown(kwargs)
+        refuse_no_model(pretrained, kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
             step.check_installed()
@@ -88,12 +90,8 @@ class CompressedHFLM(EncodedHFLM):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             super().__init__(pretrained=pretrained, device=device, softmax_dtype=softmax_dtype, **kwargs)
-        except ImportError as error:
-            raise UserError(f"the model can't be loaded as asked: {str(error).strip().splitlines()[0]}") from error
-        except TypeError as error:
-            if "unexpected keyword argument" in str(error):
-                raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
-            raise
+        except Exception as error:
+            raise load_fault(error, pretrained) from error
         if (doubt := self._recipe.dtype_warning(str(self._model.dtype).removeprefix("torch."))) is not None:
             log.warning(doubt)
         # HFLM sets its share of the documents only where torch sees more than one GPU. Else every launched process
