@@ -54,10 +54,8 @@ def _chances(chance: Floats, draws: int) -> Chances:
 def _covers(result: Result, truth: float) -> float:
     if not result.estimates:
         return float("nan")
+    # Where the run's chances are the baseline's own the excess is 0 in each item, which leaves no interval.
     (estimate,) = result.estimates
-    # Where the run's chances are the baseline's own, the excess is 0 without an interval, which is the truth.
-    if estimate.estimate == truth == 0:
-        return 1.0
     return covers(estimate.conf_low, estimate.conf_high, truth)
 
 

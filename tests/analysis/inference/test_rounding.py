@@ -49,6 +49,22 @@ def test_a_jackknife_of_equal_templates_has_no_error_whatever_the_unit(scale: fl
     assert (alone["value"].std_error, alone["value"].conf_low) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([0.0] * 12, [0.001] * 12),  # joshuaulrich/TTR 59: a running deviation of 2e-19
+        ([0.0] * 693, [3.1086244592868925e-09] * 693),  # scipy 14418: t = -5.7 between constants
+        ([4.28, 4.34], [4.33, 4.39]),  # scipy 16861: both pairs differ by 0.05
+        ([472.0, 469.0, 100.1], [472.0 + 1 / 3, 469.0 + 1 / 3, 100.1 + 1 / 3]),  # Survey.jl 219: errors of 1e-13
+    ],
+)
+def test_constants_that_others_gave_an_error(before: list[float], after: list[float]) -> None:
+    old, new = (np.stack([values, np.ones(len(values))], axis=1) for values in (before, after))
+    found = jackknife_change(old, new)["difference"]
+    assert found.estimate == pytest.approx(after[0] - before[0])
+    assert (found.std_error, found.p_value, found.conf_low) == (None, None, None)
+
+
 def test_an_error_is_measured_against_what_the_statistic_is_made_of() -> None:
     left = np.array([0.0, 1e-12, 0.0])
     assert from_left_out(Result(method=""), "x", 0.0, left)["x"].std_error is None
