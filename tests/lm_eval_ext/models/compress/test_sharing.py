@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.layers import find_targets
 from lm_eval_ext.models.compress.recipe import make_step
+from lm_eval_ext.models.compress.resolve import resolve
 from lm_eval_ext.models.compress.workbench import Workbench
+from tests.helpers.compress import changed, snapshot
+from tests.helpers.tiny import tiny_model
 
 SIZES = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -163,15 +167,19 @@ def test_what_goes_into_the_output_layer(sequential: bool) -> None:
     same(model, other, names)
 
 
-def test_matrices_that_no_token_reaches_are_told_before_anything() -> None:
-    # A decoder that comes from an encoder-decoder model never runs its cross attention on plain text.
+def bart() -> Any:
     from transformers import BartConfig, BartForCausalLM
 
     config = BartConfig(
         vocab_size=300, d_model=64, encoder_layers=2, decoder_layers=2, decoder_ffn_dim=128, decoder_attention_heads=4,
         max_position_embeddings=256,
     )  # fmt: skip
-    model = BartForCausalLM(config).eval()
+    return BartForCausalLM(config).eval()
+
+
+def test_matrices_that_no_token_reaches_are_told_before_anything() -> None:
+    # A decoder that comes from an encoder-decoder model never runs its cross attention on plain text.
+    model = bart()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(UserError) as error:
         ours(model)
@@ -183,3 +191,58 @@ def test_matrices_that_no_token_reaches_are_told_before_anything() -> None:
     names = [target.info.name for target in ours(model, exclude=exclude).targets]
     assert len(names) == 2 * 6
     assert not any("encoder_attn" in name for name in names)
+
+
+def test_the_way_out_leaves_adapters_alone() -> None:
+    # Under an adapter the layer itself is called base_layer, a name that no pattern fits.
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(bart(), LoraConfig(r=4, target_modules=["k_proj"], init_lora_weights=False)).eval()
+    with pytest.raises(UserError) as error:
+        ours(model)
+    exclude = str(error.value).split("exclude=")[1]
+    assert "base_layer" not in exclude
+    bench = ours(model, exclude=exclude)
+    names = [target.info.name for target in bench.targets]
+    assert len(names) == 2 * 6
+    assert "model.decoder.layers.0.self_attn.k_proj.base_layer.weight" in names
+    adapters = {skip.name for skip in bench.skips if skip.reason == "adapter" and "self_attn" in skip.name}
+    assert len(adapters) == 2 * 2
+
+
+def test_the_way_out_fits_nothing_else() -> None:
+    # What one block takes without its module, and the other block runs, is named in full.
+    model = tiny_model("llama")
+    mlp = model.model.layers[1].mlp
+
+    def forward(hidden: Tensor) -> Tensor:
+        inside = nn.functional.silu(mlp.gate_proj(hidden)) * mlp.up_proj(hidden)
+        return nn.functional.linear(inside, mlp.down_proj.weight)
+
+    mlp.forward = forward
+    with pytest.raises(
+        UserError, match=r"reached model.layers.1.mlp.down_proj.weight: the model does not run it"
+    ) as one:
+        ours(model)
+    assert str(one.value).endswith("leave out with exclude=model.layers.1.mlp.down_proj")
+    assert len(ours(model, exclude="model.layers.1.mlp.down_proj").targets) == 13
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_overflow_on_calibration_text_is_told_before_anything(sequential: bool, tokenizer: Any, text_file: Any) -> None:
+    model = tiny_model("llama", dtype=torch.float16)
+
+    def overflow(module: nn.Module, args: Any, output: Any) -> Any:
+        # Only at the length of the samples: the canary prompt passes.
+        hidden = output[0] if isinstance(output, tuple) else output
+        return hidden * torch.inf if hidden.shape[1] == 24 else output
+
+    model.model.layers[0].register_forward_hook(overflow)
+    before = snapshot(model)
+    recipe = resolve(
+        method="random+wanda", sparsity=0.5, calibration=str(text_file), samples=2, seqlen=24, sequential=sequential
+    )
+    with pytest.raises(UserError, match=r"inputs of model.layers.1.* are not finite.*dtype=float32") as error:
+        compress_(model, tokenizer, recipe)
+    assert "\n" not in str(error.value)
+    assert not changed(before, model)
