@@ -29,6 +29,7 @@ from lm_eval_ext.models.scoring.memory import stock_rows
 from lm_eval_ext.models.scoring.obstacles import calling_of
 from lm_eval_ext.models.scoring.padding import Padding
 from lm_eval_ext.models.scoring.seeded import SeededSampling
+from lm_eval_ext.models.scoring.settings import settings_of
 from lm_eval_ext.models.text_models import refuse_no_text_model
 
 __all__ = ["CompressedHFLM"]
@@ -104,6 +105,7 @@ class CompressedHFLM(EncodedHFLM):
         calling_of(self).check()
         self._trees = TreeScoring(self)
         self._padding = Padding(self)
+        self._settings_told = False
         self._seeded = SeededSampling(self, {"abc": _abc_decided}, self._trees.trust.told)
         with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
             self._evidence = compress_(
@@ -171,6 +173,7 @@ class CompressedHFLM(EncodedHFLM):
         rest = sorted(set(range(len(requests))) - set(ours))
         texts: list[str] = [""] * len(requests)
         if rest:
+            self._tell_settings()
             for index, text in zip(
                 rest, super().generate_until([requests[i] for i in rest], disable_tqdm), strict=True
             ):
@@ -182,6 +185,13 @@ class CompressedHFLM(EncodedHFLM):
             for index, text in zip(ours, drawn, strict=True):
                 texts[index] = text
         return texts
+
+    def _tell_settings(self) -> None:
+        """Say once that texts are generated otherwise than letters and draws are scored."""
+        settings = settings_of(calling_of(self).inner, sampled=False)
+        if settings and not self._settings_told:
+            log.warning("the model's generation_config changes generated texts, and no score: %s", settings)
+        self._settings_told = True
 
     def _detect_batch_size(self, requests: Sequence[Request] | None = None, pos: int = 0) -> int:
         """Rows of HFLM's own passes with batch_size=auto: on a CPU by their size, elsewhere by its trial passes.

@@ -17,6 +17,7 @@ from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol
 from lm_eval_ext.models.scoring.memory import ROW_TOKENS, rows_per_pass
 from lm_eval_ext.models.scoring.obstacles import calling_of
 from lm_eval_ext.models.scoring.sampling import TreeSampler
+from lm_eval_ext.models.scoring.settings import settings_of
 from lm_eval_ext.models.scoring.trust import FAULTS, Differs, Trust
 
 __all__ = ["SeededSampling", "protocol_of"]
@@ -48,6 +49,7 @@ class SeededSampling:
         self._lm = lm
         self._stops = stops
         self._words: dict[str, list[int]] | None = None
+        self._told = False
         self._alone = LoneSampler(lm)
         self.trust = Trust(lm, "sampled", told)
 
@@ -65,6 +67,7 @@ class SeededSampling:
             raise UserError(f"seeds need a decoder-only model, got {self._lm.backend}; use a task that scores instead")
         if getattr(self._lm, "think_end_token", None):
             raise UserError("think_end_token is not known to the sampler of seeds; run without it")
+        self._tell_settings()
         groups: dict[str, _Group] = {}
         for index, (context, kwargs) in enumerate(requests):
             shared = {key: value for key, value in kwargs.items() if key != _FIRST}
@@ -88,6 +91,17 @@ class SeededSampling:
                 for index in group.first.get(context, ()):
                     replies[index] = json.dumps(None if first is None else asdict(first))
         return replies
+
+    def _tell_settings(self) -> None:
+        """Say once that draws are the model's own, whatever its generation config would make of them."""
+        settings = settings_of(calling_of(self._lm).inner, sampled=True)
+        if settings and not self._told:
+            log.warning(
+                "requests with seeds are drawn from the model's own probabilities; its generation_config does not act "
+                "on them: %s",
+                settings,
+            )
+        self._told = True
 
     def _spelt(self, word: str) -> list[int]:
         """The tokens that are this word but for white space around it.
