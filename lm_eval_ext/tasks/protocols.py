@@ -15,7 +15,7 @@ from lm_eval.api.instance import Instance
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import ROTATIONS
-from lm_eval_ext.tasks.fresh import FreshTask, check_model
+from lm_eval_ext.tasks.fresh import FreshTask
 from lm_eval_ext.tasks.tokens import TokenCounter
 
 __all__ = ["ChatTask", "CyclicTask", "Sampled", "SampledTask", "TextTask", "fold_system_message"]
@@ -33,7 +33,6 @@ class ChatTask(FreshTask):
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
         """Build the requests, as lm_eval does, with messages trimmed and a system message never lost."""
-        check_model(str(self.config.task), chat_template)
         folding = None if chat_template is None else fold_system_message(chat_template)
         super().build_all_requests(chat_template=folding, **kwargs)
 
