@@ -66,6 +66,12 @@ def test_option_tokens_are_the_models_own(
         assert sample["doc"]["option_tokens"] == [1 + len(option.encode()) for option in sample["doc"]["options"]]
 
 
+def test_option_tokens_of_another_tokenizer_are_refused(llama: Path, bytewise: Path) -> None:
+    with pytest.raises(UserError, match=rf"^{TEXT}: the options have \[.*\] tokens of this model's tokenizer and"):
+        run(llama, TEXT, metadata={"tokenizer": str(bytewise)})
+    run(llama, TEXT, metadata={"tokenizer": str(llama)}, apply_chat_template=True)
+
+
 def test_seeds_and_temperature_are_those_that_were_asked(llama: Path) -> None:
     asked = {"max_gen_toks": 2}
     run(llama, SAMPLED, gen_kwargs=asked | {"seeds": [1, 2, 3, 4, 5], "temperature": 0.3})
