@@ -71,8 +71,8 @@ class CompressedHFLM(EncodedHFLM):
             device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
-            **kwargs: Keys of the recipe's methods and calibration, every argument of HFLM, and `rolling_bos` ("once";
-                "hf" scores whole documents as HFLM does, with BOS behind BOS).
+            **kwargs: Keys of the recipe's methods and calibration, every argument of HFLM, and `rolling_bos` ("once",
+                "each" or "hf"; see `EncodedHFLM`).
 
         Raises:
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be

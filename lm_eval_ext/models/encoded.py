@@ -20,7 +20,7 @@ __all__ = ["ROLLING", "EncodedHFLM"]
 
 log = logging.getLogger(__name__)
 
-ROLLING = ("once", "hf")
+ROLLING = ("once", "each", "hf")
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 Row = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -30,7 +30,8 @@ class EncodedHFLM(HFLM):
     """HFLM, except for what a tokenizer adds at the ends of a text, and for the model's length.
 
     Causal models: what the tokenizer adds before a text is there once, what it adds behind is left out. Encoders get
-    both, decoders neither. `rolling_bos="hf"` scores documents as HFLM does.
+    both, decoders neither. Documents are scored behind what the tokenizer adds before a text, in their first window
+    (`rolling_bos="once"`) or in every one ("each"); "hf" scores them as HFLM does.
     """
 
     _encoding: Encoding
@@ -103,7 +104,8 @@ class EncodedHFLM(HFLM):
         """Score requests; prompts of our tasks must fit, those of others are cut from the left, with one warning.
 
         Raises:
-            UserError: If a prompt of our tasks is too long, or a continuation has no tokens of its own.
+            UserError: If a prompt of our tasks is too long, a continuation has no tokens of its own, or an option has
+                other tokens than its document says (`option_tokens`).
         """
         if self.enable_thinking:
             refused: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm)  # raises
@@ -111,6 +113,7 @@ class EncodedHFLM(HFLM):
         hidden = disable_tqdm or self.rank != 0
         rows = [self._row(*request.args) for request in tqdm(requests, desc="Tokenizing inputs", disable=hidden)]
         _must_fit(requests, [self._length(row) for row in rows], self.max_length)
+        _counts_hold(requests, rows)
         rows = [self._cut(row) for row in rows]
         answers: list[tuple[float, bool]] = self._loglikelihood_tokens(rows, disable_tqdm=disable_tqdm)
         return answers
@@ -141,7 +144,8 @@ class EncodedHFLM(HFLM):
         owners: list[int] = []
         for number, request in enumerate(requests):
             prefix, tokens = self._document(*request.args)
-            own = rolling_windows(prefix, tokens, self.max_length)
+            each = self._rolling_bos == "each" and bool(self._encoding.first)
+            own = rolling_windows(prefix, tokens, self.max_length, each=each)
             windows += [(None, *window) for window in own]
             owners += [number] * len(own)
             request.rolled = len(tokens)
@@ -209,6 +213,24 @@ class EncodedHFLM(HFLM):
             return [self.prefix_token_id], HFLM.tok_encode(self, text)
         start, tokens = self._start(), self._encoding.text(text)
         return start, tokens[len(start) :] if tokens[: len(start)] == start else tokens
+
+
+def _counts_hold(requests: Sequence[Instance], rows: Sequence[Row]) -> None:
+    """See that the token counts which a document states, and its scores are divided by, are those of its requests."""
+    scored: dict[tuple[Any, Any], tuple[list[int], dict[int, int]]] = {}
+    for request, (_, _, tokens) in zip(requests, rows, strict=True):
+        stated = (request.doc or {}).get("option_tokens")
+        if stated:
+            key = (request.task_name, request.doc_id)
+            scored.setdefault(key, (list(stated), {}))[1][request.idx] = len(tokens)
+    for (task, _), (stated, found) in scored.items():
+        space = found.get(len(stated), 0)  # the prompt's white space, where it is scored by itself
+        counted = [found[option] - space for option in sorted(found) if option < len(stated)]
+        if counted != stated:
+            raise UserError(
+                f"{task}: the options have {counted} tokens of this model's tokenizer and {stated} of the task's; "
+                "leave `tokenizer` out of --metadata, or name the model's own"
+            )
 
 
 def _must_fit(requests: Sequence[Instance], lengths: Sequence[int], limit: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import Answer
 from lm_eval_ext.tasks.documents import ItemTask
-from lm_eval_ext.tasks.fresh import FreshTask, check_model
+from lm_eval_ext.tasks.fresh import FreshTask
 from lm_eval_ext.tasks.metrics import Logged
 from lm_eval_ext.tasks.report import RunReport
 from lm_eval_ext.tasks.templates import FaithfulTemplate, missing_line, text_after
@@ -42,7 +42,6 @@ class ChatTask(FreshTask, ItemTask):
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
         """Build the requests, as lm_eval does, through a template that shows everything it is given."""
-        check_model(str(self.config.task), chat_template)
         self.template = None if chat_template is None else FaithfulTemplate(chat_template)
         self._advised, self._by_item, self._report = False, None, None
         super().build_all_requests(chat_template=self.template, **kwargs)

@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.metrics import bits_per_byte, weighted_perplexity
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.tasks.fresh import FreshTask, check_cache
+from lm_eval_ext.tasks.fresh import FreshTask
 from lm_eval_ext.tasks.texts import read_texts
 from lm_eval_ext.tasks.tokens import TokenCounter
 
@@ -29,10 +29,9 @@ class PerplexityTask(FreshTask):
     scores: the text's tokens and those that the tokenizer adds.
     """
 
-    def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
-        """Build the requests, after a look at the model where there is one to be seen."""
-        check_cache(str(self.config.task), chat_template)
-        super().build_all_requests(chat_template=chat_template, **kwargs)
+    def build_all_requests(self, **kwargs: Any) -> None:
+        """Build the requests, and note which document each is for."""
+        super().build_all_requests(**kwargs)
         self._rolled = {request.doc["source"]: request for request in self.instances}
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:

@@ -169,6 +169,21 @@ def test_windows_of_a_long_document(template: str, lms: Any) -> None:
     assert lm.loglikelihood_rolling(rolling(TEXT)) == pytest.approx([expected], abs=1e-3)
 
 
+def test_windows_that_all_begin_with_bos(lms: Any) -> None:
+    lm = lms("<s> $A", max_length=16, rolling_bos="each")
+    tokens = own(TEXT)
+    end = len(tokens)
+    assert 31 < end < 46
+    # Sixteen behind BOS; then fifteen behind BOS and the token before them; the rest likewise, filled up to sixteen.
+    expected = by_hand(lm.model, [BOS], tokens[:16])
+    expected += by_hand(lm.model, [BOS, tokens[15]], tokens[16:31])
+    expected += by_hand(lm.model, [BOS, *tokens[end - 16 : 31]], tokens[31:])
+    assert lm.loglikelihood_rolling(rolling(TEXT)) == pytest.approx([expected], abs=1e-3)
+    # A tokenizer that adds nothing has nothing to repeat.
+    plain = lms("$A", max_length=16, rolling_bos="each").loglikelihood_rolling(rolling(TEXT))
+    assert plain == pytest.approx(lms("$A", max_length=16).loglikelihood_rolling(rolling(TEXT)), abs=1e-4)
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("max_length", [512, 16])
 def test_rolling_as_hf_does_is_what_hf_does(template: str, max_length: int, lms: Any) -> None:
@@ -199,7 +214,7 @@ def test_documents_of_any_number_of_windows(batch_size: Any, lms: Any) -> None:
 
 
 def test_rolling_bos_of_another_name(lms: Any) -> None:
-    with pytest.raises(UserError, match=r"unknown rolling_bos 'both'. Known: hf, once"):
+    with pytest.raises(UserError, match=r"unknown rolling_bos 'both'. Known: each, hf, once"):
         lms("$A", rolling_bos="both")
 
 

@@ -66,6 +66,12 @@ def test_option_tokens_are_the_models_own(
         assert sample["doc"]["option_tokens"] == [1 + len(option.encode()) for option in sample["doc"]["options"]]
 
 
+def test_option_tokens_of_another_tokenizer_are_refused(llama: Path, bytewise: Path) -> None:
+    with pytest.raises(UserError, match=rf"^{TEXT}: the options have \[.*\] tokens of this model's tokenizer and"):
+        run(llama, TEXT, metadata={"tokenizer": str(bytewise)})
+    run(llama, TEXT, metadata={"tokenizer": str(llama)}, apply_chat_template=True)
+
+
 def test_seeds_and_temperature_are_those_that_were_asked(llama: Path) -> None:
     asked = {"max_gen_toks": 2}
     run(llama, SAMPLED, gen_kwargs=asked | {"seeds": [1, 2, 3, 4, 5], "temperature": 0.3})
@@ -89,20 +95,21 @@ def test_the_text_is_the_one_that_was_named(llama: Path, tmp_path: Path) -> None
         assert sample["doc"]["text"] == words
 
 
-@pytest.mark.parametrize("task", [LETTERS, SAMPLED, "text_perplexity"])
-def test_the_response_cache_is_refused(task: str, llama: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "chat"), [(LETTERS, True), (SAMPLED, False), ("text_perplexity", False)])
+def test_the_response_cache_is_refused(task: str, chat: bool, llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^task {task}: --use_cache is refused: lm_eval keys its cache by the prompt"):
-        evaluate(llama, [task], limit=2, apply_chat_template=True, use_cache=str(tmp_path / "responses"))
+        evaluate(llama, [task], limit=2, apply_chat_template=chat, use_cache=str(tmp_path / "responses"))
 
 
-def test_a_model_that_scores_behind_an_end_token_is_refused(llama: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_model_that_scores_behind_an_end_token_is_refused(chat: bool, llama: Path, tmp_path: Path) -> None:
     tiny_model("llama", **LONG).save_pretrained(tmp_path)
     ended_tokenizer("$A </s>").save_pretrained(tmp_path)
     with pytest.raises(
         UserError, match=rf"^task {LETTERS}: the tokenizer adds </s> behind every prompt, and this model"
     ):
-        evaluate(tmp_path, [LETTERS], limit=2, apply_chat_template=True)
-    options: dict[str, Any] = {"limit": 2, "apply_chat_template": True}
+        evaluate(tmp_path, [LETTERS], limit=2, apply_chat_template=chat)
+    options: dict[str, Any] = {"limit": 2, "apply_chat_template": chat}
     ended = evaluate(tmp_path, [LETTERS], model="compressed_hf", **options)["samples"][LETTERS]
     plain = evaluate(llama, [LETTERS], **options)["samples"][LETTERS]
     for sample, other in zip(ended, plain, strict=True):
@@ -117,3 +124,19 @@ def test_prompts_that_do_not_fit_end_the_run(task: str, llama: Path) -> None:
         UserError, match=rf"^{task}: \d+ of \d+ requests don't fit the model. The longest needs \d+ tok"
     ):
         run(llama, task, args={"max_length": 64})
+
+
+@pytest.mark.parametrize("task", [LETTERS, TEXT])
+def test_prompts_that_another_model_would_cut(task: str, llama: Path) -> None:
+    """Of all prompts with all their answers the longest must fit, to the token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    samples = evaluate(llama, [task], limit=4, bootstrap_iters=0)["samples"][task]
+    needed = max(len(tokenizer.encode("".join(request))) - 1 for sample in samples for request in sample["arguments"])
+    again = evaluate(llama, [task], limit=4, bootstrap_iters=0, args={"max_length": needed})["samples"][task]
+    assert [sample["resps"] for sample in again] == [sample["resps"] for sample in samples]
+    with pytest.raises(
+        UserError, match=rf"^task {task}: the longest request needs {needed} tokens, max_length={needed - 1}"
+    ):
+        evaluate(llama, [task], limit=4, args={"max_length": needed - 1})
