@@ -18,7 +18,7 @@ __all__ = ["FaithfulTemplate", "missing_line", "prompt_text", "text_after"]
 Message = dict[str, Any]
 _Form = tuple[bool, bool]
 """Whether the system message is folded into the user's, and whether content is sent as parts."""
-_FORMS: tuple[_Form, ...] = ((False, False), (True, False), (False, True), (True, True))
+_FORMS: tuple[_Form, ...] = ((False, False), (False, True), (True, False), (True, True))
 _NO_WORD = re.compile(r"\W+")
 _PART = re.compile(r"""['"]type['"]\s*:\s*['"]text['"]""")
 """What a template that expects text makes of a part."""
@@ -28,8 +28,8 @@ class FaithfulTemplate:
     """A chat template that shows everything it is given, or raises.
 
     Outer white space of messages is trimmed. Where the template raises, or leaves a line of a message out, the same is
-    tried with the system message in front of the first user message (a blank line between), with content as a list of
-    parts, and with both. The first form that shows everything is used for all prompts that it serves.
+    tried with content as a list of parts, with the system message in front of the first user message (a blank line
+    between), and with both. The first form that shows everything is used for all prompts that it serves.
     """
 
     def __init__(self, template: Callable[..., Any]) -> None:

@@ -23,6 +23,12 @@ PARTS = (
     "{% for m in messages %}<{{ m.role }}>{% for c in m.content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}"
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
 )
+# As Mistral-3's: the user's content may be text, the system's must be parts, or a default stands in its place.
+PART_OF_SYSTEM = (
+    "{% if messages[0].role == 'system' %}<system>{{ messages[0].content[0].text or 'Be helpful.' }}"
+    "{% set messages = messages[1:] %}{% else %}<system>Be helpful.{% endif %}{% for m in messages %}<{{ m.role }}>"
+    "{{ m.content if m.content is string else m.content[0].text }}{% endfor %}<bot>"
+)
 TEXT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
 
 
@@ -49,7 +55,7 @@ def test_without_a_system_role_the_message_goes_in_front_of_the_users() -> None:
     template = Template(system_role=False)
     render = FaithfulTemplate(template)
     assert [render(CONVERSATION) for _ in range(5)] == ["<user>Reply with a letter.\n\nWho?<bot>"] * 5
-    assert template.dropped == 1  # lm_eval warns each time: asked once, not once an item
+    assert template.dropped == 2  # lm_eval warns each time: asked once as text and once as parts, not once an item
 
 
 @pytest.mark.parametrize("system_role", [True, False])
@@ -92,6 +98,7 @@ def template_of(kind: str, folder: Path) -> Any:
         (NO_SYSTEM + TEXT, "<user>Reply with a letter.\n\nWho?<bot>"),
         (PARTS, "<system>Reply with a letter.<user>Who?<bot>"),
         (NO_SYSTEM + PARTS, "<user>Reply with a letter.\n\nWho?<bot>"),
+        (PART_OF_SYSTEM, "<system>Reply with a letter.<user>Who?<bot>"),
     ],
 )
 def test_every_message_reaches_the_prompt_of_every_kind_of_model(
