@@ -32,8 +32,9 @@ tasks it is read from `filtered_resps` and the metrics acc, exact_match, em or a
 `$request_hash` is made from `arguments`.
 
 What was read from a samples file of 1 MB or more is kept in the folder `samples` of `$LM_EVAL_EXT_CACHE`, or of
-`~/.cache/lm-eval-ext`, by the file's content, so that the next analysis reads new files only. It takes some 7 % of
-the logs' bytes; what nobody uses for 90 days goes, and all of it may be deleted at any time.
+`~/.cache/lm-eval-ext`, by the file's content and the reader's code: the next analysis reads new files only, one after
+an upgrade of the reader all of them. It takes some 7 % of the logs' bytes; what nobody uses for 90 days goes, and all
+of it may be deleted at any time.
 """
 
 

@@ -1,7 +1,7 @@
 """How lm_eval finds our model and our tasks.
 
-lm_eval 0.4.13 discovers nothing by itself. The start-up hook calls `register_model` and `add_tasks` when
-lm_eval is imported; `lm-eval-ext run` calls `activate`. Each of them does nothing where its work is already
+lm_eval 0.4.13 discovers nothing by itself. The start-up hook calls `register_model`, `add_tasks` and `check_output`
+when lm_eval is imported; `lm-eval-ext run` calls `activate`. Each of them does nothing where its work is already
 done, by us or by lm_eval, so hook, front-end and a later lm_eval that discovers plugins go together.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval_ext.errors import show_in_one_line
 
-__all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "register_model"]
+__all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
 
 MODEL_NAME = "compressed_hf"
 # A string, not an EntryPoint: lm_eval replaces only string placeholders by the class that they name.
@@ -38,6 +38,7 @@ def activate() -> None:
     register_model()
     import_module("lm_eval.tasks")
     add_tasks()
+    check_output()
 
 
 def register_model() -> None:
@@ -53,6 +54,14 @@ def register_model() -> None:
         return
     if MODEL_NAME not in registry.model_registry:
         registry.model_registry.register(MODEL_NAME, target=MODEL_TARGET)
+
+
+def check_output() -> None:
+    """Have lm_eval's output folder checked before a run, and its files after it; see `outputs.guard_tracker`."""
+    from lm_eval_ext.outputs import guard_tracker
+
+    show_in_one_line()
+    guard_tracker()
 
 
 def add_tasks() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from analysis._floors import Chances, change_of_rates, expected, rate
+from analysis.inference._rounding import settled
 from analysis.inference.result import Result
 from validity.checks import Check, Procedure, Scores, covers
 from validity.simulate import NODES, STEREOTYPE, WEIGHTS, Data, Design, Floats
@@ -30,7 +31,8 @@ def new_bias(design: Design) -> tuple[float, float]:
     at_risk = WEIGHTS @ p
     observed = WEIGHTS @ (p * (1 - q)) / at_risk
     floor = WEIGHTS @ (p - none[0] ** 2 @ WEIGHTS) / at_risk
-    return float(observed), float(observed - floor)
+    # Where both are the same, a processor's rounding must not make them two: 0 is then the truth that is held against.
+    return float(observed), float(settled(observed - floor, observed + floor))
 
 
 def _floor(data: Data, _: np.random.Generator) -> Scores:

@@ -1,16 +1,23 @@
 """From log-likelihoods to an answer: which option, with what probability, how surely.
 
 Every protocol ends in the same record. An answer that cannot be had is named "unscored" and has no choice; it
-is never a number. Ties go to the first option in the item's order, which the margin of 0 shows.
+is never a number. Ties between some options go to the first in the item's order, which the margin of 0 shows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 from lm_eval_ext.tasks.parsers import strict_parse, study_parse
+from lm_eval_ext.tasks.plausible import (
+    Reason,
+    distinct_spellings,
+    letters_fault,
+    probability,
+    text_fault,
+)
 
 __all__ = ["ROTATIONS", "Answer", "Draw", "cyclic_answer", "letters_answer", "sampled_answer", "text_answer"]
 
@@ -56,24 +63,33 @@ class Answer(TypedDict):
     """Probability of the choice minus that of the runner-up."""
     draws: list[Draw] | None
     """One entry a seed, for sampled protocols only."""
+    spellings: dict[str, float] | None
+    """Where letters are scored: the share of the letter mass by spelling, named by the first letter's (" A", "A")."""
+    reason: Reason | None
+    """Why there are no probabilities; None where there are."""
 
 
-def letters_answer(log_likelihoods: Sequence[float], roles: Sequence[str]) -> Answer:
-    """Answer by the letters' probabilities: p_k = exp(l_k) / sum_j exp(l_j).
+def letters_answer(scores: Mapping[str, Sequence[float]], roles: Sequence[str]) -> Answer:
+    """Answer by the letters' probabilities: P_k = sum over spellings of exp(l_k), p_k = P_k / sum_j P_j.
 
     Args:
-        log_likelihoods: Natural log-likelihood of each option's letter after the same prompt.
+        scores: By spelling, the natural log-likelihood of each option's letter after the same prompt. A spelling whose
+            scores are another's is the same token, and counts once.
         roles: The options' roles.
 
     Returns:
-        The answer; unscored if a value is not a number or above any probability, or all are minus infinity.
+        The answer; unscored for scores that no model can have given, or that tell nothing apart (`letters_fault`).
+        The letter mass is the sum of the P_k.
     """
-    mass = _mass(log_likelihoods)
-    return _answer("letters", _softmax(log_likelihoods), roles, mass)
+    return _by_letters("letters", [scores], ((0, 1, 2),), roles)
 
 
 def text_answer(
-    log_likelihoods: Sequence[float], tokens: Sequence[int], roles: Sequence[str], whitespace: float = 0.0
+    log_likelihoods: Sequence[float],
+    tokens: Sequence[int],
+    roles: Sequence[str],
+    texts: Sequence[str],
+    whitespace: float = 0.0,
 ) -> Answer:
     """Answer by the options' texts, each log-likelihood divided by its number of tokens.
 
@@ -84,36 +100,30 @@ def text_answer(
         log_likelihoods: Natural log-likelihood of each option's text after the same prompt.
         tokens: Number of tokens in each option's text, all positive.
         roles: The options' roles.
+        texts: The options' texts.
         whitespace: Log-likelihood w of the prompt's own white space, where it is scored with every option.
 
     Returns:
-        The answer; unscored as in `letters_answer`.
+        The answer; unscored as in `letters_answer` (`text_fault`).
     """
+    reason = text_fault(log_likelihoods, tokens, texts, whitespace)
     means = [(value - whitespace) / count for value, count in zip(log_likelihoods, tokens, strict=True)]
-    return _answer("text", _softmax(means), roles, None)
+    return _answer("text", None if reason else _softmax(means), roles, reason=reason)
 
 
-def cyclic_answer(log_likelihoods: Sequence[float], roles: Sequence[str]) -> Answer:
+def cyclic_answer(rotations: Sequence[Mapping[str, Sequence[float]]], roles: Sequence[str]) -> Answer:
     """Answer by the letters' probabilities, averaged over the three rotations of the options.
 
     Args:
-        log_likelihoods: Nine values: for each order of ROTATIONS in turn, those of the letters A, B, C.
+        rotations: For each order of ROTATIONS in turn, as `letters_answer`.
         roles: The options' roles, in the item's own order.
 
     Returns:
-        The answer in the item's own order. An option's probability is the mean of its three; the letter mass
-        is the mean of the rotations'. Unscored if one rotation is.
+        The answer in the item's own order. An option's probability is the mean of its three, the letter mass and the
+        spellings' shares are the means of the rotations'. Unscored if one rotation is; where the scores of one rotation
+        alone are equal, the others tell.
     """
-    probs, mass = [0.0, 0.0, 0.0], 0.0
-    for turn, order in enumerate(ROTATIONS):
-        values = log_likelihoods[3 * turn : 3 * turn + 3]
-        of_letters = _softmax(values)
-        if of_letters is None:
-            return _answer("cyclic", None, roles, None)
-        mass += _mass(values) / len(ROTATIONS)
-        for letter, option in enumerate(order):
-            probs[option] += of_letters[letter] / len(ROTATIONS)
-    return _answer("cyclic", probs, roles, mass)
+    return _by_letters("cyclic", rotations, ROTATIONS, roles)
 
 
 def sampled_answer(
@@ -151,9 +161,12 @@ def sampled_answer(
                 study_role=None if study is None else roles[study],
             )
         )
-    usable = plain is not None and drawn is not None
-    probs = _softmax(drawn) if drawn is not None else None
-    answer = _answer("sampled", probs, roles, _mass(plain) if plain is not None and usable else None)
+    known = [values for values in (plain, drawn) if values is not None]
+    reason = letters_fault([{"": values} for values in known]) if len(known) == 2 else "no_number"
+    usable = reason in (None, "no_probability")  # no letter can be drawn: that is known too
+    probs = _softmax(drawn) if drawn is not None and usable else None
+    answer = _answer("sampled", probs, roles, reason=reason)
+    answer["letter_mass"] = _mass(plain) if plain is not None and usable else None
     answer["drawn_letter_mass"] = _mass(drawn) if drawn is not None and usable else None
     answered = any(draw["status"] == "answered" for draw in draws)
     answer["status"] = "answered" if answered else "unparsed"
@@ -162,45 +175,72 @@ def sampled_answer(
     return answer
 
 
-def _answer(protocol: Protocol, probs: list[float] | None, roles: Sequence[str], mass: float | None) -> Answer:
+def _by_letters(
+    protocol: Protocol,
+    rounds: Sequence[Mapping[str, Sequence[float]]],
+    orders: Sequence[Sequence[int]],
+    roles: Sequence[str],
+) -> Answer:
+    rounds = [distinct_spellings(scores) for scores in rounds]
+    reason = letters_fault(rounds)
+    if reason is not None:
+        return _answer(protocol, None, roles, reason=reason)
+    of_option: list[list[float]] = [[] for _ in roles]
+    masses, shares = [], []
+    for scores, order in zip(rounds, orders, strict=True):
+        values = [value for row in scores.values() for value in row]
+        top = max(values)  # so that letters of tiny probability keep their ratios
+        weights = {name: [math.exp(value - top) for value in row] for name, row in scores.items()}
+        total = math.fsum(weight for row in weights.values() for weight in row)
+        for letter, option in enumerate(order):
+            of_option[option].append(math.fsum(row[letter] for row in weights.values()) / total)
+        masses.append(_mass(values))
+        shares.append({name: math.fsum(row) / total for name, row in weights.items()})
+    # fsum: options whose probabilities are the same three numbers in another order tie exactly.
+    answer = _answer(protocol, [math.fsum(values) / len(rounds) for values in of_option], roles)
+    answer["letter_mass"] = math.fsum(masses) / len(rounds)
+    names = dict.fromkeys(name for share in shares for name in share)
+    answer["spellings"] = {name: math.fsum(s.get(name, 0.0) for s in shares) / len(rounds) for name in names}
+    return answer
+
+
+def _answer(
+    protocol: Protocol, probs: list[float] | None, roles: Sequence[str], *, reason: Reason | None = None
+) -> Answer:
+    """The record of these probabilities; unscored without them. Masses, draws and spellings are the caller's."""
+    answer = Answer(
+        protocol=protocol,
+        status="unscored",
+        choice=None,
+        role=None,
+        probs=None,
+        letter_mass=None,
+        drawn_letter_mass=None,
+        entropy=None,
+        margin=None,
+        draws=None,
+        spellings=None,
+        reason=reason,
+    )
     if probs is None:
-        return Answer(
-            protocol=protocol,
-            status="unscored",
-            choice=None,
-            role=None,
-            probs=None,
-            letter_mass=None,
-            drawn_letter_mass=None,
-            entropy=None,
-            margin=None,
-            draws=None,
-        )
+        return answer
     choice = max(range(len(probs)), key=probs.__getitem__)
     first, second = sorted(probs, reverse=True)[:2]
-    return Answer(
-        protocol=protocol,
-        status="answered",
-        choice=choice,
-        role=roles[choice],
-        probs=probs,
-        letter_mass=mass,
-        drawn_letter_mass=None,
-        entropy=sum(-p * math.log2(p) for p in probs if p > 0),
-        margin=first - second,
-        draws=None,
-    )
+    answer["status"], answer["choice"], answer["role"], answer["probs"] = "answered", choice, roles[choice], probs
+    answer["entropy"] = sum(-p * math.log2(p) for p in probs if p > 0)
+    answer["margin"] = first - second
+    return answer
 
 
 def _softmax(values: Sequence[float]) -> list[float] | None:
-    """Softmax; None where it is undefined, so that a broken model's output never becomes a choice."""
+    """Softmax of values without NaN; None if none is finite."""
     top = max(values)
-    if any(math.isnan(value) for value in values) or math.isinf(top):
+    if math.isinf(top):
         return None
     weights = [math.exp(value - top) for value in values]
     return [weight / sum(weights) for weight in weights]
 
 
 def _mass(values: Sequence[float]) -> float:
-    # Rounding can lift the sum of a very sure model's probabilities over 1 by a hair.
-    return min(1.0, sum(math.exp(min(value, 0.0)) for value in values if not math.isnan(value)))
+    """Probability that one of several letters comes, of scores without a fault: above 1 by rounding alone."""
+    return min(1.0, probability(values))

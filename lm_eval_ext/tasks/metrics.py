@@ -7,13 +7,14 @@ can be recomputed from its own column of per-sample values alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from typing import Any
 
 from lm_eval_ext.tasks.answers import Answer
 from lm_eval_ext.tasks.items import ItemRecord
 
 __all__ = [
+    "Logged",
     "aggregate_answered",
     "aggregate_bias_amb",
     "aggregate_bias_disamb",
@@ -23,6 +24,17 @@ __all__ = [
 ]
 
 _SIGNS = {"stereotype": 1, "anti_stereotype": -1, "unknown": 0}
+
+
+class Logged(dict[str, Any]):
+    """A sample's values, with the answer record in the log and not in the table of results.
+
+    lm_eval logs the whole mapping, and makes a row of the table of every pair that `items` yields.
+    """
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # dict's own view has no name to write
+        """The pairs that are metrics."""
+        return {name: self[name] for name in self if name != "answer"}.items()
 
 
 def sample_metrics(item: ItemRecord, answer: Answer) -> dict[str, Any]:

@@ -6,34 +6,67 @@ what lm_eval's documentation says.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
-from lm_eval_ext.tasks.answers import ROTATIONS
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.tasks.answers import Answer
 from lm_eval_ext.tasks.documents import ItemTask
+from lm_eval_ext.tasks.fresh import FreshTask, check_model
+from lm_eval_ext.tasks.metrics import Logged
+from lm_eval_ext.tasks.report import RunReport
+from lm_eval_ext.tasks.templates import FaithfulTemplate, missing_line, text_after
+from lm_eval_ext.tasks.thoughts import close_thought, thinking_advice
 from lm_eval_ext.tasks.tokens import TokenCounter
 
-__all__ = ["ChatTask", "CyclicTask", "TextTask", "fold_system_message"]
+__all__ = ["ChatTask", "TextTask", "copied"]
 
-Messages = list[dict[str, Any]]
+log = logging.getLogger(__name__)
 
 
-class ChatTask(ItemTask):
+class ChatTask(FreshTask, ItemTask):
     """A task whose description reaches the model the same way under every chat template.
 
     lm_eval needs line breaks at the end of a description where no chat template is used; under one they would
     stay inside the system turn, so messages are trimmed. Where a template knows no system role, lm_eval's hf
-    model drops the description with a warning; here it goes in front of the user's message.
+    model drops the description with a warning, others raise; here it goes in front of the user's message.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        # lm_eval leaves the key that named this class in the configuration, which has no such field.
-        super().__init__(config={key: value for key, value in config.items() if key != "class"})
+    template: FaithfulTemplate | None = None
+    """What renders the prompts of this run; None without a chat template."""
+    _advised = False
+    _by_item: Mapping[str, list[Any]] | None = None
+    _report: RunReport | None = None
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
-        """Build the requests, as lm_eval does, with messages trimmed and a system message never lost."""
-        folding = None if chat_template is None else fold_system_message(chat_template)
-        super().build_all_requests(chat_template=folding, **kwargs)
+        """Build the requests, as lm_eval does, through a template that shows everything it is given."""
+        check_model(str(self.config.task), chat_template)
+        self.template = None if chat_template is None else FaithfulTemplate(chat_template)
+        self._advised, self._by_item, self._report = False, None, None
+        super().build_all_requests(chat_template=self.template, **kwargs)
+
+    def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> Any:
+        """Build the prompt, with the thought closed that a chat template opens where `close_thought` asks for it.
+
+        Raises:
+            UserError: If it lacks a line of what the task shows of the document, or of the description.
+        """
+        prompt = super().fewshot_context(doc, num_fewshot, **kwargs)
+        shown = self.doc_to_text(doc)
+        lost = missing_line(self.config.description or "", prompt) or missing_line(shown, prompt)
+        if lost is not None:
+            raise UserError(f"task {self.config.task}: the prompt of {doc['item']['item_id']} lacks {lost!r}")
+        if self.template is None or not isinstance(prompt, str):
+            return prompt
+        tail = text_after(shown, prompt)
+        if (self.config.metadata or {}).get("close_thought"):
+            prompt = close_thought(prompt, tail, self.template)
+        elif not self._advised and (advice := thinking_advice(prompt, tail, self.template)):
+            log.warning("task %s: %s %s", self.config.task, self.template.name, advice)
+        self._advised = True
+        return prompt
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score one sample; returns those metrics that the configuration aggregates, in a fixed order."""
@@ -41,7 +74,25 @@ class ChatTask(ItemTask):
             return {}  # --predict_only puts a name in its place: nothing is to be scored
         wanted = self.aggregation()
         scored = self.config.process_results(doc, results)
-        return self.with_examples(doc, {name: value for name, value in scored.items() if name in wanted})
+        self._count(scored["answer"])
+        return self.with_examples(doc, Logged({name: value for name, value in scored.items() if name in wanted}))
+
+    def asked(self, doc: Mapping[str, Any]) -> list[Any]:
+        """The requests that were answered for a document, in the order of their answers."""
+        if self._by_item is None:
+            found: dict[str, list[Any]] = {}
+            for request in sorted(self.instances, key=lambda request: request.idx):
+                found.setdefault(request.doc["item"]["item_id"], []).append(request)
+            self._by_item = found
+        return self._by_item[doc["item"]["item_id"]]
+
+    def _count(self, answer: Answer) -> None:
+        """Keep an answer for the report."""
+        if self._report is None:
+            advice = "try --apply_chat_template" if self.template is None else "look at the prompt's end in the log"
+            items = len({request.doc_id for request in self.instances or ()})
+            self._report = RunReport(str(self.config.task), items, advice)
+        self._report.add(answer)
 
 
 class TextTask(ChatTask):
@@ -65,7 +116,7 @@ class TextTask(ChatTask):
         spans = [self._counter.span(ctx, text) for text in texts]
         doc["option_tokens"] = [span.tokens for span in spans]
         if all(span.whitespace for span in spans):
-            requests.append(type(requests[0])(**_fields(requests[0]) | {"idx": len(requests)}))
+            requests.append(copied(requests[0], (ctx, ""), len(requests)))
             texts = [*texts, ""]
         for request, text in zip(requests, texts, strict=True):
             request.arguments = (ctx, text)
@@ -79,58 +130,8 @@ class TextTask(ChatTask):
         return super().process_results(doc, results)
 
 
-class CyclicTask(ChatTask):
-    """Asks each item three times, with the options rotated, and scores the three letters each time.
-
-    The nine requests of a sample are those of ROTATIONS in turn, A, B, C in each.
-    """
-
-    def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> list[str]:
-        """Build one prompt a rotation."""
-        build = super().fewshot_context
-        return [
-            build(doc | {"options": [doc["options"][option] for option in order]}, num_fewshot, **kwargs)
-            for order in ROTATIONS
-        ]
-
-    def construct_requests(self, doc: dict[str, Any], ctx: Sequence[str], **kwargs: Any) -> list[Any]:
-        """Build the requests of all rotations, numbered through."""
-        build = super().construct_requests
-        requests = [request for context in ctx for request in build(doc, context, **kwargs)]
-        for number, request in enumerate(requests):
-            request.idx = number  # lm_eval sorts a sample's answers by this
-        return requests
-
-
-def fold_system_message(template: Callable[..., str]) -> Callable[..., str]:
-    """Wrap a chat template so that outer white space is trimmed and no system message is lost.
-
-    Args:
-        template: Renders a list of messages; one that knows no system role may leave that message out.
-
-    Returns:
-        The same, except that a system message which is missing from the rendered text is put in front of the
-        first user message, with a blank line between.
-    """
-    known = True
-
-    def render(messages: Messages, **kwargs: Any) -> str:
-        nonlocal known
-        trimmed = [message | {"content": message["content"].strip()} for message in messages]
-        if not trimmed or trimmed[0]["role"] != "system":
-            return template(trimmed, **kwargs)
-        system, first, *rest = trimmed
-        if known:
-            rendered = template(trimmed, **kwargs)
-            if system["content"] in rendered:
-                return rendered
-            known = False  # asked once a run: lm_eval warns each time it drops one
-        merged = first | {"content": f"{system['content']}\n\n{first['content']}"}
-        return template([merged, *rest], **kwargs)
-
-    return render
-
-
-def _fields(request: Any) -> dict[str, Any]:
-    names = ("request_type", "doc", "arguments", "metadata")
-    return {name: getattr(request, name) for name in names}
+def copied(request: Any, arguments: tuple[Any, ...], number: int) -> Any:
+    """Another request of the same sample, with everything that is known of it."""
+    other = copy(request)
+    other.arguments, other.idx, other.resps, other.filtered_resps = arguments, number, [], {}
+    return other

@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from lm_eval_ext.errors import UserError, unknown_name
-from lm_eval_ext.models.compress.layers import unwrap
-from lm_eval_ext.models.scoring.checked import ROW_TOKENS, Request, obstacle, rows_per_pass
+from lm_eval_ext.models.scoring.alone import LoneSampler
 from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol
-from lm_eval_ext.models.scoring.sampling import TreeSampler, sample_alone
+from lm_eval_ext.models.scoring.memory import ROW_TOKENS, rows_per_pass
+from lm_eval_ext.models.scoring.obstacles import calling_of
+from lm_eval_ext.models.scoring.sampling import TreeSampler
+from lm_eval_ext.models.scoring.trust import FAULTS, Differs, Trust
 
 __all__ = ["SeededSampling", "protocol_of"]
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 _KEYS = ("do_sample", "full_text", "max_gen_toks", "seeds", "stop_when", "temperature", "until")
 _FIRST = "first_token"
 _ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
-_FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError)
 Stops = Mapping[str, Callable[[str], bool]]
 
 
@@ -37,27 +37,25 @@ class SeededSampling:
     probabilities that the first token drawn is each word (`FirstToken`, as JSON).
     """
 
-    def __init__(self, lm: Any, stops: Stops) -> None:
+    def __init__(self, lm: Any, stops: Stops, told: set[str]) -> None:
         """Prepare, without running anything.
 
         Args:
             lm: The lm-eval model.
             stops: What `stop_when` may name: functions that tell of a text whether its answer is settled.
+            told: As for `Trust`.
         """
         self._lm = lm
         self._stops = stops
-        self._trees: bool | None = None
         self._words: dict[str, list[int]] | None = None
-        self._longest = 0
+        self._alone = LoneSampler(lm)
+        self.trust = Trust(lm, "sampled", told)
 
-    def answer(
-        self, requests: Sequence[tuple[str, dict[str, Any]]], usable: Callable[[list[Request]], bool], done: Any
-    ) -> list[str]:
+    def answer(self, requests: Sequence[tuple[str, dict[str, Any]]], done: Any) -> list[str]:
         """Answer requests, in their order.
 
         Args:
             requests: Context and generation arguments of each.
-            usable: Whether the model scores these requests rightly by prefix trees.
             done: Told of the number of requests that are answered.
 
         Raises:
@@ -80,9 +78,10 @@ class SeededSampling:
         for group in groups.values():
             protocol = self._protocol(group.kwargs, group.copies)
             prompts = self._prompts(list(group.copies), protocol)
-            drawer = Drawer(protocol, prompts, self._lm.tok_decode, [self._spelt(word) for word in group.words])
             sent = sum(map(len, (*group.copies.values(), *group.first.values())))
-            self._draw(drawer, usable, partial(_times, done, sent / len(prompts)))
+            words = [self._spelt(word) for word in group.words]
+            blank = partial(Drawer, protocol, prompts, self._lm.tok_decode, words)
+            drawer = self._drawn(blank, partial(_times, done, sent / len(prompts)))
             for (context, copies), drawn, first in zip(group.copies.items(), drawer.texts, drawer.first, strict=True):
                 for turn, index in enumerate(copies):
                     replies[index] = drawn[turn % len(drawn)]
@@ -136,57 +135,28 @@ class SeededSampling:
             prompts.append(Prompt(context, tuple(ids[0].tolist())))
         return prompts
 
-    def _draw(self, drawer: Drawer, usable: Callable[[list[Request]], bool], done: Callable[[int], object]) -> None:
-        model = unwrap(self._lm.model)
-        # The last token of each prompt scored after the others: what the check of the prefix trees takes.
-        checks: list[Request] = [
-            ((prompt.text, ""), list(prompt.tokens[:-1]), list(prompt.tokens[-1:]))
-            for prompt in drawer.prompts
-            if len(prompt.tokens) > 1
-        ]
-        if self._trees is not False and usable(checks):
-            sampler = TreeSampler(
-                model, softmax_dtype=self._lm.softmax_dtype, row_tokens=ROW_TOKENS, rows=rows_per_pass(self._lm)
-            )
-            longest = max(len(prompt.tokens) for prompt in drawer.prompts) + drawer.protocol.max_tokens
-            # Again where a text may reach further than any that was compared: a window shows only beyond its width.
-            if self._trees is None or longest > self._longest:
-                self._trees = self._check(sampler, drawer, longest)
-                self._longest = longest
-            if self._trees:
+    def _drawn(self, blank: Callable[[], Drawer], done: Callable[[int], object]) -> Drawer:
+        """A drawer with its texts: by prefix trees where they give what the model gives, else prompt by prompt."""
+        drawer = blank()
+        longest = max(len(prompt.tokens) for prompt in drawer.prompts) + drawer.protocol.max_tokens
+        if self.trust.allows(longest):
+            try:
+                sampler = TreeSampler(
+                    calling_of(self._lm),
+                    softmax_dtype=self._lm.softmax_dtype,
+                    row_tokens=ROW_TOKENS,
+                    rows=rows_per_pass(self._lm),
+                    trust=self.trust,
+                )
                 sampler.draw(drawer, done)
-                return
-        sample_alone(model, drawer, self._lm.softmax_dtype, self._lm.device, done)
-
-    def _check(self, sampler: TreeSampler, drawer: Drawer, longest: int) -> bool:
-        """Compare the log-probabilities behind a few drawn tokens with those of plain forward passes."""
-        model = unwrap(self._lm.model)
-        name = type(model).__name__
-        reason = obstacle(self._lm, longest)
-        if reason is not None:
-            log.warning("%s %s; every prompt is run on its own", name, reason)
-            return False
-        few = drawer.prompts[:: max(1, len(drawer.prompts) // 3)][:3]
-        longest_prompt = max(drawer.prompts, key=lambda prompt: len(prompt.tokens))
-        some = Drawer(drawer.protocol, [longest_prompt, *few], drawer.decode)
-        try:
-            paths = sampler.trace(some)
-        except _FAULTS as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            log.warning("%s can't be sampled by prefix trees (%s); every prompt is run on its own", name, reason)
-            return False
-        allowed = 0.3 if sampler.narrow else 1e-3
-        for branch, found in paths:
-            tokens = [*some.prompts[branch.prompt].tokens, *branch.drawn]
-            with torch.no_grad():
-                logits = model(input_ids=torch.tensor([tokens], device=self._lm.device), use_cache=False).logits[0, -1]
-            expected = logits.float().log_softmax(-1)
-            top = expected.argmax()
-            # Not any(): a NaN on one side alone must count as a difference too.
-            if not (bool(torch.isnan(expected).any()) or bool((found[top].float() - expected[top]).abs() <= allowed)):
-                log.warning("%s samples otherwise by prefix trees; every prompt is run on its own", name)
-                return False
-        return True
+            except (Differs, *FAULTS) as error:
+                if not self.trust.fault(error):
+                    raise
+                drawer = blank()
+            else:
+                return drawer
+        self._alone.draw(drawer, done)
+        return drawer
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.tasks.answers import cyclic_answer, letters_answer, sampled_answer, text_answer
 from lm_eval_ext.tasks.items import bbq_docs, bbq_features
+from lm_eval_ext.tasks.letters import CyclicTask, LettersTask
 from lm_eval_ext.tasks.metrics import (
     aggregate_answered,
     aggregate_bias_amb,
@@ -17,14 +18,14 @@ from lm_eval_ext.tasks.metrics import (
     sampled_metrics,
 )
 from lm_eval_ext.tasks.order import balanced
-from lm_eval_ext.tasks.protocols import ChatTask, CyclicTask, TextTask
+from lm_eval_ext.tasks.protocols import TextTask
 from lm_eval_ext.tasks.rows import CATEGORIES
 from lm_eval_ext.tasks.sampled import Sampled, SampledTask
 from lm_eval_ext.tasks.sources import choose_source, read_rows
 
 __all__ = [
-    "ChatTask",
     "CyclicTask",
+    "LettersTask",
     "SampledTask",
     "TextTask",
     "aggregate_answered",
@@ -95,24 +96,23 @@ def plain_prompt(doc: dict[str, Any]) -> str:
     return f"{doc['context']}\n\n{doc['question']}"
 
 
-def process_letters(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """Score a sample by its three letters."""
-    answer = letters_answer([value for value, _ in results], doc["item"]["roles"])
-    return sample_metrics(doc["item"], answer)
+def process_letters(doc: dict[str, Any], results: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+    """Score a sample by its three letters, in every spelling."""
+    (scores,) = results
+    return sample_metrics(doc["item"], letters_answer(scores, doc["item"]["roles"]))
 
 
 def process_text(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
     """Score a sample by its three options' texts; a fourth result is the prompt's trailing white space."""
     values = [value for value, _ in results]
     whitespace = values[3] if len(values) > 3 else 0.0
-    answer = text_answer(values[:3], doc["option_tokens"], doc["item"]["roles"], whitespace)
+    answer = text_answer(values[:3], doc["option_tokens"], doc["item"]["roles"], doc["options"], whitespace)
     return sample_metrics(doc["item"], answer)
 
 
-def process_cyclic(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+def process_cyclic(doc: dict[str, Any], results: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
     """Score a sample by its letters in three rotations."""
-    answer = cyclic_answer([value for value, _ in results], doc["item"]["roles"])
-    return sample_metrics(doc["item"], answer)
+    return sample_metrics(doc["item"], cyclic_answer(results, doc["item"]["roles"]))
 
 
 def process_sampled(doc: dict[str, Any], results: Sequence[Sampled]) -> dict[str, Any]:

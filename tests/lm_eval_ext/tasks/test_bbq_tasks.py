@@ -74,7 +74,7 @@ def prompt(user: str, chat: bool, system_role: bool = True, system: str | None =
 @pytest.mark.parametrize(("chat", "system_role"), [(False, True), (True, True), (True, False)])
 def test_prompts_and_continuations(chat: bool, system_role: bool, run: Runs) -> None:
     samples = run(chat, system_role)["samples"]
-    letters = [f"{'' if chat else ' '}{letter}" for letter in "ABC"]
+    letters = [before + letter for before in (("", " ") if chat else (" ", "")) for letter in "ABC"]
     for name, orders in (("demo", [(0, 1, 2)]), ("cyclic_demo", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])):
         for sample in samples[f"bbq_itemlevel_{name}"]:
             asked = [prompt(lettered(sample["doc"], order), chat, system_role) for order in orders]
@@ -90,15 +90,20 @@ def test_prompts_and_continuations(chat: bool, system_role: bool, run: Runs) -> 
 def test_letters_are_scored_by_the_models_own_probabilities(chat: bool, run: Runs, log_probs: Any) -> None:
     for sample in run(chat, True)["samples"]["bbq_itemlevel_demo"][:3]:
         text = prompt(lettered(sample["doc"]), chat)
-        values = [log_probs(text, letter if chat else f" {letter}") for letter in "ABC"]
-        assert all(len(value) == 1 for value in values)
-        weights = np.exp([sum(value) for value in values])
+        # A letter's token with its space, and the one without: its probability is that of either.
+        tokens = {name: [log_probs(text, name + letter) for letter in "ABC"] for name in (" ", "")}
+        assert all(len(value) == 1 for values in tokens.values() for value in values)
+        by_spelling = {name: np.exp([sum(value) for value in values]) for name, values in tokens.items()}
+        weights = sum(by_spelling.values())
         answer = sample["answer"]
         np.testing.assert_allclose(answer["probs"], weights / weights.sum(), rtol=1e-4)
         # The chat template's last line break is scored with the letter by lm_eval (see the task's README).
         newline = log_probs(text.rstrip(), "\n")[0] if chat else 0.0
         assert answer["letter_mass"] == pytest.approx(weights.sum() * math.exp(newline), rel=1e-4)
         assert answer["choice"] == int(np.argmax(weights))
+        shares = {f"{name}A": values.sum() / weights.sum() for name, values in by_spelling.items()}
+        assert answer["spellings"] == pytest.approx(shares, rel=1e-4)
+        assert next(iter(answer["spellings"])) == ("A" if chat else " A")
 
 
 @pytest.mark.parametrize("chat", [False, True])
@@ -114,11 +119,14 @@ def test_texts_are_scored_by_their_own_tokens_only(chat: bool, run: Runs, log_pr
 
 def test_cyclic_is_the_mean_of_three_askings(run: Runs, log_probs: Any) -> None:
     for sample in run(True, True)["samples"]["bbq_itemlevel_cyclic_demo"][:2]:
-        total = np.zeros(3)
+        total, masses = np.zeros(3), []
         for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
             text = prompt(lettered(sample["doc"], order), chat=True)
-            weights = np.exp([log_probs(text, letter)[0] for letter in "ABC"])
+            weights = np.exp([[log_probs(text, name + letter)[0] for letter in "ABC"] for name in (" ", "")]).sum(0)
             total[list(order)] += weights / weights.sum() / 3
+            masses.append(weights.sum() * math.exp(log_probs(text.rstrip(), "\n")[0]))
+        assert max(masses) > 1.001 * min(masses)
+        assert sample["answer"]["letter_mass"] == pytest.approx(np.mean(masses), rel=1e-4)
         np.testing.assert_allclose(sample["answer"]["probs"], total, rtol=1e-4)
 
 
@@ -142,11 +150,11 @@ def test_every_sample_has_the_same_keys_and_small_numbers(task: str, run: Runs) 
 def test_a_plain_reader_can_recompute_every_aggregate(task: str, run: Runs) -> None:
     results = run(True, True)
     columns = {n: [s[n] for s in results["samples"][task] if s[n] is not None] for n in LETTERS}
-    got = {name: results["results"][task][f"{name},none"] for name in LETTERS}
+    got = {name: results["results"][task][f"{name},none"] for name in LETTERS[:-1]}
     for name in ("acc", "acc_amb", "acc_disamb", "srs", "usr", "anti_rate", "unscored"):
         assert got[name] == pytest.approx(np.mean(columns[name]))
     assert got["srs"] + got["usr"] + got["anti_rate"] == pytest.approx(1)
-    assert got["answer"] == len(columns["answer"]) == LIMIT
+    assert len(columns["answer"]) == LIMIT
     for name, scale in (("bias_disamb", lambda v: 1.0), ("bias_amb", lambda v: 1 - np.mean(v == 0))):
         values = np.array(columns[name])
         people = values[values != 0]
@@ -197,7 +205,9 @@ def test_the_written_files_are_json_and_an_undefined_score_is_null_and_printable
 
     # One ambiguous item: every disambiguated measure is undefined.
     results = evaluate(llama, DEMOS, output=tmp_path, limit=1)
-    assert "bias_disamb" in make_table(results)
+    table = make_table(results)
+    assert "bias_disamb" in table
+    assert "answer" not in table  # a count of items would read as a score
     (written,) = tmp_path.rglob("results_*.json")
     scores = strict(written.read_text())["results"]["bbq_itemlevel_demo"]
     assert scores["bias_disamb,none"] is None
@@ -209,6 +219,7 @@ def test_the_written_files_are_json_and_an_undefined_score_is_null_and_printable
         assert line["acc_disamb"] is None
         assert line["doc"]["item"]["item_id"].startswith("bbq_demo/")
         assert list(line["answer"])[:3] == ["protocol", "status", "choice"]
+        assert "answer" in line["metrics"]
 
 
 def test_a_model_that_gives_no_numbers_is_unscored_throughout(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +232,8 @@ def test_a_model_that_gives_no_numbers_is_unscored_throughout(llama: Path, monke
     results = evaluate(llama, DEMOS, limit=3)
     for task in DEMOS:
         scores = results["results"][task]
-        assert (scores["unscored,none"], scores["answer,none"], scores["acc,none"]) == (1, 0, 0)
+        assert (scores["unscored,none"], scores["acc,none"]) == (1, 0)
+        assert {s["answer"]["reason"] for s in results["samples"][task]} == {"no_number"}
         assert scores["srs,none"] is scores["bias_amb,none"] is None
         logged = json.dumps([[s[n] for n in LETTERS] for s in results["samples"][task]], allow_nan=False)
         assert '"choice": 0' not in logged
@@ -229,7 +241,7 @@ def test_a_model_that_gives_no_numbers_is_unscored_throughout(llama: Path, monke
 
 def test_predict_only_does_no_harm(llama: Path, caplog: pytest.LogCaptureFixture) -> None:
     results = evaluate(llama, DEMOS, limit=2, predict_only=True)
-    assert [len(sample["resps"]) for sample in results["samples"]["bbq_itemlevel_cyclic_demo"]] == [9, 9]
+    assert [len(sample["resps"]) for sample in results["samples"]["bbq_itemlevel_cyclic_demo"]] == [18, 18]
     assert set(results["n-shot"].values()) == {0}
     assert "No aggregation function" not in caplog.text
 
@@ -244,11 +256,11 @@ def test_a_ready_made_model_needs_a_named_tokenizer_for_texts_only(llama: Path) 
         manager = task_manager(**metadata)
         return lm_eval.simple_evaluate(model=model, tasks=[task], task_manager=manager, limit=1)
 
-    assert run("bbq_itemlevel_demo")["results"]["bbq_itemlevel_demo"]["answer,none"] == 1
+    assert run("bbq_itemlevel_demo")["results"]["bbq_itemlevel_demo"]["unscored,none"] == 0
     with pytest.raises(UserError, match="task bbq_itemlevel_text_demo counts tokens, but the run names no tokenizer"):
         run("bbq_itemlevel_text_demo")
     named = run("bbq_itemlevel_text_demo", tokenizer=str(llama))
-    assert named["results"]["bbq_itemlevel_text_demo"]["answer,none"] == 1
+    assert named["results"]["bbq_itemlevel_text_demo"]["unscored,none"] == 0
 
 
 def test_ranks_see_disjoint_items_with_equal_keys() -> None:
@@ -257,9 +269,10 @@ def test_ranks_see_disjoint_items_with_equal_keys() -> None:
     task.set_config("num_fewshot", 0)
     keys, seen = set(), []
     for rank in range(3):
+        task.build_all_requests(rank=rank, world_size=3)
         for _, doc in task.doc_iterator(rank=rank, limit=None, world_size=3):
             seen.append(doc["item"]["item_id"])
-            keys.add(tuple(task.process_results(doc, [(-1.0, False), (-2.0, False), (-3.0, False)])))
+            keys.add(tuple(task.process_results(doc, [(-1.5, False), (-2.0, False), (-3.0, False)])))
     assert keys == {tuple(LETTERS)}
     assert len(seen) == len(set(seen)) == 200
 

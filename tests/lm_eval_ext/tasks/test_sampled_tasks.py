@@ -121,7 +121,7 @@ def test_aggregates_are_means_over_items(run: Any) -> None:
     for name in METRICS[:-1]:
         known = [line[name] for line in logged if line[name] is not None]
         assert results["results"][DEMO][f"{name},none"] == pytest.approx(sum(known) / len(known))
-    assert results["results"][DEMO]["answer,none"] == sum(line["answer"]["status"] == "answered" for line in logged)
+    assert not any(name.startswith("answer") for name in results["results"][DEMO])
 
 
 def test_analysis_takes_a_row_a_seed(run: Any, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_equals_a_plain_loop_by_trees_and_alone(
     assert "on its own" not in caplog.text
     monkeypatch.setattr("lm_eval_ext.models.scoring.seeded.TreeSampler", None)  # no tree is touched
     alone = load(family)
-    alone._trees._usable = False
+    alone._seeded.trust.refuse("is refused by the test")
     assert texts(alone, PROMPTS, KWARGS) == expected
 
 
