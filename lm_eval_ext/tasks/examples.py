@@ -15,6 +15,8 @@ _ROLES = ("stereotype", "anti_stereotype", "unknown")
 _POLARITIES = ("neg", "nonneg")
 
 Value = TypeVar("Value", int, str)
+Cell = tuple[int, str, str, str]
+"""Place and role of the right answer, polarity, template."""
 
 
 class OtherTemplates:
@@ -34,10 +36,15 @@ class OtherTemplates:
             purpose: What needs them, to start messages with.
         """
         self._seed, self._purpose = seed, purpose
-        self._docs: dict[str, list[Mapping[str, Any]]] = {}
+        self._cells: dict[str, dict[Cell, list[Any]]] = {}
+        self._clusters: dict[str, set[str]] = {}
         self._chosen: dict[tuple[str, int], list[Any]] = {}
         for doc in sorted(docs, key=lambda doc: str(doc["item"]["item_id"])):
-            self._docs.setdefault(doc["item"]["category"], []).append(doc)
+            item = doc["item"]
+            self._clusters.setdefault(item["category"], set()).add(item["cluster"])
+            if "undetermined" not in item["roles"]:
+                cell = (item["correct"], item["roles"][item["correct"]], item["polarity"], item["cluster"])
+                self._cells.setdefault(item["category"], {}).setdefault(cell, []).append(doc)
 
     def of(self, item: Mapping[str, Any], count: int) -> list[Any]:
         """Choose the examples of an item's prompt, in the order in which they are shown.
@@ -61,8 +68,7 @@ class OtherTemplates:
         return self._chosen[key]
 
     def _choose(self, category: str, cluster: str, count: int) -> list[Any]:
-        docs = self._docs.get(category, [])
-        clusters = sorted({doc["item"]["cluster"] for doc in docs} | {cluster})
+        clusters = sorted(self._clusters.get(category, set()) | {cluster})
         if len(clusters) < 2:
             raise UserError(
                 f"{self._purpose}: few-shot examples come from other templates of an item's category, and {category} "
@@ -72,45 +78,31 @@ class OtherTemplates:
         letters = _deck(_LETTERS, count, turn, random)
         roles = _deck(_ROLES, count, turn // len(_LETTERS), random)
         polarities = _deck(_POLARITIES, count, turn // (len(_LETTERS) * len(_ROLES)), random)
-        usable = [doc for doc in docs if doc["item"]["cluster"] != cluster and _determined(doc["item"])]
+        left = {cell: list(docs) for cell, docs in self._cells.get(category, {}).items() if cell[3] != cluster}
         chosen: list[Any] = []
         for letter, role, polarity in zip(letters, roles, polarities, strict=True):
-            found = _nearest(usable, chosen, letter, role, polarity)
-            if not found:
+            shown = {example["item"]["cluster"] for example in chosen}
+            cells = _nearest([cell for cell, docs in left.items() if docs], letter, role, polarity, shown)
+            if not cells:
                 raise UserError(
                     f"{self._purpose}: too few items of {category} outside {cluster} have their right answer at "
                     f"{'ABC'[letter]} to show {count} examples; run it with fewer, or without --num_fewshot"
                 )
-            template = random.choice(sorted({doc["item"]["cluster"] for doc in found}))
-            chosen.append(random.choice([doc for doc in found if doc["item"]["cluster"] == template]))
+            docs = left[random.choice(cells)]
+            chosen.append(docs.pop(random.randrange(len(docs))))
         return chosen
 
 
-def _determined(item: Mapping[str, Any]) -> bool:
-    return "undetermined" not in item["roles"]
+def _nearest(cells: Sequence[Cell], letter: int, role: str, polarity: str, shown: set[str]) -> list[Cell]:
+    """Those of the cells with the right answer at this letter that miss the least of the rest.
 
-
-def _nearest(
-    docs: Sequence[Mapping[str, Any]], chosen: Sequence[Any], letter: int, role: str, polarity: str
-) -> list[Mapping[str, Any]]:
-    """Documents not chosen yet with the right answer at this letter that miss the least of the rest.
-
-    The right answer's role comes before a template that is not among the chosen, and that before the polarity.
+    The right answer's role comes before a template that is not shown yet, and that before the polarity.
     """
-    shown = {example["item"]["cluster"] for example in chosen}
-    taken = {example["item"]["item_id"] for example in chosen}
-    best: tuple[bool, bool, bool] | None = None
-    found: list[Mapping[str, Any]] = []
-    for doc in docs:
-        item = doc["item"]
-        if item["correct"] != letter or item["item_id"] in taken:
-            continue
-        missed = (item["roles"][letter] != role, item["cluster"] in shown, item["polarity"] != polarity)
-        if best is None or missed < best:
-            best, found = missed, []
-        if missed == best:
-            found.append(doc)
-    return found
+    missed = {
+        cell: (cell[1] != role, cell[3] in shown, cell[2] != polarity) for cell in sorted(cells) if cell[0] == letter
+    }
+    least = min(missed.values(), default=None)
+    return [cell for cell, what in missed.items() if what == least]
 
 
 def _deck(values: Sequence[Value], count: int, first: int, random: Random) -> list[Value]:
