@@ -111,6 +111,45 @@ def test_small_groups_are_listed_outside_the_family() -> None:
     assert table["net_shift"].notna().all()
 
 
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_intervals_by_hand(level: float) -> None:
+    # Five templates of 8, 8, 8, 8 and 4 items gain 1, 2, 0, 1 and 1; another, of two groups, loses 1 of 6.
+    sizes, gains = (8, 8, 8, 8, 4, 6), (1, 2, 0, 1, 1, -1)
+    rows = []
+    for template, (size, gain) in enumerate(zip(sizes, gains, strict=True)):
+        for item in range(size):
+            moved = (U, S) if item < gain else (S, U) if item < -gain else (U, U)
+            rows.append((f"{template}-{item}", f"t{template}", *moved))
+    frame = _frame(rows)
+    frame = frame.assign(stereotyped_groups=["old | poor" if "5-" in name else "old" for name in frame["item_id"]])
+    found = group_changes(frame, RUNS, min_items=1, level=level, draws=200)
+    row = _row(found, outcome="non_unknown", group="old")
+    # Shift 4 of 42; the templates' residuals gain - 4/42 size; E = 42^2 / (4 x 64 + 16 + 36).
+    residuals = np.array(gains) - 4 / 42 * np.array(sizes)
+    effective = 42**2 / 308
+    error = 100 * (effective / (effective - 1) * np.sum(residuals**2)) ** 0.5 / 42
+    assert row["net_shift"] == pytest.approx(400 / 42)
+    assert (row["std_error"], row["df"]) == (pytest.approx(error), pytest.approx(effective - 1))
+    reach = t.isf((1 - level) / 2, effective - 1) * error
+    assert row[["conf_low", "conf_high"]].tolist() == pytest.approx([400 / 42 - reach, 400 / 42 + reach])
+    # A family of one group is not corrected, and has nothing to be drawn towards.
+    assert row["family_size"] == 1
+    assert row[["simultaneous_low", "simultaneous_high"]].tolist() == pytest.approx(
+        [400 / 42 - reach, 400 / 42 + reach]
+    )
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 6)).reshape(6, -1)
+    extremes = 100 * np.abs(np.array(gains) @ signs) / 42
+    assert row["null_extreme_mean"] == pytest.approx(extremes.mean(), abs=4 * extremes.std() / 200**0.5)
+
+
+def test_an_answer_whose_role_is_not_settled_is_no_pair() -> None:
+    # Unknown before, undetermined after: neither a change nor a pair, whatever its place among the states.
+    frame = _frame([*EIGHT, ("9", "t1", U, "undetermined"), ("10", "t2", "undetermined", S)])
+    row = _row(group_changes(frame.assign(determined=True), RUNS, min_items=1), outcome="non_unknown")
+    assert row[["n_items", "n", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [8, 8, 2, 1]
+    assert row["n_biased_baseline"] == 3
+
+
 @pytest.mark.parametrize(("number", "status"), [(49, "fewer than 50 items"), (50, "ok"), (51, "ok")])
 def test_fifty_items_are_enough(number: int, status: str) -> None:
     rows = [(f"{i:02d}", f"t{i % 5}", U, S if i % 3 == 0 else U) for i in range(number)]
