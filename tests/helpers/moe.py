@@ -115,12 +115,24 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "hy_v3": ({}, _GATE),
     "hy_v4": ({}, _GATE),
     "jamba": ({}, ("feed_forward.router.weight",)),
+    "inkling_text": ({}, _GATE),
     # The second router chooses among pairs of query and output projections.
     "jetmoe": ({}, ("mlp.router.layer.weight", "self_attention.experts.router.layer.weight")),
     "kimi_linear": ({}, _GATE),
     "laguna": ({}, _GATE),
     "lfm2_moe": ({"layer_types": ["conv", "full_attention"]}, ("feed_forward.gate.weight",)),
     "llama4_text": ({}, ("feed_forward.router.weight",)),
+    "longcat_flash": (
+        _LATENT
+        | {
+            "head_dim": 8,
+            "num_layers": 2,
+            "num_hidden_layers": None,
+            "expert_ffn_hidden_size": 48,
+            "zero_expert_num": 2,
+        },
+        ("mlp.router.classifier.weight",),
+    ),
     "mellum": ({}, _GATE),
     "mimo_v2_flash": ({"num_key_value_heads": 2}, _GATE),
     "minimax": ({}, _GATE),

