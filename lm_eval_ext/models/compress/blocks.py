@@ -191,10 +191,12 @@ class BlockRunner:
 
     @property
     def _returns_tuple(self) -> bool:
-        """Whether the blocks answer with a tuple; seen once, on the first block."""
+        """Whether the blocks answer with a tuple or a list; seen once, on the first block."""
         if not hasattr(self, "_tuple"):
             kind: dict[str, bool] = {}
-            handle = self.blocks[0].register_forward_hook(lambda m, a, out: kind.update(tuple=isinstance(out, tuple)))
+            handle = self.blocks[0].register_forward_hook(
+                lambda m, a, out: kind.update(tuple=isinstance(out, (tuple, list)))
+            )
             try:
                 self.whole(self._samples[0][:, :2])
             finally:

@@ -211,3 +211,25 @@ def test_a_pruner_that_prunes_more_than_asked_says_so(tokenizer: Any) -> None:
     zeros = sum(int((weight == 0).sum()) for weight in matrices(model).values())
     assert zeros > 0.3 * 73_728
     assert evidence.sparsity == zeros / 73_728
+
+
+def test_each_step_answers_for_itself(tokenizer: Any) -> None:
+    # The second step breaks the first one's pattern, and is let; the third keeps what it found.
+    steps = (STEPS["2:4"], STEPS["mlx"] | {"allow_regrowth": True}, STEPS["4 bits"])
+    _, evidence = run(tokenizer, *steps, dtype=torch.bfloat16)
+    second, third = (evidence.matrices[count * 14 : count * 14 + 14] for count in (1, 2))
+    assert sum(record["regrown"] for record in second) > 500
+    assert not any(entry["step"] == 1 for record in third for entry in record.get("broken", ()))
+    assert evidence.totals["regrown"] == sum(record["regrown"] for record in (*second, *third))
+
+
+def test_two_steps_of_one_method_are_told_apart(tokenizer: Any) -> None:
+    # Groups of 64 with 8 bits hold behind groups of 32 with 2 bits: at most 2 x 4 values. Those of 4 bits would too.
+    steps = ({"method": "rtn", "bits": 8, "group_size": 64}, {"method": "rtn", "bits": 2, "group_size": 64})
+    finer = {"method": "rtn", "bits": 2, "group_size": 32, "allow_regrowth": True}
+    model, evidence = run(tokenizer, *steps, finer)
+    for record in evidence.matrices[28:]:
+        weight = matrices(model)[record["name"]]
+        assert [entry["step"] for entry in record["broken"]] == [1]
+        assert record["broken"][0]["levels"] == fullest(weight, 64) in range(5, 9)
+    assert evidence.bits == 2

@@ -246,3 +246,15 @@ def test_overflow_on_calibration_text_is_told_before_anything(sequential: bool, 
         compress_(model, tokenizer, recipe)
     assert "\n" not in str(error.value)
     assert not changed(before, model)
+
+
+def test_blocks_that_can_not_be_run_one_by_one_are_told_before_anything(tokenizer: Any, text_file: Any) -> None:
+    model = tiny_model("llama", num_hidden_layers=3)
+    before = snapshot(model)
+    # The first block's module has another turn behind the second.
+    model.model.layers[2] = model.model.layers[0]
+    recipe = resolve(method="random+wanda", sparsity=0.5, calibration=str(text_file), samples=2, seqlen=24)
+    with pytest.raises(UserError, match=r"uses one module as several blocks.*sequential=False"):
+        compress_(model, tokenizer, recipe)
+    model.model.layers[2] = tiny_model("llama", num_hidden_layers=3).model.layers[2]
+    assert not changed(before, model)
