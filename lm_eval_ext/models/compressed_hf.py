@@ -140,7 +140,10 @@ class CompressedHFLM(EncodedHFLM):
         answers = None
         if self._trees.usable(requests):
             hidden = disable_tqdm or self.rank != 0
-            with tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress:
+            with (
+                tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress,
+                self._trees.trust.on(progress),
+            ):
                 answers = self._trees.answers(requests, progress.update)
         if answers is None:
             return self._by_hflm(requests, disable_tqdm, override_bs)
@@ -180,7 +183,10 @@ class CompressedHFLM(EncodedHFLM):
                 texts[index] = text
         if ours:
             hidden = disable_tqdm or self.rank != 0
-            with tqdm(total=len(ours), disable=hidden, desc="Running generate_until requests with seeds") as progress:
+            with (
+                tqdm(total=len(ours), disable=hidden, desc="Running generate_until requests with seeds") as progress,
+                self._seeded.trust.on(progress),
+            ):
                 drawn = self._seeded.answer([requests[i].args for i in ours], progress.update)
             for index, text in zip(ours, drawn, strict=True):
                 texts[index] = text

@@ -18,6 +18,7 @@ from lm_eval_ext.models.scoring.memory import ROW_TOKENS, rows_per_pass
 from lm_eval_ext.models.scoring.obstacles import calling_of
 from lm_eval_ext.models.scoring.sampling import TreeSampler
 from lm_eval_ext.models.scoring.settings import settings_of
+from lm_eval_ext.models.scoring.spellings import Spellings
 from lm_eval_ext.models.scoring.trust import FAULTS, Differs, Trust
 
 __all__ = ["SeededSampling", "protocol_of"]
@@ -48,7 +49,7 @@ class SeededSampling:
         """
         self._lm = lm
         self._stops = stops
-        self._words: dict[str, list[int]] | None = None
+        self._spellings: Spellings | None = None
         self._told = False
         self._alone = LoneSampler(lm)
         self.trust = Trust(lm, "sampled", told)
@@ -109,13 +110,12 @@ class SeededSampling:
         Raises:
             UserError: If there is none.
         """
-        if self._words is None:
-            self._words = {}
-            for number in range(len(self._lm.tokenizer)):
-                self._words.setdefault(self._lm.tok_decode([number]).strip(), []).append(number)
-        if not word or word not in self._words:
+        if self._spellings is None:
+            self._spellings = Spellings(len(self._lm.tokenizer), self._lm.tok_decode)
+        tokens = self._spellings.of(word)
+        if not tokens:
             raise UserError(f"first_token: no single token of this model's vocabulary is {word!r}")
-        return self._words[word]
+        return tokens
 
     def _protocol(self, kwargs: dict[str, Any], contexts: Mapping[str, list[int]]) -> Protocol:
         config = getattr(self._lm.model, "generation_config", None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["FAULTS", "Differs", "Trust", "difference", "forget"]
 log = logging.getLogger(__name__)
 
 FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError, AssertionError)
+CHECKING = "checking prefix trees against the model's own forward pass"
 
 
 class Differs(Exception):  # noqa: N818  (a finding about a model, not a fault of the program)
@@ -63,6 +65,7 @@ class Trust:
         self._use = use
         self._own = _Known()
         self._asked = 0
+        self._bar: Any = None
         self.told = set() if told is None else told
 
     @property
@@ -123,13 +126,37 @@ class Trust:
         Raises:
             Differs: If they are not the same but for rounding.
         """
-        log.info("checking prefix trees against the model's own forward pass (%s, %d tokens)", kind, len(tokens))
-        logits = self._lm._model_call(torch.tensor([list(tokens)], device=self._lm.device))[0, -len(tokens) :]
+        log.info("%s (%s, %d tokens)", CHECKING, kind, len(tokens))
+        with self._shown():
+            logits = self._lm._model_call(torch.tensor([list(tokens)], device=self._lm.device))[0, -len(tokens) :]
         expected = logits[list(places)].log_softmax(-1, dtype=self._lm.softmax_dtype)
         bits = min(torch.finfo(dtype).bits for dtype in (calling_of(self._lm).narrowest, expected.dtype))
         apart = difference(found, expected, narrow=bits < 32)
         if apart is not None:
             raise Differs(f"gives {apart[0]:.4f} by prefix trees and {apart[1]:.4f} on its own")
+
+    @contextmanager
+    def on(self, bar: Any) -> Iterator[None]:
+        """Say on a progress bar (tqdm's) what is done while something is compared."""
+        self._bar = None if bar.disable else bar
+        try:
+            yield
+        finally:
+            self._bar = None
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        bar = self._bar
+        if bar is None:
+            yield
+            return
+        # tqdm keeps a description with the colon that it puts behind it.
+        before = str(bar.desc).removesuffix(": ")
+        bar.set_description(CHECKING)
+        try:
+            yield
+        finally:
+            bar.set_description(before)
 
     def note(self, kind: str, length: int, row: int) -> None:
         """Remember that a sequence of this length, in such a row, was as it should be."""

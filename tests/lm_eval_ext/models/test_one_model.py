@@ -121,11 +121,23 @@ def loop(lm: Any, by_hand: By_hand, prompt: str) -> list[str]:
     return out
 
 
-def everything_is_by_hand(lm: Any, by_hand: By_hand, tolerance: float = 2e-4) -> None:
+def _rolled(lm: Any) -> list[float]:
+    asks = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in PROMPTS]
+    found: list[float] = lm.loglikelihood_rolling(asks, disable_tqdm=True)
+    return found
+
+
+def everything_is_by_hand(lm: Any, by_hand: By_hand, tolerance: float = 2e-4, *, rolling: bool = True) -> None:
     pairs = [(prompt, letter) for prompt in PROMPTS for letter in ("A", "B")]
     expected = [float(last(by_hand, lm.tok_encode(prompt))[lm.tok_encode(letter)[0]]) for prompt, letter in pairs]
     scores = lm.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs], disable_tqdm=True)
     assert [value for value, _ in scores] == pytest.approx(expected, abs=tolerance)
+    if rolling:
+        for text, value in zip(PROMPTS, _rolled(lm), strict=True):
+            whole = [lm.prefix_token_id, *lm.tok_encode(text)]
+            with torch.no_grad():
+                logits = by_hand(torch.tensor([whole[:-1]]))[0].float().log_softmax(-1)
+            assert value == pytest.approx(float(logits[range(len(whole) - 1), whole[1:]].sum()), abs=10 * tolerance)
     words = KWARGS | {"first_token": ["A", "B"]}
     asked = [Instance("generate_until", {}, (prompt, dict(words)), 0) for prompt in PROMPTS]
     first = [json.loads(text)["plain"] for text in lm.generate_until(asked, disable_tqdm=True)]
@@ -196,7 +208,8 @@ def test_an_adapter_that_begins_behind_certain_tokens() -> None:
         return behind
 
     assert [any(ids[i : i + len(start)] == start for i in range(len(ids))) for ids in plain] == [True, True, False]
-    everything_is_by_hand(CompressedHFLM(pretrained=model.eval(), tokenizer=tokenizer, max_length=512), by_hand)
+    lm = CompressedHFLM(pretrained=model.eval(), tokenizer=tokenizer, max_length=512)
+    everything_is_by_hand(lm, by_hand, rolling=False)
 
 
 @pytest.mark.parametrize("sequential", [True, False])

@@ -17,7 +17,7 @@ from lm_eval_ext.models.scoring.sampling import TreeSampler
 from lm_eval_ext.models.scoring.trust import difference
 from tests.helpers.tiny import tiny_model, tiny_tokenizer, write_tiny
 from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked, compare, warnings
-from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, PROMPTS, slow, texts
+from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, PROMPTS, requests, slow, texts
 
 
 @pytest.fixture
@@ -81,6 +81,20 @@ def test_a_pass_is_compared_within_the_run(
     run.clear()
     lm.loglikelihood(asked(many), disable_tqdm=True)
     assert first <= sum(run) + 512  # the row that is compared is filled up
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_the_progress_bar_says_what_is_done(
+    seeded: bool, tiny_checkpoint: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lm = tiny(tiny_checkpoint)
+    asks = requests(PROMPTS[:2], KWARGS) if seeded else asked(PAIRS)
+    for line in (1, 0):
+        capfd.readouterr()
+        lm.generate_until(asks) if seeded else lm.loglikelihood(asks)
+        shown = capfd.readouterr().err
+        assert ("checking prefix trees against the model's own forward pass" in shown) == bool(line)
+        assert f"Running {'generate_until requests with seeds' if seeded else 'loglikelihood requests'}: 100%" in shown
 
 
 def test_remembered_by_weights_dtypes_and_lengths(tmp_path: Path, tiny_checkpoint: Path, compared: list[int]) -> None:
