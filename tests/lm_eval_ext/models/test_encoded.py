@@ -234,6 +234,42 @@ def test_an_empty_context_is_the_beginning(template: str, lms: Any) -> None:
     assert found == pytest.approx([by_hand(lm.model, [BOS], own("Who kept it?"))] * 2, abs=1e-4)
 
 
+def test_a_prefix_of_ones_own_is_the_beginning(lms: Any) -> None:
+    lm = lms("<s> $A", prefix_token_id=EOS)
+    expected = by_hand(lm.model, [EOS], own("Who kept it?"))
+    assert lm.loglikelihood(scoring(("", "Who kept it?")))[0][0] == pytest.approx(expected, abs=1e-4)
+    assert lm.loglikelihood_rolling(rolling("Who kept it?")) == pytest.approx([expected], abs=1e-4)
+
+
+def test_truncation_is_the_tokenizers(lms: Any) -> None:
+    lm = lms("<s> $A </s>", truncation=True)
+    long = "Who kept it? " * 100
+    ids = [BOS, *own(long)]
+    assert len(ids) > lm.tokenizer.model_max_length == 512
+    assert lm.tok_batch_encode([long], truncation=True)[0].tolist() == [ids[:512]]
+    lm.tokenizer.truncation_side = "left"
+    assert lm.tok_batch_encode([long], truncation=True)[0].tolist() == [ids[-512:]]
+    assert lm.tok_batch_encode(["Who?"], truncation=True)[0].tolist() == [[BOS, *own("Who?")]]
+
+
+def test_what_hf_does_beside_the_tokens_is_kept(lms: Any) -> None:
+    class Hook:
+        kept: list[Any] = []  # noqa: RUF012
+
+        def add_partial(self, *args: Any) -> None:
+            self.kept.append(args)
+
+    lm = lms("<s> $A", batch_size=2)
+    lm.cache_hook = Hook()
+    values = lm.loglikelihood_rolling(rolling(TEXT, "Who?"))
+    assert Hook.kept == [("loglikelihood_rolling", (text,), v) for text, v in zip((TEXT, "Who?"), values, strict=True)]
+    thinking = CompressedHFLM(
+        pretrained=tiny_model("llama"), tokenizer=tiny_tokenizer(), enable_thinking=True, think_end_token="</s>"
+    )
+    with pytest.raises(ValueError, match="enable_thinking=True is not compatible with loglikelihood tasks"):
+        thinking.loglikelihood(scoring((PROMPT, " A")))
+
+
 @pytest.mark.parametrize("pair", [("", ""), ("", "<s>"), ("Who?", "")])
 def test_nothing_to_score_is_an_error(pair: tuple[str, str], lms: Any) -> None:
     with pytest.raises(UserError, match="has no token of its own behind"):
@@ -323,6 +359,17 @@ class TestEncoderDecoder:
         assert lm.tok_batch_encode([text])[0].tolist() == [ids]
         facts = lm.get_model_info()["encoding"]
         assert (facts["behind"], facts["left_out"]) == (["</s>"] if template.endswith("</s>") else [], [])
+
+    def test_either_side_must_fit(self, folder: Path) -> None:
+        ended_tokenizer("$A </s>").save_pretrained(folder)
+        lm = CompressedHFLM(pretrained=str(folder), device="cpu", max_length=32)
+        ours = {"item": {"item_id": "bbq/Age/1"}}
+        longest = "x" * 31  # and EOS
+        assert len(own(longest)) == 31
+        assert len(lm.loglikelihood(scoring((longest, "x" * 32), doc=ours))) == 1
+        for pair in (("x" * 32, "A"), ("A", "x" * 33)):
+            with pytest.raises(UserError, match=r"1 of 1 requests don't fit .* needs 33 tokens, max_length=32"):
+                lm.loglikelihood(scoring(pair, doc=ours))
 
     def test_documents_are_the_decoders(self, folder: Path) -> None:
         ended_tokenizer("$A </s>").save_pretrained(folder)

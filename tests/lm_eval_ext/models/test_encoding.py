@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,6 +75,14 @@ def test_tokenizers_that_add_whatever_they_are_asked() -> None:
     assert encoding.prompt("<s>ab") == [BOS, ord("a"), ord("b")]
     assert encoding.prompt("ab", closed=True) == [BOS, ord("a"), ord("b"), EOS]
     assert Encoding(Stubborn(), add_bos_token=False).prompt("ab") == [ord("a"), ord("b")]
+
+
+def test_a_special_token_without_a_role_is_one_too() -> None:
+    class Unnamed(Stubborn):
+        all_special_ids = ()
+        added_tokens_decoder = {n: SimpleNamespace(special=n < 3) for n in (BOS, EOS, ord("a"))}  # noqa: RUF012
+
+    assert Encoding(Unnamed()).text("a") == [ord("a")]
 
 
 class Erratic:
