@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.api.filter import Filter
-from lm_eval.api.instance import Instance
 from lm_eval.filters import build_filter_ensemble
 
 from lm_eval_ext.errors import UserError, unknown_name
-from lm_eval_ext.tasks.protocols import ChatTask
+from lm_eval_ext.tasks.protocols import ChatTask, copied
 from lm_eval_ext.tasks.samplers import Sampler, asking_model, sampler_of
 
 __all__ = ["Sampled", "SampledTask"]
@@ -37,6 +36,8 @@ class Sampled:
     model gives texts only."""
     drawn: list[float] | None
     """The same at the texts' temperature."""
+    texts_only: bool = False
+    """Whether the model was not asked for the letters."""
 
 
 class SampledTask(ChatTask):
@@ -54,7 +55,6 @@ class SampledTask(ChatTask):
         super().__init__(_with_settings(config))
         if self.config.filter_list is None:
             self._filters = [build_filter_ensemble("none", [(_All, None)])]
-        self._asked_of: dict[str, list[Instance]] = {}
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
         """Build the requests for the model that asks; one that can't answer them is refused here."""
@@ -67,10 +67,6 @@ class SampledTask(ChatTask):
         )
         self.config.repeats = self._wanted()[0][1]
         super().build_all_requests(chat_template=chat_template, **kwargs)
-        self._asked_of = {}
-        for request in self.instances:
-            self._asked_of.setdefault(request.doc["item"]["item_id"], []).append(request)
-        self._refuse_other_requests()
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Any]:
         """Build the requests of one item."""
@@ -78,8 +74,9 @@ class SampledTask(ChatTask):
         task, number, _ = request.metadata
         requests = []
         for place, (arguments, repeats) in enumerate(self._wanted()):
-            one = Instance("generate_until", doc, (request.arguments[0], arguments), place, (task, number, repeats))
-            requests.append(_like(one, request))
+            one = copied(request, (request.arguments[0], arguments), place)
+            one.metadata, one.repeats = (task, number, repeats), repeats
+            requests.append(one)
         return requests
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
@@ -87,8 +84,7 @@ class SampledTask(ChatTask):
         texts: list[str] = []
         seeds: list[int | None] = []
         letters: dict[str, Any] = {"plain": None, "drawn": None}
-        asked = sorted(self._asked_of[doc["item"]["item_id"]], key=lambda request: request.idx)
-        for request, replies in zip(asked, results, strict=True):
+        for request, replies in zip(self.asked(doc), results, strict=True):
             arguments = request.arguments[1]
             if "first_token" in arguments:
                 letters = self._letters(replies[0]) or letters
@@ -101,7 +97,8 @@ class SampledTask(ChatTask):
                 )
             texts += replies
             seeds += own
-        scored = super().process_results(doc, [Sampled(texts, seeds, **letters)])
+        texts_only = self._sampler.kind != "ours"
+        scored = super().process_results(doc, [Sampled(texts, seeds, **letters, texts_only=texts_only)])
         if isinstance(scored.get("answer"), dict):
             scored["answer"] = scored["answer"] | {"protocol": self._sampler.protocol}
         return scored
@@ -126,16 +123,6 @@ class SampledTask(ChatTask):
         if self._sampler.kind == "unseeded":
             return [(plain, len(seeds))]
         return [(deepcopy(plain) | {"seed": seed}, 1) for seed in seeds]
-
-    def _refuse_other_requests(self) -> None:
-        """Refuse requests that lm_eval took from its cache and that other settings or another model made."""
-        asked = next(iter(self._asked_of.values()), [])
-        found = [(request.arguments[1], request.repeats) for request in asked]
-        if found != self._wanted():
-            raise UserError(
-                f"task {self.config.task}: the cached requests were made with other seeds or settings, or for another "
-                "kind of model; run with --cache_requests refresh"
-            )
 
     def _seeds(self) -> list[int]:
         """The seeds, which the command line may have changed since the task was made."""
@@ -174,11 +161,3 @@ def _with_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     """Generation arguments that any model of lm_eval understands."""
     return {key: deepcopy(value) for key, value in given.items() if key not in _OURS}
-
-
-def _like(request: Instance, other: Instance) -> Instance:
-    """Give a request what was written on another one for its item."""
-    examples = getattr(other, "examples", None)
-    if examples is not None:
-        request.examples = examples
-    return request

@@ -119,5 +119,5 @@ def process_sampled(doc: dict[str, Any], results: Sequence[Sampled]) -> dict[str
     """Score a sample by its drawn texts, with the letters' exact probabilities beside them."""
     (drawn,) = results
     roles = doc["item"]["roles"]
-    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.plain, drawn.drawn, roles)
+    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.plain, drawn.drawn, roles, texts_only=drawn.texts_only)
     return sampled_metrics(doc["item"], answer)

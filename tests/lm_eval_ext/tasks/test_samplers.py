@@ -120,6 +120,7 @@ def test_a_server_is_asked_once_a_seed_and_the_log_says_who_drew(llama: Path, se
         assert [draw["seed"] for draw in answer["draws"]] == SEEDS
         assert [draw["text"] for draw in answer["draws"]] == [reply("small", prompt, seed) for seed in SEEDS]
         assert answer["probs"] is answer["letter_mass"] is answer["drawn_letter_mass"] is None
+        assert answer["reason"] == "texts_only"
         assert line["expected_srs"] is None
         known = [draw["role"] for draw in answer["draws"] if draw["role"]]
         assert line["srs"] == (known.count("stereotype") / len(known) if known else None)
