@@ -109,9 +109,12 @@ def test_the_table_lists_every_family_and_every_line(tmp_path: Path) -> None:
     page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     table.write(page, found)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
     assert "| one | " + " | ".join(["yes"] * len(checks.CHECKS)) + " |" in text
-    assert "refused [1]" in text and "1. use sequential=False" in text
+    assert "refused [1]" in text
+    assert "1. use sequential=False" in text
     assert "- three: a composite" in text
     with pytest.raises(ValueError, match="marks"):
         table.write(tmp_path.joinpath("other.md"), found) if tmp_path.joinpath("other.md").write_text("x") else None

@@ -33,7 +33,7 @@ LETTERS = (" A", " B", " C")
 TEXTS = (" Not known.", " The older one", " Cannot be determined, and nobody said so")
 
 
-class Wrong(Exception):
+class Wrong(Exception):  # noqa: N818  (a finding, not a fault of the script)
     """A value that is not the reference's; the message says which."""
 
 
@@ -74,7 +74,7 @@ def _compressed(family: str, tokenizer: Any, **keys: Any) -> tuple[nn.Module, nn
 
 
 def _only_recorded(before: nn.Module, after: nn.Module, evidence: Any) -> None:
-    """Every changed parameter is recorded, and every parameter with rows and columns is recorded or listed as skipped."""
+    """Every changed parameter is recorded; every one with rows and columns is recorded or listed as skipped."""
     recorded = {name.split("[")[0] for record in evidence.matrices for name in _names(record)}
     listed = recorded | {skip["name"].split("[")[0] for skip in evidence.skipped}
     old = dict(before.named_parameters(remove_duplicate=False))

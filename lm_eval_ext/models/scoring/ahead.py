@@ -21,8 +21,8 @@ _SHORT, _LONG = 6, 16
 def looks_ahead(lm: Any) -> bool:
     """See on a few tokens whether a decoder gives other numbers at them once more tokens follow.
 
-    Encoders that are loaded as decoders do (BERT's kin without `is_decoder`), models with a prefix that sees itself, and
-    those whose causal mask gets lost on the way (Doge with sdpa below its window, transformers 5.17).
+    Encoders that are loaded as decoders do (BERT's kin without `is_decoder`), models with a prefix that sees itself,
+    and those whose causal mask gets lost on the way (Doge with sdpa below its window, transformers 5.17).
 
     Args:
         lm: The lm-eval model; its `_model_call` is asked.
@@ -46,7 +46,7 @@ def refuse_texts(lm: Any, continuations: Iterable[list[int]]) -> None:
     longest = max(map(len, continuations), default=0)
     if longest > 1:
         raise UserError(
-            f"{type(calling_of(lm).inner).__name__} looks at tokens that follow, so a text of {longest} tokens would be "
-            "scored by itself; single letters are scored rightly. attn_implementation=eager may help, or a checkpoint "
+            f"{type(calling_of(lm).inner).__name__} looks at tokens that follow, so a text of {longest} tokens would "
+            "be scored by itself; single letters are scored rightly. attn_implementation=eager may help, or a checkpoint "
             "whose config says is_decoder"
         )

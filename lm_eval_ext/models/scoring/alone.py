@@ -28,7 +28,8 @@ class LoneSampler:
     All branches of a prompt have drawn equally many tokens, so they are a batch without padding. A cache that can't be
     divided into branches (a state space model's, for one) is not used: the prompt is run again with every token, as
     lm-eval would call the model. So it is where virtual tokens come before the prompt, where positions depend on the
-    length, where the model looks at tokens that follow, and for good where the first step behind a cache differs from the same step without one.
+    length, where the model looks at tokens that follow, and for good where the first step behind a cache differs
+    from the same step without one.
     """
 
     def __init__(self, lm: Any) -> None:
