@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 STAMP := .venv/installed
 
-.PHONY: install demo test check format bench validity wheel clean
+.PHONY: install demo test test-kernels check format bench validity wheel clean
 
 install: $(STAMP)
 
@@ -24,6 +24,12 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The suite as an older processor computes, with one thread and with two: `make test` takes this processor's own kernels.
+OLDER := OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+test-kernels: $(STAMP)
+	set -e; for n in 1 2; do \
+		env $(OLDER) OMP_NUM_THREADS=$$n OPENBLAS_NUM_THREADS=$$n MKL_NUM_THREADS=$$n $(BIN)/python -m pytest; done
 
 check: $(STAMP)
 	$(BIN)/ruff check .

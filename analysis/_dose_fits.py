@@ -140,7 +140,7 @@ def _term_row(fit: DoseFit, term: str, level: float) -> Row:
         entry = interval(term, float(fit.gee.beta[at]), float(np.sqrt(fit.gee.cov[at, at])), fit.gee.df, level)
         row["working_correlation"] = fit.gee.working
         if fit.gee.cov_unit is not None:
-            row["std_error_item"] = float(np.sqrt(fit.gee.cov_unit[at, at]))
+            row["std_error_item"] = float(np.sqrt(fit.gee.cov_unit[at, at])) or None
         if term == "dose":
             effect = marginal_effect(fit.gee, fit.records, at, "", level)
             ends = (effect.estimate, effect.conf_low, effect.conf_high)
@@ -166,7 +166,10 @@ def _joint_row(fit: DoseFit, terms: list[str]) -> Row:
     if fit.gee is None:
         return row
     at = [fit.terms.index(term) for term in terms]
-    statistic = float(fit.gee.beta[at] @ np.linalg.solve(fit.gee.cov[np.ix_(at, at)], fit.gee.beta[at])) / len(at)
+    cov = fit.gee.cov[np.ix_(at, at)]
+    if (np.diag(cov) == 0).any() or np.linalg.matrix_rank(cov) < len(at):
+        return row | {"status": "not tested: the error of a slope, or of a sum of slopes, is not known"}
+    statistic = float(fit.gee.beta[at] @ np.linalg.solve(cov, fit.gee.beta[at])) / len(at)
     p_value = float(f_distribution.sf(statistic, len(at), fit.gee.df))
     found: Row = {"statistic": statistic, "df": fit.gee.df, "p_value": p_value}
     return row | found | {"working_correlation": fit.gee.working}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from analysis._answers import Answers
 from analysis.inference._log_odds import on_log_odds
+from analysis.inference._rounding import settled
 from analysis.inference._strata import by_cluster
 from analysis.inference.clusters import jackknife_change
 from analysis.inference.result import Result
@@ -84,19 +85,19 @@ def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]
     Returns:
         By transition, [items] events and [items] at risk. The rate of several items is the ratio of the sums.
     """
-    # Rounding must not leave a hair at risk below 0.
-    unbiased = np.clip(base.none - base.silent, 0, None)
+    # Rounding must not leave a hair at risk, or of an event, where there is none.
+    unbiased = np.clip(settled(base.none - base.silent, base.none), 0, None)
     biased, read = 1 - base.none, 1 - base.silent
     both = base.mass * run.mass
-    p, q = base.roles[:, 0], run.roles[:, 0]
-    kept = (base.roles * run.roles).sum(axis=1)
+    p, q = (np.clip(side.roles[:, 0], 0, 1) for side in (base, run))
+    other = settled(1 - (base.roles * run.roles).sum(axis=1), 1)
     return {
         "new_bias": (unbiased * (1 - run.none), unbiased),
         "resolved_bias": (biased * run.none, biased),
-        "srs_change": (read - _same_srs(base, run), read),
+        "srs_change": (settled(read - _same_srs(base, run), read), read),
         "flip_to_stereotype": (both * (1 - p) * q, both * (1 - p)),
         "flip_from_stereotype": (both * p * (1 - q), both * p),
-        "response_flip": (both * (1 - kept), both),
+        "response_flip": (both * other, both),
     }
 
 
@@ -145,7 +146,7 @@ def change_of_rates(
         by_cluster(np.where(_all(side, known), np.stack(side, axis=1), 0.0), cluster, n_clusters)
         for side in (before, after)
     )
-    told = (old[:, 1] > 0) | (new[:, 1] > 0)
+    told = np.any([settled(side[:, 1], side[:, 1].sum()) > 0 for side in (old, new)], axis=0)
     return jackknife_change(old[told], new[told], level=level) if told.any() else _NOTHING
 
 

@@ -49,7 +49,8 @@ def fit_logistic(design: pd.DataFrame, events: npt.NDArray[np.int64], n: npt.NDA
     model = sm.GLM(outcome[used], x[used], family=sm.families.Binomial(), freq_weights=weight[used])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What they warn of is refused above, or is `converged` below.
-        result = model.fit(tol=1e-12, maxiter=100)
+        # A deviance of 1e5 is good to 1e-11: without the relative part, the last bit decides on convergence.
+        result = model.fit(tol=1e-12, rtol=1e-13, maxiter=100)
     if not result.converged:
         raise NotFittedError("no convergence in 100 iterations")
     return _term_rows(result, int(n.sum()))

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
+from analysis.inference._rounding import settled
+
 __all__ = ["FEWEST", "Shrunken", "shrink"]
 
 FEWEST = 4
@@ -64,7 +66,8 @@ def shrink(estimate: Floats, covariance: Floats, weight: Floats, df: float, leve
     common = float(share @ estimate)
     centred = np.eye(k) - share
     noise = share @ np.diagonal(centred @ covariance @ centred.T)
-    excess = share @ (estimate - common) ** 2 - noise
+    spread = share @ (estimate - common) ** 2
+    excess = settled(spread - noise, spread + noise)
     tau2 = max(0.0, float(excess / (share @ np.diagonal(centred @ centred.T))))
     pull = (k - 3) / (k - 1) * variance / (variance + tau2)
     mean = pull * common + (1 - pull) * estimate

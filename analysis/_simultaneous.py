@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata, t
 
+from analysis.inference._rounding import RELATIVE, settled
+
 __all__ = ["Ratios", "null_extremes", "ratios", "simultaneous_quantiles"]
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +24,7 @@ class Ratios:
     ratio: Floats
     """[groups] sum of net / sum of n; NaN without units."""
     std_error: Floats
-    """[groups] NaN with fewer than two clusters."""
+    """[groups] NaN with fewer than two clusters; 0 where all clusters give the same ratio."""
     covariance: Floats
     """[groups, groups] the ratios' covariance: groups that share clusters move together."""
     clusters: Ints
@@ -51,7 +53,9 @@ def ratios(net: Floats, n: Floats) -> Ratios:
         clusters = np.count_nonzero(n, axis=0)
         effective = total**2 / np.sum(n**2, axis=0)
         factor = np.where(clusters > 1, effective / (effective - 1), np.nan)
-        pull = np.where(n > 0, net - ratio * n, 0.0) * np.sqrt(factor) / total
+        # Clusters that all give the group's ratio differ from it by rounding alone.
+        apart = settled(net - ratio * n, np.abs(net) + np.abs(ratio) * n)
+        pull = np.where(n > 0, apart, 0.0) * np.sqrt(factor) / total
     covariance = pull.T @ pull
     error = np.sqrt(np.diagonal(covariance))
     return Ratios(ratio=ratio, std_error=error, covariance=covariance, clusters=clusters, effective=effective)
@@ -88,7 +92,9 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
     p_value = (draws + 1 - rankdata(away, method="ordinal", axis=0)) / draws
     smallest = np.sort(p_value.min(axis=1))
     # The largest level that at most 1 - level of the draws fall to; never below Bonferroni's, which always holds.
-    reached = smallest[np.searchsorted(smallest, smallest, side="right") <= (1 - level) * draws]
+    # 1 - 0.9 is a hair below 0.1, and a tenth of 100 draws is 10 of them.
+    allowed = (1 - level) * draws * (1 + RELATIVE)
+    reached = smallest[np.searchsorted(smallest, smallest, side="right") <= allowed]
     each = max(float(reached.max(initial=0.0)), (1 - level) / net.shape[1])
     tail = min(each, 1 - level) / 2
     effective = n.sum(axis=0) ** 2 / np.sum(n**2, axis=0)

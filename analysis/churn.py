@@ -11,6 +11,7 @@ import pandas as pd
 from analysis._answers import STATES, Answers
 from analysis._churn_tables import CHURN, MASKED_FLIPS
 from analysis._floors import chances
+from analysis.inference._rounding import settled
 from analysis.inference._strata import Stratum, by_cluster, strata
 from analysis.inference.clusters import Statistic, jackknife, jackknife_change
 from analysis.inference.equivalence import MARGIN, tost, unchanged
@@ -174,7 +175,9 @@ def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> di
     one = np.ones(len(stratum.item))
     base, run = (chances(answers, label, stratum.item, one) for label in (stratum.baseline, stratum.run))
     known = base.known & run.known
-    p, q = (side.roles[:, list(OUTCOMES[outcome])].sum(axis=1) for side in (base, run))
+    # A sum of probabilities is 1 up to rounding, which must not leave a hair of the rest.
+    rest = (settled(1 - side.roles[:, list(OUTCOMES[outcome])].sum(axis=1), 1) for side in (base, run))
+    p, q = (1 - np.clip(without, 0, 1) for without in rest)
     own, both = base.mass**2, base.mass * run.mass
     columns = [own * 2 * p * (1 - p), own, both * (p * (1 - q) + q * (1 - p)), both]
     columns += [own * p * (1 - p), own * (1 - p), own * p]

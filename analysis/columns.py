@@ -149,13 +149,15 @@ ITEMS = Table(
         Column(
             name="protocol",
             kind="string",
-            doc="How the answer was got: letters, text, cyclic, sampled, or lm-eval's output type.",
+            doc="How the answer was got: letters, text, cyclic, sampled, sampled by another model than compressed_hf "
+            "('sampled by VLLM'; 'sampled by HFLM, unseeded'), or lm-eval's output type.",
         ),
         Column(
             name="seed",
             kind="integer",
             nullable=True,
-            doc="Seed of a sampled answer; missing for scored protocols.",
+            doc="Seed of a sampled answer, or its place among the item's where the model took no seeds; missing for "
+            "scored protocols.",
         ),
         Column(
             name="status",

@@ -21,9 +21,10 @@ DIFFERENCES = {
     "system_instruction": "Another system instruction, or one against none.",
     "fewshot": "Another number of few-shot examples, or another way to send them.",
     "task_version": "Another version of the task.",
-    "protocol": "The answers were got in another way (letters, text, cyclic, sampled, output type).",
+    "protocol": "The answers were got in another way (letters, text, cyclic, sampled and by whom, output type).",
     "scoring_dtype": "Log-probabilities were taken in another dtype.",
     "window": "Rolling perplexity was taken with another maximal length.",
+    "rolling_bos": "Rolling perplexity counts tokens that the tokenizer added in one run and not in the other.",
 }
 """Every difference by name, with its meaning."""
 
@@ -77,6 +78,9 @@ def setting_differences(run: RunLog, baseline: RunLog, task: str) -> list[Differ
             pairs["docs"] = (f"hash {own.task_hash[:12]}", f"hash {other.task_hash[:12]}")
     if own.output_type == ROLLING:
         pairs["window"] = (run.facts["max_length"], baseline.facts["max_length"])
+        if False not in (run.facts["special_tokens"], baseline.facts["special_tokens"]):
+            # Other models than ours, and ours of old, score them as lm_eval's hf does, and don't say so.
+            pairs["rolling_bos"] = (run.facts["rolling_bos"] or "hf", baseline.facts["rolling_bos"] or "hf")
         # A prompt format does not reach a text that is scored as it stands.
         del pairs["chat_template"], pairs["system_instruction"], pairs["fewshot"]
     return [

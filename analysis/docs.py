@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,8 +34,9 @@ tasks it is read from `filtered_resps` and the metrics acc, exact_match, em or a
 `$request_hash` is made from `arguments`.
 
 What was read from a samples file of 1 MB or more is kept in the folder `samples` of `$LM_EVAL_EXT_CACHE`, or of
-`~/.cache/lm-eval-ext`, by the file's content, so that the next analysis reads new files only. It takes some 7 % of
-the logs' bytes; what nobody uses for 90 days goes, and all of it may be deleted at any time.
+`~/.cache/lm-eval-ext`, by the file's content and the reader's code: the next analysis reads new files only, one after
+an upgrade of the reader all of them. It takes some 7 % of the logs' bytes; what nobody uses for 90 days goes, and all
+of it may be deleted at any time.
 """
 
 
@@ -69,7 +72,30 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page to the path that the command line names, or into the repository that this file lies in.
+
+    Returns:
+        The exit status: 0, or 2 with one line on stderr where nothing can be written. An installation has no docs:
+            there a path must be given.
+    """
+    parser = argparse.ArgumentParser(prog="python -m analysis.docs", description="Write the page of all tables.")
+    parser.add_argument("page", nargs="?", type=Path, help="file to write (default: docs/tables.md of the repository)")
+    page: Path | None = parser.parse_args(arguments).page
+    root = Path(__file__).resolve().parents[1]
+    if page is None and not ((root / "pyproject.toml").is_file() and (root / "docs").is_dir()):
+        sys.stderr.write(
+            "error: analysis is installed here, not checked out; name a file: python -m analysis.docs FILE\n"
+        )
+        return 2
+    page = page or root / "docs" / "tables.md"
+    try:
+        page.write_text(tables_markdown(), encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"error: {page} can't be written: {error.strerror}\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    target = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(tables_markdown(), encoding="utf-8")
+    raise SystemExit(main())

@@ -185,8 +185,7 @@ def _measured(rows: pd.DataFrame, sums: Floats, known: Ratios, min_items: int) -
         (rows["n_items"] < min_items, f"fewer than {min_items} items"),
         (known.clusters < 2, "one template: no interval"),
         (gained + lost == 0, "no answer changed: no interval"),
-        # In points: below this only rounding differs.
-        (~(known.std_error > 1e-9), "templates do not differ: no interval"),
+        (~(known.std_error > 0), "templates do not differ: no interval"),
     ]
     rows["status"] = np.select([when for when, _ in reasons], [why for _, why in reasons], default="ok")
     ok = rows["status"] == "ok"

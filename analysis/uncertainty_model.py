@@ -10,19 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import statsmodels.api as sm
+from scipy.special import expit
 from scipy.stats import t as student
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from analysis._answers import STATES, Answers
 from analysis._uncertainty_tables import UNCERTAINTY_MODEL
-from analysis.inference._logit import Records, separated
+from analysis.inference._logit import Records, absolute_scores, columns_by_code, separated
+from analysis.inference._rounding import settled
 from analysis.inference._strata import strata
 
 __all__ = ["UNCERTAINTY_MODEL", "uncertainty_model"]
 
 _KNOWN = STATES.index("unknown")
 _DENSE_BITS = 16.0
+_SAME = "every template shows the same: its error is not known"
 _EVENTS_A_TERM = 10
+# Share of its summands' size below which a template's score is 0: the fit stops at some 1e-8.
+_SEARCHED = 1e-6
 
 
 def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -106,13 +111,28 @@ def _fitted(records: pd.DataFrame, level: float) -> pd.DataFrame:
             )
     if not fit.converged:
         return pd.DataFrame([{"term": "const", **facts, "converged": False, "status": "not fitted: no convergence"}])
-    return pd.DataFrame(_terms(design, fit, len(names), level)).assign(**facts, converged=True, status="ok")
+    known = Records.of(records["flips"], records["n"], design, cluster)
+    return pd.DataFrame(_terms(design, fit, _moved(known, fit), len(names), level)).assign(**facts, converged=True)
 
 
-def _terms(design: pd.DataFrame, fit: Any, clusters: int, level: float) -> Iterator[dict[str, object]]:
+def _moved(records: Records, fit: Any) -> npt.NDArray[np.bool_]:
+    """Terms that some template moves by more than rounding: the others' errors are not known."""
+    beta, bread = np.asarray(fit.params), np.asarray(fit.normalized_cov_params)
+    residual = records.events - records.n * expit(records.design @ beta)
+    score = columns_by_code(residual[:, None] * records.design, records.cluster, records.n_clusters)
+    pull = settled(score @ bread, absolute_scores(records, beta) @ np.abs(bread), _SEARCHED)
+    return np.asarray((pull != 0).any(axis=0))
+
+
+def _terms(
+    design: pd.DataFrame, fit: Any, moved: npt.NDArray[np.bool_], clusters: int, level: float
+) -> Iterator[dict[str, object]]:
     reach = float(student.ppf((1 + level) / 2, clusters - 1))
-    values = zip(design.columns, fit.params, fit.bse, strict=True)
-    for term, estimate, error in values:
+    values = zip(design.columns, fit.params, fit.bse, moved, strict=True)
+    for term, estimate, error, known in values:
+        if not known:
+            yield {"term": term, "estimate": estimate, "odds_ratio": np.exp(estimate), "status": _SAME}
+            continue
         low, high = estimate - reach * error, estimate + reach * error
         yield {
             "term": term,
@@ -125,6 +145,7 @@ def _terms(design: pd.DataFrame, fit: Any, clusters: int, level: float) -> Itera
             "odds_ratio": np.exp(estimate),
             "odds_ratio_low": np.exp(low),
             "odds_ratio_high": np.exp(high),
+            "status": "ok",
         }
 
 

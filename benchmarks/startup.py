@@ -5,7 +5,7 @@ into one of them, and starts both interpreters in turn, in random order within e
 user feels; CPU time (user + system of the child) is what other work on the machine disturbs least. Exits with
 1 if a median difference is not below the limit.
 
-    python benchmarks/startup.py [--pairs 1000] [--limit-ms 3]
+    python benchmarks/startup.py [--pairs 1000] [--limit-ms 3] [--hook FOLDER]
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pathlib import Path
 HOOK = Path(__file__).parents[1] / "hook"
 
 
-def make_venv(folder: Path, *, hook: bool) -> Path:
-    """An environment with this one's packages linked into it; returns its interpreter."""
+def make_venv(folder: Path, *, hook: Path | None) -> Path:
+    """An environment with this one's packages linked into it, and the hook of a folder; returns its interpreter."""
     venv.create(folder, symlinks=True, with_pip=False)
     python = folder / "bin" / "python"
     site = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
@@ -36,7 +36,7 @@ def make_venv(folder: Path, *, hook: bool) -> Path:
             (site / entry.name).symlink_to(entry)
     if hook:
         for name in ("lm_eval_ext_hook.pth", "_lm_eval_ext_hook.py"):
-            shutil.copy(HOOK / name, site)
+            shutil.copy(hook / name, site)
         compileall.compile_file(site / "_lm_eval_ext_hook.py", quiet=1)  # as pip does when it installs
     return python
 
@@ -62,15 +62,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=1000, help="pairs of starts (default 1000)")
     parser.add_argument("--limit-ms", type=float, default=3.0, help="largest median allowed (default 3)")
+    parser.add_argument("--hook", type=Path, default=HOOK, help="folder of the hook (default: this repository's)")
     args = parser.parse_args()
     rng = random.Random(0)
     for variable in ("LM_EVAL_EXT_NO_HOOK", "PYTHONPATH"):
         os.environ.pop(variable, None)
     with tempfile.TemporaryDirectory() as folder:
-        without = make_venv(Path(folder) / "without", hook=False)
-        with_hook = make_venv(Path(folder) / "with", hook=True)
+        without = make_venv(Path(folder) / "without", hook=None)
+        with_hook = make_venv(Path(folder) / "with", hook=args.hook)
         for python in (without, with_hook):
-            for _ in range(10):
+            for _ in range(min(10, args.pairs)):
                 start(python)
         seen: dict[Path, list[tuple[float, float]]] = {without: [], with_hook: []}
         for _ in range(args.pairs):

@@ -17,7 +17,11 @@ else:
     Loader = object
 
 # A module of lm_eval, and the function of lm_eval_ext.plugin to call once that module has run.
-_STEPS = {"lm_eval.models": "register_model", "lm_eval.tasks": "add_tasks"}
+_STEPS = {
+    "lm_eval.models": "register_model",
+    "lm_eval.tasks": "add_tasks",
+    "lm_eval.loggers.evaluation_tracker": "check_output",
+}
 
 
 def _run(step: str) -> None:

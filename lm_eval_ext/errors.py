@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 
-__all__ = ["UserError", "require_extra", "show_in_one_line", "unknown_name"]
+__all__ = [
+    "UserError",
+    "debugging",
+    "give_up_stdout",
+    "one_line",
+    "require_extra",
+    "require_text",
+    "show_in_one_line",
+    "unknown_name",
+]
 
 _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 # A longer list of names hides the one that was meant.
 _LISTED = 50
+_NO_TEXT = "name holds bytes that are no text here; rename it, or set PYTHONUTF8=1 if the locale (LC_ALL) is at fault"
 
 
 class UserError(ValueError):
@@ -59,11 +71,64 @@ def require_extra(modules: tuple[str, ...] | list[str], extra: str, purpose: str
         )
 
 
-def show_in_one_line() -> None:
-    """Let a UserError that nobody catches end a program with its message alone, not with a traceback.
+def require_text(name: str, path: str | Path) -> None:
+    """Refuse a path that can't be written into a file of results.
 
-    The stock lm_eval command knows nothing of UserError; this gives its users one line too. Exit code 1, as for any
-    uncaught exception. LM_EVAL_EXT_DEBUG=1 keeps the traceback. Calling it again changes nothing.
+    Args:
+        name: The option that gave it, to start the message with.
+        path: Under a C locale its accents are lone surrogates, as are bytes that are no UTF-8 anywhere. Its absolute
+            form counts, since that is what gets written.
+
+    Raises:
+        UserError: If it is no text.
+    """
+    try:
+        str(Path(path).absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{name} {str(path)!a} is in a folder whose {_NO_TEXT}") from None
+
+
+def one_line(error: BaseException) -> str | None:
+    """What a user is told of an exception that ends a command, or None if its traceback says more.
+
+    Args:
+        error: A UserError of any package (it is a ValueError of that name), an error of the system (a disk that is
+            full, a file that may not be read), text that can't be written, or an interrupt.
+
+    Returns:
+        One line without "error: ". None for every other exception: a fault of ours, or of a library.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, ValueError) and type(error).__name__ == "UserError":
+        return " ".join(str(error).split())
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[error.start : error.end]!a} can't be written as {error.encoding}: {_NO_TEXT}"
+    if isinstance(error, OSError):
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        said = f"{error.strerror}: {' -> '.join(names)}" if error.strerror and names else error.strerror or str(error)
+        return f"{' '.join(said.split()) or type(error).__name__} (LM_EVAL_EXT_DEBUG=1 shows where)"
+    return None
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted: LM_EVAL_EXT_DEBUG=1."""
+    return os.environ.get("LM_EVAL_EXT_DEBUG") == "1"
+
+
+def give_up_stdout() -> None:
+    """Point standard output at nothing, so that what it still holds raises no second error when Python ends."""
+    with suppress(Exception):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def show_in_one_line() -> None:
+    """Let an exception that a user can act on end lm_eval with its message alone, not with a traceback.
+
+    The stock lm_eval command knows nothing of UserError; this gives its users one line too. Where the program is
+    another one, UserError alone is treated so. Exit code 1, as for any uncaught exception. LM_EVAL_EXT_DEBUG=1 keeps
+    the traceback. Calling it again changes nothing.
     """
     if not isinstance(sys.excepthook, _OneLine):
         sys.excepthook = _OneLine(sys.excepthook)
@@ -76,7 +141,17 @@ class _OneLine:
         self._before = before
 
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, UserError) and os.environ.get("LM_EVAL_EXT_DEBUG") != "1":
-            sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
-        else:
+        line = one_line(error) if isinstance(error, UserError) or _is_lm_eval() else None
+        if line is None or debugging():
             self._before(kind, error, trace)
+            return
+        if isinstance(error, OSError):
+            give_up_stdout()
+        if not isinstance(error, BrokenPipeError):  # whoever read our output wants no more of it
+            sys.stderr.write(f"error: {line}\n")
+
+
+def _is_lm_eval() -> bool:
+    """Whether this process is lm_eval's command: its script, or python -m lm_eval."""
+    path = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path()
+    return path.stem in {"lm_eval", "lm-eval"} or (path.name == "__main__.py" and path.parent.name == "lm_eval")

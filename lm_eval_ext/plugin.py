@@ -1,12 +1,13 @@
 """How lm_eval finds our model and our tasks.
 
-lm_eval 0.4.13 discovers nothing by itself. The start-up hook calls `register_model` and `add_tasks` when
-lm_eval is imported; `lm-eval-ext run` calls `activate`. Each of them does nothing where its work is already
+lm_eval 0.4.13 discovers nothing by itself. The start-up hook calls `register_model`, `add_tasks` and `check_output`
+when lm_eval is imported; `lm-eval-ext run` calls `activate`. Each of them does nothing where its work is already
 done, by us or by lm_eval, so hook, front-end and a later lm_eval that discovers plugins go together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from lm_eval_ext.errors import show_in_one_line
 
-__all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "register_model"]
+__all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
 
 MODEL_NAME = "compressed_hf"
 # A string, not an EntryPoint: lm_eval replaces only string placeholders by the class that they name.
@@ -24,8 +25,12 @@ TASKS_PATH = Path(__file__).parent / "tasks"
 _MARK = "adds_lm_eval_ext_tasks"
 
 
-def activate() -> None:
+def activate(asked: Sequence[str] = ()) -> None:
     """Make the lm_eval of this process know our model and our tasks.
+
+    Args:
+        asked: Names of the tasks that are to be run, where they are known. If all are ours, lm_eval's own tasks stay
+            out of the index: reading their 14,000 files is most of the time until a run starts.
 
     Imports lm_eval's registries, but no torch. Calling it again changes nothing.
 
@@ -36,8 +41,24 @@ def activate() -> None:
     # beforehand "hf" and all the others would be missing.
     import_module("lm_eval.models")
     register_model()
-    import_module("lm_eval.tasks")
+    tasks = import_module("lm_eval.tasks")
     add_tasks()
+    if asked and set(asked) <= set(tasks.TaskManager(include_defaults=False).all_tasks):
+        _leave_out(Path(str(tasks.__file__)).parent)
+    check_output()
+
+
+def _leave_out(folder: Path) -> None:
+    """Keep a folder out of every task index that is built from here on."""
+    index = import_module("lm_eval.tasks._index").TaskIndex
+    build = index.build
+
+    @wraps(build)
+    def build_without(paths: Iterable[Path], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        found: dict[str, Any] = build([path for path in paths if path != folder], *args, **kwargs)
+        return found
+
+    index.build = staticmethod(build_without)
 
 
 def register_model() -> None:
@@ -53,6 +74,14 @@ def register_model() -> None:
         return
     if MODEL_NAME not in registry.model_registry:
         registry.model_registry.register(MODEL_NAME, target=MODEL_TARGET)
+
+
+def check_output() -> None:
+    """Have lm_eval's output folder checked before a run, and its files after it; see `outputs.guard_tracker`."""
+    from lm_eval_ext.outputs import guard_tracker
+
+    show_in_one_line()
+    guard_tracker()
 
 
 def add_tasks() -> None:

@@ -1,12 +1,16 @@
-"""Settings that every test shares: no network, two threads, GPU tests only where there is a GPU."""
+"""Settings that every test shares: no network, two threads, a cache of its own, GPU tests only where there is a GPU."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from lm_eval_ext.demo.model import cache_folder
+from tests.helpers.shared import skipped_line
 from tests.helpers.venvs import SITE, Venv, build
 
 # Before any test imports torch, numpy or huggingface_hub, which read these once.
@@ -14,7 +18,51 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_variable] = "2"
+    os.environ.setdefault(_variable, "2")
+
+_BUILT = cache_folder()
+"""What is built once and for long, such as the demonstration model: the user's cache folder, as it was before."""
+
+
+def _link_what_is_built(folder: Path) -> None:
+    """Make what is built once visible in a new cache folder; what was read of logs is not."""
+    for built in _BUILT.iterdir() if _BUILT.is_dir() else ():
+        if built.name != "samples" and not built.name.startswith("."):
+            (folder / built.name).symlink_to(built)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fixtures that live longer than a test share a cache that lives as long as the run."""
+    folder = Path(tempfile.mkdtemp(prefix="lm-eval-ext-tests-"))
+    _link_what_is_built(folder)
+    os.environ["LM_EVAL_EXT_CACHE"] = str(folder)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, empty but for what is built once: no test sees what another has read."""
+    folder = tmp_path_factory.mktemp("own_cache")
+    _link_what_is_built(folder)
+    monkeypatch.setenv("LM_EVAL_EXT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint() -> Path:
+    """Folder of the demonstration model, built in the user's cache folder if it is not there; not to be changed."""
+    from lm_eval_ext.demo import demo_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LM_EVAL_EXT_CACHE", str(_BUILT))
+        return demo_model()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not compare with real items and answers."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    if line := skipped_line(reasons):
+        terminalreporter.write_line(line, yellow=True, bold=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

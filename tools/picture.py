@@ -1,4 +1,4 @@
-"""Draw what `lm-eval-ext analyze` prints as an SVG, for the README.
+"""What `lm-eval-ext analyze` prints as an SVG, for the README.
 
 python tools/picture.py RUNS docs/images/analyze.svg
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,20 +17,34 @@ from analysis import analyze
 from analysis.report import print_analysis
 
 
+def draw(runs: Path, picture: Path, folder: str) -> None:
+    """Analyse runs elsewhere and save the terminal's view of it.
+
+    Args:
+        runs: Folder of the runs.
+        picture: SVG file to write.
+        folder: Where the picture says that runs and report lie: `FOLDER/runs` and `FOLDER/report`.
+    """
+    console = Console(record=True, width=150)
+    before, picture = Path.cwd(), picture.resolve()
+    with tempfile.TemporaryDirectory() as elsewhere:
+        shutil.copytree(runs, Path(elsewhere) / folder / "runs")
+        os.chdir(elsewhere)  # so that the picture shows the names and not where they happened to lie
+        try:
+            print_analysis(analyze(Path(folder) / "runs", Path(folder) / "report"), console)
+        finally:
+            os.chdir(before)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    console.save_svg(str(picture), title=f"lm-eval-ext analyze {folder}/runs --output {folder}/report")
+
+
 def main() -> None:
-    """Analyse the runs into a temporary folder and save the terminal's view of it."""
+    """Draw what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
-    runs, picture = arguments.runs.resolve(), arguments.picture.resolve()
-    console = Console(record=True, width=150)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # so that the picture shows the report's name and not where it happened to lie
-        print_analysis(analyze(runs, "report"), console)
-        os.chdir(picture.anchor)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    console.save_svg(str(picture), title=f"lm-eval-ext analyze {arguments.runs.name} --output report")
+    draw(arguments.runs, arguments.picture, "demo-output")
 
 
 if __name__ == "__main__":

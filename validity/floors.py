@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from analysis._floors import Chances, change_of_rates, expected, rate
+from analysis.inference._rounding import settled
 from analysis.inference.result import Result
 from validity.checks import Check, Procedure, Scores, covers
 from validity.simulate import NODES, STEREOTYPE, WEIGHTS, Data, Design, Floats
@@ -30,7 +31,8 @@ def new_bias(design: Design) -> tuple[float, float]:
     at_risk = WEIGHTS @ p
     observed = WEIGHTS @ (p * (1 - q)) / at_risk
     floor = WEIGHTS @ (p - none[0] ** 2 @ WEIGHTS) / at_risk
-    return float(observed), float(observed - floor)
+    # Where both are the same, a processor's rounding must not make them two: 0 is then the truth that is held against.
+    return float(observed), float(settled(observed - floor, observed + floor))
 
 
 def _floor(data: Data, _: np.random.Generator) -> Scores:
@@ -52,10 +54,8 @@ def _chances(chance: Floats, draws: int) -> Chances:
 def _covers(result: Result, truth: float) -> float:
     if not result.estimates:
         return float("nan")
+    # Where the run's chances are the baseline's own the excess is 0 in each item, which leaves no interval.
     (estimate,) = result.estimates
-    # Where the run's chances are the baseline's own, the excess is 0 without an interval, which is the truth.
-    if estimate.estimate == truth == 0:
-        return 1.0
     return covers(estimate.conf_low, estimate.conf_high, truth)
 
 

@@ -94,7 +94,9 @@ def _summary(null: pd.DataFrame) -> str:
     """One row per check: its range over the cells, and in how many it leaves the band."""
     rows = []
     for (check, kind, default), group in null.groupby(["check", "kind", "default"], sort=False):
-        if kind not in ("test", "interval"):
+        # A cell in which no replication has an interval says nothing of it.
+        group = group[group["n"] > 0]
+        if kind not in ("test", "interval") or group.empty:
             continue
         low, high = SIZE_BAND if kind == "test" else COVER_BAND
         under, over = group[group["rate"] < low], group[group["rate"] > high]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
 
-from analysis.inference._logit import Floats, Ints, Records, by_code, columns_by_code, fit_logit
+from analysis.inference._logit import Floats, Ints, Records, absolute_scores, by_code, columns_by_code, fit_logit
+from analysis.inference._rounding import settled
 
 __all__ = ["GeeFit", "fit_gee"]
 
@@ -19,7 +20,7 @@ class GeeFit:
     beta: Floats
     """[terms]"""
     cov: Floats
-    """[terms, terms] cluster-robust, bias-reduced (Mancl and DeRouen 2001)."""
+    """[terms, terms] cluster-robust, bias-reduced (Mancl and DeRouen 2001); 0 for a term that no cluster moves."""
     cov_unit: Floats | None
     """[terms, terms] robust with the units (items) as the clusters; None if no units were given."""
     working: str
@@ -67,6 +68,9 @@ def fit_gee(records: Records, *, fine: tuple[Records, Ints] | None = None, worki
     if np.linalg.cond(rest).max() > 1e12:
         raise np.linalg.LinAlgError("one cluster alone carries a term")
     influence = np.linalg.solve(rest, score[:, :, None])[:, :, 0]
+    # Clusters that all show the same move a term by rounding alone.
+    size = absolute_scores(records, beta) / (1 - alpha)
+    influence = settled(influence, np.einsum("cij,cj->ci", np.abs(np.linalg.inv(rest)), size))
     cov_unit = None if fine is None else _unit_covariance(records, beta, alpha, *fine, total)
     return GeeFit(
         beta=beta,
@@ -152,7 +156,9 @@ def _unit_covariance(records: Records, beta: Floats, alpha: float, fine: Records
     score = (score - by_code(residual, unit, n_units)[:, None] * whole[home]) / (1 - alpha)
     used = len(np.unique(unit))
     bread = np.linalg.inv(total)
-    return np.asarray(bread @ (score.T @ score) @ bread * (used / max(used - 1, 1)))
+    largest = absolute_scores(replace(fine, cluster=unit, n_clusters=n_units), beta) / (1 - alpha)
+    influence = settled(score @ bread, largest @ np.abs(bread))
+    return np.asarray(influence.T @ influence * (used / max(used - 1, 1)))
 
 
 def _variance(mean: Floats) -> Floats:

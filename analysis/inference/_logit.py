@@ -13,6 +13,7 @@ __all__ = [
     "EVENTS_PER_TERM",
     "Floats",
     "Records",
+    "absolute_scores",
     "by_code",
     "columns_by_code",
     "fit_logit",
@@ -87,6 +88,16 @@ def by_code(values: Floats, code: Ints, size: int) -> Floats:
 def columns_by_code(values: Floats, code: Ints, size: int) -> Floats:
     """Sum of the rows of each code: [size, columns]."""
     return np.stack([np.bincount(code, weights=column, minlength=size) for column in values.T], axis=1)
+
+
+def absolute_scores(records: Records, beta: Floats) -> Floats:
+    """Sum over the records of each cluster of |(outcome - mean) x|: what its score is added up from, without signs.
+
+    [clusters, terms]; the scale that a score is told from rounding by.
+    """
+    mean = expit(records.design @ beta)
+    away = records.events * (1 - mean) + (records.n - records.events) * mean
+    return columns_by_code(away[:, None] * np.abs(records.design), records.cluster, records.n_clusters)
 
 
 def fit_logit(records: Records, max_iterations: int = 60) -> tuple[Floats, bool]:

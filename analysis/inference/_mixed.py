@@ -8,9 +8,14 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from analysis.inference._logit import Floats, Records, by_code, columns_by_code
+from analysis.inference._logit import Floats, Records, absolute_scores, by_code, columns_by_code
+from analysis.inference._rounding import settled
 
 __all__ = ["MixedFit", "MixedLikelihood", "fit_mixed"]
+
+
+_SEARCHED = 1e-6
+"""Share of its summands' size below which a cluster's score is 0: the search stops at 1e-7."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,7 @@ class MixedFit:
     cov_model: Floats
     """[terms + 1, terms + 1] inverse of the observed information."""
     cov: Floats
-    """The same as a sandwich over clusters, times n_clusters / (n_clusters - 1)."""
+    """As a sandwich over clusters, times n_clusters / (n_clusters - 1); 0 for what no cluster moves."""
     converged: bool
 
 
@@ -107,15 +112,18 @@ def fit_mixed(records: Records, start: Floats, nodes: int) -> MixedFit:
     value, score = likelihood(at[:terms], float(at[terms]))
     hessian = _hessian(likelihood, at, turn)
     inverse = np.asarray(np.linalg.pinv(hessian), dtype=np.float64)
-    middle = score.T @ score * (records.n_clusters / max(records.n_clusters - 1, 1))
-    settled = bool(np.abs(found.jac).max() < 1e-5 and np.linalg.eigvalsh(hessian).min() > -1e-6 * count)
+    # Along sd a record's score is that along the constant, times an intercept of about 1.
+    size = absolute_scores(records, at[:terms])
+    size = np.column_stack([size, size.max(axis=1)])
+    influence = settled(score @ inverse, size @ np.abs(inverse), _SEARCHED)
+    at_rest = bool(np.abs(found.jac).max() < 1e-5 and np.linalg.eigvalsh(hessian).min() > -1e-6 * count)
     return MixedFit(
         beta=at[:terms],
         sd=abs(float(at[terms])),
         log_likelihood=value,
         cov_model=inverse,
-        cov=np.asarray(inverse @ middle @ inverse),
-        converged=settled,
+        cov=influence.T @ influence * (records.n_clusters / max(records.n_clusters - 1, 1)),
+        converged=at_rest,
     )
 
 

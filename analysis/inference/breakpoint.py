@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from analysis.inference._logit import Floats, Records, fit_logit, no_estimate
+from analysis.inference._rounding import RELATIVE, settled
 from analysis.inference.gee import gee
 from analysis.inference.result import Estimate, Result
 from analysis.inference.trend import dose_counts, signs
@@ -90,7 +91,7 @@ def breakpoint_test(
         return replace(out, status=reason)
     candidates = x[1:-1]
     bend = _bend(y, m, x, draws, seed)
-    best = float(candidates[int(_profile(y.sum(axis=0)[None], m.sum(axis=0)[None], x)[0].argmax())])
+    best = float(_likeliest(_profile(y.sum(axis=0)[None], m.sum(axis=0)[None], x), candidates)[0])
     bent = bend.p_value is not None and bend.p_value < 1 - level
     ends = _resampled(y, m, x, seed, level) if bent else (None, None)
     point = Estimate(term="breakpoint", estimate=best, conf_low=ends[0], conf_high=ends[1])
@@ -120,12 +121,14 @@ def _bend(y: Floats, m: Floats, x: Floats, draws: int, seed: int) -> Estimate:
     hinges = np.maximum(x[:, None] - x[1:-1], 0)
     weighted = line.design * (line.n * mean * (1 - mean))[:, None]
     projection = np.linalg.solve(weighted.T @ line.design, weighted.T @ hinges)
-    score = (y - m * mean) @ (hinges - line.design @ projection)
+    bends = hinges - line.design @ projection
+    # Clusters that all lie on the line are off it by rounding alone.
+    score = settled((y - m * mean) @ bends, (y * (1 - mean) + (m - y) * mean) @ np.abs(bends))
     spread = np.sum(score**2, axis=0)
     spread = np.where(spread > 0, spread, np.inf)
     statistic = float(np.max(score.sum(axis=0) ** 2 / spread))
     flipped = np.max((signs(draws, len(score), seed) @ score) ** 2 / spread, axis=1)
-    at_least = int(np.count_nonzero(flipped >= statistic - 1e-9 * max(statistic, 1)))
+    at_least = int(np.count_nonzero(flipped >= statistic - RELATIVE * max(statistic, 1)))
     return Estimate(term="bend", statistic=statistic, p_value=(at_least + 1) / (draws + 1))
 
 
@@ -152,10 +155,16 @@ def _profile(y: Floats, m: Floats, x: Floats) -> Floats:
     return np.stack(out, axis=1)
 
 
+def _likeliest(profile: Floats, candidates: Floats) -> Floats:
+    """Candidate of the highest likelihood in each data set; of those that differ by rounding alone, the first."""
+    top = profile.max(axis=1, keepdims=True)
+    return np.asarray(candidates[(profile >= top - RELATIVE * np.abs(top)).argmax(axis=1)])
+
+
 def _resampled(y: Floats, m: Floats, x: Floats, seed: int, level: float) -> tuple[float, float]:
     """Percentiles of the best breakpoint over resamples of the clusters; inverted_cdf keeps to doses tried."""
     weights = np.random.default_rng(seed).multinomial(len(y), np.full(len(y), 1 / len(y)), size=_RESAMPLES)
-    best = x[1:-1][_profile(weights @ y, weights @ m, x).argmax(axis=1)]
+    best = _likeliest(_profile(weights @ y, weights @ m, x), x[1:-1])
     low, high = np.quantile(best, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return float(low), float(high)
 

@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
+from analysis.inference._rounding import RELATIVE, settled
 from analysis.inference.result import Estimate, Result
 
 __all__ = [
@@ -54,8 +55,6 @@ Statistic = Callable[[Floats], Floats]
 NO_CHANGE = "no template's counts changed"
 """Status of a change of 0 to which no template contributed: its error is not known from the data."""
 _SAME = "every template shows the same: its error is not known"
-# Equal sums that were added up in another order differ by rounding.
-_TIE = 1e-12
 
 
 def ratio(sums: Floats) -> Floats:
@@ -66,7 +65,12 @@ def ratio(sums: Floats) -> Floats:
 
 
 def jackknife(
-    counts: npt.ArrayLike, statistic: Statistic = ratio, *, level: float = 0.95, term: str = "value"
+    counts: npt.ArrayLike,
+    statistic: Statistic = ratio,
+    *,
+    level: float = 0.95,
+    term: str = "value",
+    scale: float = 1.0,
 ) -> Result:
     """A statistic of one set of clusters with a t interval from the delete-one-cluster jackknife.
 
@@ -80,6 +84,8 @@ def jackknife(
         statistic: Of summed counts.
         level: Of the interval.
         term: Name of the estimate.
+        scale: Size of the numbers that the statistic is made of, for telling an error from rounding; the estimate's
+            own size if that is larger. 1 for what is made of shares, angles or logarithms.
 
     Returns:
         The term, with its interval and the p-value of 0. Without an interval, and a status that says why, where the
@@ -97,10 +103,10 @@ def jackknife(
     whole = Result(method="delete-one-cluster jackknife", n=groups, n_clusters=groups, level=level)
     if np.isnan(value):
         return replace(whole, status="undefined: nothing to take the share of")
-    return from_left_out(whole, term, value, statistic(total - given))
+    return from_left_out(whole, term, value, statistic(total - given), scale=scale)
 
 
-def from_left_out(whole: Result, term: str, value: float, left: Floats) -> Result:
+def from_left_out(whole: Result, term: str, value: float, left: Floats, *, scale: float = 1.0) -> Result:
     """The jackknife's estimate from the values without each cluster.
 
     Args:
@@ -108,6 +114,7 @@ def from_left_out(whole: Result, term: str, value: float, left: Floats) -> Resul
         term: Name of the estimate.
         value: With all clusters; a number.
         left: [clusters] without each; NaN where it is not defined.
+        scale: As for `jackknife`.
 
     Returns:
         As `jackknife`.
@@ -119,7 +126,7 @@ def from_left_out(whole: Result, term: str, value: float, left: Floats) -> Resul
     if np.isnan(left).any():
         return replace(whole, estimates=bare, status="undefined without one of the templates: no interval")
     error = float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
-    if error <= _TIE:
+    if not settled(error, max(scale, abs(value))):
         return replace(whole, estimates=bare, status=_SAME)
     reach = float(stdtrit(groups - 1, (1 + level) / 2)) * error
     estimate = Estimate(
@@ -161,12 +168,14 @@ def jackknife_change(
     def change(sums: Floats) -> Floats:
         return statistic(sums[..., columns:]) - statistic(sums[..., :columns])
 
-    found = replace(jackknife(np.hstack([old, new]), change, level=level, term="difference"), facts=facts)
+    scale = max([1.0, *(abs(side) for side in (value_before, value) if not np.isnan(side))])
+    found = jackknife(np.hstack([old, new]), change, level=level, term="difference", scale=scale)
+    found = replace(found, facts=facts)
     if np.isnan(value_before) or np.isnan(value):
         side = "at baseline" if np.isnan(value_before) else "after compression"
         return replace(found, status=f"undefined {side}: nothing to take the share of")
     # The statistic may stay although counts that it does not use have changed: then it stays without any template too.
-    if np.array_equal(old, new) or (found.status == _SAME and abs(value - value_before) <= _TIE):
+    if np.array_equal(old, new) or (found.status == _SAME and not settled(value - value_before, scale)):
         same = Estimate(term="difference", estimate=0.0, df=len(old) - 1)
         return replace(found, estimates=(same,), status=NO_CHANGE)
     return found
@@ -222,8 +231,11 @@ def sign_flips(
         if np.isnan(observed):
             out[name] = replace(whole, status="undefined at baseline or after compression")
             continue
-        null = np.abs(statistic(turned_new) - statistic(turned_old))
-        extreme = len(null) - int(np.count_nonzero(null < abs(observed) - _TIE))
+        turned = statistic(turned_new), statistic(turned_old)
+        null = np.abs(turned[0] - turned[1])
+        # Equal sums that were added up in another order differ by rounding: they are as extreme.
+        tie = RELATIVE * np.maximum(1.0, np.maximum(np.abs(turned[0]), np.abs(turned[1])))
+        extreme = len(null) - int(np.count_nonzero(null < abs(observed) - tie))
         p_value = extreme / len(null) if exact else (extreme + 1) / (len(null) + 1)
         found = Estimate(term="difference", estimate=observed, p_value=p_value)
         out[name] = replace(whole, estimates=(found,), status=NO_CHANGE if np.array_equal(old, new) else "ok")
@@ -254,7 +266,8 @@ def cluster_bootstrap(
         seed: Of the resamples.
 
     Returns:
-        Term "difference"; its standard error is the resamples' standard deviation. Resamples in which the statistic
+        Term "difference"; its standard error is the resamples' standard deviation, and there is no interval, and a
+        status that says so, where all resamples give the same. Resamples in which the statistic
         is undefined are left out, and counted in the fact `undefined_draws`; without an interval if they are more
         than a tenth.
 
@@ -274,11 +287,14 @@ def cluster_bootstrap(
     if groups < 2 or len(kept) < 0.9 * draws:
         status = "one template only: no interval" if groups < 2 else "undefined in more than a tenth of the resamples"
         return replace(whole, estimates=(Estimate(term="difference", estimate=observed),), status=status)
+    unchanged = np.array_equal(old, new)
+    error = float(settled(kept.std(ddof=1), max(1.0, float(np.abs(kept).max()))))
+    if not error:
+        bare = Estimate(term="difference", estimate=observed)
+        return replace(whole, estimates=(bare,), status=NO_CHANGE if unchanged else _SAME)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    estimate = Estimate(
-        term="difference", estimate=observed, std_error=float(kept.std(ddof=1)), conf_low=low, conf_high=high
-    )
-    return replace(whole, estimates=(estimate,), status=NO_CHANGE if np.array_equal(old, new) else "ok")
+    estimate = Estimate(term="difference", estimate=observed, std_error=error, conf_low=low, conf_high=high)
+    return replace(whole, estimates=(estimate,))
 
 
 def _pair(before: npt.ArrayLike, after: npt.ArrayLike) -> tuple[Floats, Floats]:

@@ -111,7 +111,7 @@ def _maximise(records: Records, beta: Floats, free: Sequence[int]) -> tuple[Floa
         if not free or np.abs(score).max() < 1e-9 * max(1.0, records.n.sum()):
             return beta, value, True
         step = np.linalg.lstsq(information[np.ix_(free, free)], score, rcond=None)[0]
-        step = step * min(1.0, 5 / np.abs(step).max())
+        step = step * min(1.0, 5 / max(float(np.abs(step).max()), 1e-300))
         for _ in range(40):
             tried = beta.copy()
             tried[free] += step

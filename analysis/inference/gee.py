@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from analysis.inference._gee import GeeFit, fit_gee
 from analysis.inference._logit import EVENTS_PER_TERM, Floats, Records, no_estimate
+from analysis.inference._rounding import settled
 from analysis.inference.result import Estimate, Result
 
 __all__ = [
@@ -113,6 +114,9 @@ def warnings_of(records: Records, terms: tuple[str, ...], fit: GeeFit) -> str:
     slopes = sum(name != "intercept" for name in terms)
     rarer = int(min(records.events.sum(), (records.n - records.events).sum()))
     found = [fit.note] if fit.note else []
+    still = ", ".join(name for name, variance in zip(terms, np.diag(fit.cov), strict=True) if variance == 0)
+    if still:
+        found.append(f"every cluster shows the same {still}: its error is not known")
     if records.n_clusters < FEW_CLUSTERS:
         found.append(f"{records.n_clusters} clusters (fewer than {FEW_CLUSTERS}): the interval is rough")
     if rarer < EVENTS_PER_TERM * slopes:
@@ -129,16 +133,18 @@ def _estimates(fit: GeeFit, records: Records, terms: tuple[str, ...], level: flo
 
 
 def interval(term: str, estimate: float, std_error: float, df: float, level: float) -> Estimate:
-    """Estimate with its t test against 0 and t interval."""
+    """Estimate with its t test against 0 and t interval; bare if its error is 0, that is not known."""
+    if not std_error > 0:
+        return Estimate(term=term, estimate=estimate, df=df)
     half = float(student.ppf((1 + level) / 2, df)) * std_error
-    statistic = estimate / std_error if std_error > 0 else None
+    statistic = estimate / std_error
     return Estimate(
         term=term,
         estimate=estimate,
         std_error=std_error,
         statistic=statistic,
         df=df,
-        p_value=None if statistic is None else float(2 * student.sf(abs(statistic), df)),
+        p_value=float(2 * student.sf(abs(statistic), df)),
         conf_low=estimate - half,
         conf_high=estimate + half,
     )
@@ -160,11 +166,21 @@ def marginal_effect(fit: GeeFit, records: Records, column: int, term: str, level
     gradient = fit.beta[column] * (weight * slope * (1 - 2 * mean)) @ records.design
     gradient[column] += weight @ slope
     effect = float(fit.beta[column] * (weight @ slope))
-    return interval(term, 100 * effect, 100 * float(np.sqrt(gradient @ fit.cov @ gradient)), fit.df, level)
+    return interval(term, 100 * effect, 100 * float(_errors(gradient[None], fit.cov)[0]), fit.df, level)
 
 
 def gee_curve(fit: GeeFit, design: Floats, level: float) -> tuple[Floats, Floats, Floats]:
-    """Predicted probability at rows of covariates, and its band: an interval on the logit scale, pointwise."""
+    """Predicted probability at rows of covariates, and its band: an interval on the logit scale, pointwise.
+
+    The band is NaN where no cluster moves the prediction, so that its error is not known.
+    """
     eta = design @ fit.beta
-    half = student.ppf((1 + level) / 2, fit.df) * np.sqrt(np.einsum("ij,jk,ik->i", design, fit.cov, design))
+    errors = _errors(design, fit.cov)
+    half = student.ppf((1 + level) / 2, fit.df) * np.where(errors > 0, errors, np.nan)
     return expit(eta), expit(eta - half), expit(eta + half)
+
+
+def _errors(rows: Floats, cov: Floats) -> Floats:
+    """Standard errors of linear combinations of the coefficients, [rows]; 0 where only rounding is left."""
+    variance, size = (np.einsum("ij,jk,ik->i", r, c, r) for r, c in ((rows, cov), (np.abs(rows), np.abs(cov))))
+    return np.sqrt(settled(variance, size))

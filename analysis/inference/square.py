@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import chi2
 
 from analysis.inference.result import Estimate, Result
@@ -18,7 +19,8 @@ def stuart_maxwell(table: npt.ArrayLike) -> Result:
 
     With d the differences of the margins and V their covariance under the null, V_ii = n_i. + n_.i - 2 n_ii and
     V_ij = -(n_ij + n_ji), the statistic is d' V^- d with the rank of V as degrees of freedom (Stuart 1955, Maxwell
-    1970). The rank is K - 1 unless a role has no discordant pair, which then has no say.
+    1970). V is the Laplacian of the graph whose edges are the roles with discordant pairs, so that its rank is K less
+    the parts which these edges join the roles into: K - 1 unless a role has no discordant pair, which has no say.
 
     Args:
         table: [roles, roles] counts of pairs, baseline in rows.
@@ -34,9 +36,11 @@ def stuart_maxwell(table: npt.ArrayLike) -> Result:
     difference = counts.sum(axis=1) - counts.sum(axis=0)
     both = discordant + discordant.T
     covariance = np.diag(both.sum(axis=1)) - both
-    rank = int(np.linalg.matrix_rank(covariance))
-    statistic = float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)
-    return _tested(method, "homogeneity", statistic, rank, n, events, len(counts) - 1)
+    # One role of each part is told by the others: without it the matrix has full rank, whatever the rounding.
+    _, part = connected_components(both, directed=False)
+    kept = np.setdiff1d(np.arange(len(counts)), np.unique(part, return_index=True)[1])
+    statistic = float(difference[kept] @ np.linalg.solve(covariance[np.ix_(kept, kept)], difference[kept]))
+    return _tested(method, "homogeneity", statistic, len(kept), n, events, len(counts) - 1)
 
 
 def bowker(table: npt.ArrayLike) -> Result:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from analysis.inference._logit import Floats
+from analysis.inference._rounding import RELATIVE, settled
 from analysis.inference.result import Estimate, Result
 
 __all__ = ["clustered_trend", "cochran_armitage", "dose_counts", "signs"]
@@ -89,7 +90,7 @@ def clustered_trend(
         own_mean = (m @ x) / m.sum(axis=1)
         score = np.sum((x - own_mean[:, None]) * y, axis=1) - (m @ x - own_mean * m.sum(axis=1))
         # Rounding in the mean must not pass for a contribution.
-        score = np.where(np.abs(score) > 1e-9 * np.abs(x).max() * m.sum(axis=1), score, 0.0)
+        score = settled(score, np.abs(x).max() * m.sum(axis=1))
         informative = int(np.count_nonzero(score))
         if len(y) < 2:
             reason = "1 cluster: nothing to tell chance from trend by"
@@ -111,7 +112,7 @@ def clustered_trend(
 def _flip_test(score: Floats, draws: int, seed: int) -> Estimate:
     total = float(score.sum())
     flipped = np.abs(signs(draws, len(score), seed) @ score)
-    at_least = int(np.count_nonzero(flipped >= abs(total) - 1e-9 * np.abs(score).sum()))
+    at_least = int(np.count_nonzero(flipped >= abs(total) - RELATIVE * np.abs(score).sum()))
     statistic = total / float(np.sqrt(np.sum(score**2)))
     return Estimate(term="trend", statistic=statistic, p_value=(at_least + 1) / (draws + 1))
 

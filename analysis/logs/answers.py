@@ -49,10 +49,11 @@ def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             **shared,
             **_checked(draw, roles, item.get("correct")),
-            "seed": draw.get("seed"),
+            # Where the model took no seeds, the place among the draws tells them apart.
+            "seed": place if draw.get("seed") is None else draw["seed"],
             "text": draw.get("text"),
         }
-        for draw in draws
+        for place, draw in enumerate(draws)
     ]
 
 

@@ -1,6 +1,7 @@
-"""What was read from a samples file, kept as Parquet under a name made of the file's content.
+"""What was read from a samples file, kept as Parquet under a name made of the file's content and of the reader's code.
 
-A file that was read once, in whatever folder, is not read again. An entry takes some 7 % of the log's bytes.
+A file that was read once, in whatever folder, is not read again by the same code; after an upgrade of the reader it is.
+An entry takes some 7 % of the log's bytes.
 An entry that nobody has used for KEPT_DAYS is deleted; to delete the whole folder is safe at any time.
 """
 
@@ -16,21 +17,18 @@ from dataclasses import astuple
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from analysis.columns import ITEMS
-from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS
 from analysis.logs.issues import Issue
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead
 from analysis.logs.table import ITEM_SCHEMA, PARQUET
 
-__all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "load", "prune", "save"]
+__all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "load", "prune", "reader_sources", "save"]
 
-READER = 1
-"""To be raised when the same line gives other rows or issues than before, though the columns are the same."""
 SMALLEST = 1 << 20
 """Bytes of a file from which it is kept: a smaller one is read as quickly as it is looked up."""
 KEPT_DAYS = 90
@@ -39,6 +37,25 @@ _OURS = re.compile(r"[0-9a-f]{64}\.parquet|\.[0-9a-f]{64}\.\d+\.[0-9a-f]{8}\.par
 _META = b"lm_eval_ext"
 _BLOCK = 1 << 20
 _OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
+
+
+def reader_sources() -> list[Path]:
+    """The files that the reader's code is in: this package and what it imports from the rest of `analysis`."""
+    here = Path(__file__).parent
+    return sorted([*here.glob("*.py"), here.parent / "columns.py", here.parent / "errors.py"])
+
+
+def _version() -> str:
+    """A hash of the reader: its own sources, and the releases of what it parses and keeps with."""
+    code = xxhash.xxh3_128()
+    for path in reader_sources():
+        code.update(path.read_bytes())
+    return f"{code.hexdigest()} {msgspec.__version__} {pa.__version__}"
+
+
+# Taken as this is loaded and not at the first use: a session that runs on while its sources are replaced must not keep
+# the old code's rows under the new code's name. Reads 110 KB.
+_READER = _version()
 
 
 def cache_folder() -> Path:
@@ -50,7 +67,7 @@ def cache_folder() -> Path:
 
 
 def entry_name(path: Path, task: TaskLog) -> str:
-    """Name of the entry of a file: a hash of its bytes, of the reader, and of what it is told of the task.
+    """Name of the entry of a file: a hash of its bytes, of the reader's code, and of what it is told of the task.
 
     The bytes' own hash is XXH3 of 128 bits: it tells one file from another, thirty times as fast as SHA-256, and is no
     protection against somebody who makes two files alike on purpose, who could as well have made up the log.
@@ -64,7 +81,7 @@ def entry_name(path: Path, task: TaskLog) -> str:
             content.update(block)
     # Packed content is unpacked by the name's ending, so that counts too.
     facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash)
-    known = json.dumps([content.hexdigest(), _reader(), *facts])
+    known = json.dumps([content.hexdigest(), _READER, *facts])
     return f"{hashlib.sha256(known.encode()).hexdigest()}.parquet"
 
 
@@ -111,10 +128,3 @@ def prune(folder: Path) -> None:
             with contextlib.suppress(OSError):  # another process may be at it
                 if _OURS.fullmatch(entry.name) and entry.stat().st_mtime < oldest:
                     entry.unlink()
-
-
-def _reader() -> str:
-    """What the rows are made by: the columns, where each comes from, and the reader's number."""
-    columns = [(column.name, column.kind) for column in ITEMS.columns]
-    fields = [(e.column, e.path, e.parse.__name__, e.required) for e in (*ITEM_FIELDS, *PLAIN_FIELDS)]
-    return repr((READER, columns, fields))

@@ -82,6 +82,8 @@ RUN_FIELDS: tuple[Field, ...] = (
     Field("softmax_dtype_args", "$model_args.softmax_dtype", words),
     Field("batch_size", "config.batch_size", words),
     Field("max_length", "max_length", integer),
+    Field("special_tokens", "config.encoding.adds", boolean),
+    Field("rolling_bos", "config.encoding.rolling_bos", text),
     Field("chat_template_sha", "chat_template_sha", text),
     Field("system_instruction_sha", "system_instruction_sha", text),
     Field("fewshot_as_multiturn", "fewshot_as_multiturn", boolean),

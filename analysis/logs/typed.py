@@ -253,20 +253,22 @@ def _shares(known: _Known, probabilities: list[float] | None) -> tuple[float | N
 def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
     """Each answer as (seed, status, choice, role, correct, text), all checked against the item's options."""
     draws = answer.draws
+    sampled = draws is not None
     if draws is None:
         draws = [_Draw(answer.status, answer.choice, answer.role)]
     roles, key = item.roles, item.correct
     missed = None if key is None else False
     rows: list[tuple[Any, ...]] = []
-    for draw in draws:
+    for place, draw in enumerate(draws):
         choice, status = draw.choice, draw.status
+        seed = place if sampled and draw.seed is None else draw.seed
         if choice is not None:
             if status != "answered" or not 0 <= choice < len(roles) or draw.role != roles[choice]:
                 return None
             correct = None if key is None else choice == key
-            rows.append((draw.seed, status, choice, roles[choice], correct, draw.text))
+            rows.append((seed, status, choice, roles[choice], correct, draw.text))
         elif draw.role is None and status in ("unparsed", "unscored"):
-            rows.append((draw.seed, status, None, None, missed, draw.text))
+            rows.append((seed, status, None, None, missed, draw.text))
         else:
             return None
     return rows or None

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lm_eval_ext.errors import require_text
+
 __all__ = ["analyze"]
 
 _PIPED = 140
@@ -42,6 +44,8 @@ def analyze(
     from analysis import analyze as run_analysis
     from analysis.report import print_analysis
 
+    for name, path in (("RUNS", runs), ("--output", output)):
+        require_text(name, path)
     settings = Settings(margin=margin, level=level, draws=draws, seed=seed)
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)

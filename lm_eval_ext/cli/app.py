@@ -9,7 +9,7 @@ import typer
 
 import lm_eval_ext
 from lm_eval_ext.cli import analyze, demo, recipes, run
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import debugging, give_up_stdout, one_line
 
 __all__ = ["app", "main"]
 
@@ -42,24 +42,38 @@ def _options(
     pass
 
 
-def _is_users_fault(error: Exception) -> bool:
-    """Whether this is a UserError of either package; `analysis` loads pandas, so it isn't imported to find out."""
-    if isinstance(error, UserError):
-        return True
-    loaded = sys.modules.get("analysis.errors")
-    return loaded is not None and isinstance(error, loaded.UserError)
+def _prepare_streams() -> None:
+    """Let no text end a command: what a stream can't encode is written as an escape, and a closed one takes all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Kept open for the process: without it the next file would get this number, and what is printed.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:
     """Run the command line.
 
-    A `UserError` of either package ends in one line on stderr and exit code 2. LM_EVAL_EXT_DEBUG=1 shows the
-    traceback instead. Any other exception is a fault of ours and keeps its traceback.
+    What a user can act on ends in one line on stderr: a `UserError` of either package, an error of the system and text
+    that can't be written with exit code 2, an interrupt with 130, a reader that went away with 1 and no line.
+    LM_EVAL_EXT_DEBUG=1 shows the traceback instead. Any other exception is a fault of ours and keeps its traceback.
     """
+    _prepare_streams()
     try:
-        app()
-    except Exception as error:
-        if not _is_users_fault(error) or os.environ.get("LM_EVAL_EXT_DEBUG") == "1":
+        try:
+            app()
+        finally:
+            # Here rather than when Python ends, so that a full disk is an error and not a note.
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        line = one_line(error)
+        if line is None or debugging():
             raise
-        sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
-        sys.exit(2)
+        if isinstance(error, OSError):
+            give_up_stdout()
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        sys.stderr.write(f"error: {line}\n")
+        sys.exit(130 if isinstance(error, KeyboardInterrupt) else 2)

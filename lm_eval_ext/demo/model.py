@@ -57,7 +57,13 @@ def _build(source: Path, folder: Path) -> None:
     from lm_eval_ext.models.compress.checkpoints import plain_model
 
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the demonstration model can't be written to {folder} ({error.strerror}); name another cache by "
+            "LM_EVAL_EXT_CACHE=FOLDER"
+        ) from None
     try:
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
         plain_model(model).save_pretrained(partial)

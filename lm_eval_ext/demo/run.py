@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lm_eval_ext.demo.model import demo_model
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, require_text
 
-__all__ = ["RECIPES", "run_demo"]
+__all__ = ["RECIPES", "options", "run_demo"]
 
-# Small enough that the whole demonstration takes a few minutes on two cores.
 RECIPES = (
     "recipe=dense",
     "recipe=wanda-50,calibration=demo,samples=16,seqlen=256",
@@ -22,21 +21,23 @@ RECIPES = (
 )
 # All three rotations of the options: the model is so small that with one order it answers with one letter.
 TASKS = "bbq_itemlevel_cyclic_demo,text_perplexity"
+# Half of the items, so that installed cores have the whole result within three minutes. Any beginning of the items is
+# balanced over templates, conditions and roles.
+LIMIT = 100
 
 
-def command(model: Path, recipe: str, runs: Path) -> list[str]:
-    """The lm_eval command of one run, as a user would type it (with this interpreter in front)."""
-    arguments = ["--model", "compressed_hf", "--model_args", f"pretrained={model},{recipe},max_length=2048"]
-    arguments += ["--tasks", TASKS, "--batch_size", "8", "--device", "cpu", "--apply_chat_template"]
+def options(model: str, recipe: str, runs: str) -> list[str]:
+    """What a user types behind `lm_eval` for one run.
+
+    Args:
+        model: Folder of the model.
+        recipe: One of RECIPES.
+        runs: Folder for lm_eval's logs.
+    """
     return [
-        sys.executable,
-        "-m",
-        "lm_eval_ext",
-        "run",
-        *arguments,
-        "--log_samples",
-        "--output_path",
-        str(runs),
+        *("--model", "compressed_hf", "--model_args", f"pretrained={model},{recipe},max_length=2048"),
+        *("--tasks", TASKS, "--limit", str(LIMIT), "--apply_chat_template", "--batch_size", "8", "--device", "cpu"),
+        *("--log_samples", "--output_path", runs),
     ]
 
 
@@ -53,22 +54,24 @@ def run_demo(output: Path, say: Callable[[str], None]) -> Path:
     Raises:
         UserError: If the folder is occupied, the model is not to be had, or a run fails.
     """
+    require_text("--output", output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"the demonstration writes to {output}, which exists; remove it or give --output FOLDER")
     model = demo_model()
     runs, report = output / "runs", output / "report"
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     for recipe in RECIPES:
-        line = command(model, recipe, runs)
-        say("lm_eval " + shlex.join(line[4:]))
-        _call(line, environment)
-    line = [sys.executable, "-m", "lm_eval_ext", "analyze", str(runs), "--output", str(report)]
-    say("lm-eval-ext " + shlex.join(line[3:]))
+        line = options(str(model), recipe, str(runs))
+        say("lm_eval " + shlex.join(line))
+        _call(["run", *line], environment)
+    line = ["analyze", str(runs), "--output", str(report)]
+    say("lm-eval-ext " + shlex.join(line))
     _call(line, environment)
     return report
 
 
-def _call(line: list[str], environment: dict[str, str]) -> None:
-    code = subprocess.run(line, env=environment, check=False).returncode
+def _call(arguments: list[str], environment: dict[str, str]) -> None:
+    """Run lm-eval-ext with this interpreter; its `run` is lm_eval's own command."""
+    code = subprocess.run([sys.executable, "-m", "lm_eval_ext", *arguments], env=environment, check=False).returncode
     if code:
         raise UserError(f"the command above ended with code {code}; its messages say why")

@@ -18,11 +18,19 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
-from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
+from lm_eval_ext.models.compress.calibration import refuse_unreadable
+from lm_eval_ext.models.compress.checkpoints import refuse_occupied, refuse_unsaveable, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
-from lm_eval_ext.models.scoring.checked import Request, TreeScoring, stock_rows
+from lm_eval_ext.models.encoded import EncodedHFLM
+from lm_eval_ext.models.loading import load_fault, refuse_no_model
+from lm_eval_ext.models.scoring.checked import Request, TreeScoring
+from lm_eval_ext.models.scoring.memory import stock_rows
+from lm_eval_ext.models.scoring.obstacles import calling_of
+from lm_eval_ext.models.scoring.padding import Padding
 from lm_eval_ext.models.scoring.seeded import SeededSampling
+from lm_eval_ext.models.scoring.settings import settings_of
+from lm_eval_ext.models.text_models import refuse_no_text_model
 
 __all__ = ["CompressedHFLM"]
 
@@ -30,16 +38,19 @@ log = logging.getLogger(__name__)
 
 
 @register_model("compressed_hf")
-class CompressedHFLM(HFLM):
+class CompressedHFLM(EncodedHFLM):
     """HFLM with every argument kept, plus a recipe.
 
     The model is compressed after HFLM has loaded it (HFLM ties weights at the end of its construction, which would
     undo an earlier change of a tied layer), on the device(s) where it lies.
     """
 
+    answers_seeds = True
+    """Tells sampled tasks that generation requests with `seeds` and `first_token` are answered."""
+
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: Any = None,
         recipe: str | None = None,
         method: str | None = None,
         save_compressed: str | None = None,
@@ -53,11 +64,15 @@ class CompressedHFLM(HFLM):
             pretrained: As HFLM's.
             recipe: Packaged recipe or YAML file; further keys override its values.
             method: Method by name, instead of a recipe, with its keys inline.
-            save_compressed: Folder for a plain Hugging Face checkpoint of the compressed model.
+            save_compressed: Folder for a plain Hugging Face checkpoint of the compressed model. What it needs is tried
+                before the compression. A save that fails all the same (a full disk) does not take the evaluation with
+                it: the run goes on and ends with 0, since its results are right; an error is logged at once and at the
+                end, and the evidence has it as `save_error`.
             device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
-            **kwargs: Keys of the recipe's methods and calibration, and every argument of HFLM.
+            **kwargs: Keys of the recipe's methods and calibration, every argument of HFLM, and `rolling_bos` ("once",
+                "each" or "hf"; see `EncodedHFLM`).
 
         Raises:
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
@@ -65,26 +80,33 @@ class CompressedHFLM(HFLM):
         """
         ours = {key: kwargs.pop(key) for key in recipe_keys().intersection(kwargs)}
         _refuse_unknown(kwargs)
+        refuse_no_model(pretrained, kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
             step.check_installed()
+        if self._recipe.needs_calibration:
+            refuse_unreadable(self._recipe.calibration)
         if save_compressed is not None:
             refuse_occupied(save_compressed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             super().__init__(pretrained=pretrained, device=device, softmax_dtype=softmax_dtype, **kwargs)
-        except ImportError as error:
-            raise UserError(f"the model can't be loaded as asked: {str(error).strip().splitlines()[0]}") from error
-        except TypeError as error:
-            if "unexpected keyword argument" in str(error):
-                raise UserError(f"model argument not known to compressed_hf, HFLM or the model: {error}") from error
-            raise
+        except Exception as error:
+            raise load_fault(error, pretrained) from error
+        if (doubt := self._recipe.dtype_warning(str(self._model.dtype).removeprefix("torch."))) is not None:
+            log.warning(doubt)
         # HFLM sets its share of the documents only where torch sees more than one GPU. Else every launched process
         # would have all of them and rank 0, and each would write the same files.
         if hasattr(self, "accelerator") and self.world_size == 1:
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
+        saves = save_compressed is not None and self.rank == 0
+        if saves:
+            refuse_unsaveable(self._model, self.tokenizer, str(save_compressed))
+        calling_of(self).check()
         self._trees = TreeScoring(self)
-        self._seeded = SeededSampling(self, {"abc": _abc_decided})
+        self._padding = Padding(self)
+        self._settings_told = False
+        self._seeded = SeededSampling(self, {"abc": _abc_decided}, self._trees.trust.told)
         with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
             self._evidence = compress_(
                 self._model,
@@ -96,53 +118,86 @@ class CompressedHFLM(HFLM):
                     **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
                 },
                 softmax_dtype=str(softmax_dtype).removeprefix("torch."),
+                autocast=self.mixed_precision_dtype,
             )
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
-        if save_compressed is not None and self.rank == 0:
-            save_checkpoint(self._model, self.tokenizer, save_compressed, self._recipe, self._evidence)
+        if saves:
+            self._save(str(save_compressed))
+
+    def _save(self, folder: str) -> None:
+        """Write the checkpoint; a failure is logged and kept in the evidence."""
+        try:
+            save_checkpoint(self._model, self.tokenizer, folder, self._recipe, self._evidence)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._evidence.save_error = f"save_compressed={folder} failed, nothing was kept: {reason}"
+            log.error("%s; the evaluation goes on with the model in memory", self._evidence.save_error)
 
     def _loglikelihood_tokens(
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """Score requests by prefix trees where this model allows it, otherwise as HFLM does; same order, same kind."""
-        if not self._trees.usable(requests, self._stock):
-            plain: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-            return plain
-        hidden = disable_tqdm or self.rank != 0
-        with tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress:
-            answers = self._trees.score(requests, progress.update)
+        answers = None
+        if self._trees.usable(requests):
+            hidden = disable_tqdm or self.rank != 0
+            with (
+                tqdm(total=len(requests), disable=hidden, desc="Running loglikelihood requests") as progress,
+                self._trees.trust.on(progress),
+            ):
+                answers = self._trees.answers(requests, progress.update)
+        if answers is None:
+            return self._by_hflm(requests, disable_tqdm, override_bs)
         for (text, _, _), answer in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", text, answer)
         return answers
 
+    def _by_hflm(
+        self, requests: list[Request], disable_tqdm: bool, override_bs: int | None
+    ) -> list[tuple[float, bool]]:
+        """HFLM's answers, one prompt a pass where this model's numbers depend on what stands beside them."""
+        given: int | str = self.batch_size
+        # A model that trees suit is causal: it does not see what follows.
+        together = (
+            given == 1
+            or self._trees.trust.settled
+            or self._padding.harmless([(context + target)[:-1][-self.max_length :] for _, context, target in requests])
+        )
+        self.batch_size_per_gpu = given if together else 1
+        try:
+            answers: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        finally:
+            self.batch_size_per_gpu = given
+        return answers
+
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Generate: requests that name `seeds` by our sampler, from one prefill each; all others as HFLM does."""
+        self.must_generate(requests)
         ours = [index for index, request in enumerate(requests) if "seeds" in request.args[1]]
         rest = sorted(set(range(len(requests))) - set(ours))
         texts: list[str] = [""] * len(requests)
         if rest:
+            self._tell_settings()
             for index, text in zip(
                 rest, super().generate_until([requests[i] for i in rest], disable_tqdm), strict=True
             ):
                 texts[index] = text
         if ours:
             hidden = disable_tqdm or self.rank != 0
-            with tqdm(total=len(ours), disable=hidden, desc="Running generate_until requests with seeds") as progress:
-                drawn = self._seeded.answer(
-                    [requests[i].args for i in ours],
-                    lambda some: self._trees.usable(some, self._stock),
-                    progress.update,
-                )
+            with (
+                tqdm(total=len(ours), disable=hidden, desc="Running generate_until requests with seeds") as progress,
+                self._seeded.trust.on(progress),
+            ):
+                drawn = self._seeded.answer([requests[i].args for i in ours], progress.update)
             for index, text in zip(ours, drawn, strict=True):
                 texts[index] = text
         return texts
 
-    def _stock(self, some: list[Request]) -> list[tuple[float, bool]]:
-        """HFLM's answers to a few requests; without its search for a batch size, which costs more than they do."""
-        answers: list[tuple[float, bool]] = HFLM._loglikelihood_tokens(
-            self, some, disable_tqdm=True, override_bs=len(some)
-        )
-        return answers
+    def _tell_settings(self) -> None:
+        """Say once that texts are generated otherwise than letters and draws are scored."""
+        settings = settings_of(calling_of(self).inner, sampled=False)
+        if settings and not self._settings_told:
+            log.warning("the model's generation_config changes generated texts, and no score: %s", settings)
+        self._settings_told = True
 
     def _detect_batch_size(self, requests: Sequence[Request] | None = None, pos: int = 0) -> int:
         """Rows of HFLM's own passes with batch_size=auto: on a CPU by their size, elsewhere by its trial passes.
@@ -177,10 +232,21 @@ class CompressedHFLM(HFLM):
         parts = super().gather_object(obj, dst)
         return parts if parts is None or self.world_size == 1 else [in_turn(parts)]
 
+    def _get_backend(self, config: Any, backend: Any = "default", trust_remote_code: bool | None = False) -> None:
+        """HFLM's choice of a loader; a checkpoint that the loader has no class for ends here, in one line."""
+        super()._get_backend(config, backend, trust_remote_code)
+        if not hasattr(self, "_model"):
+            refuse_no_text_model(config, self.AUTO_MODEL_CLASS, trust_remote_code)
+
     def get_model_info(self) -> dict[str, Any]:
-        """HFLM's facts and, under `compression`, the evidence; lm-eval writes them to results["config"]."""
+        """HFLM's facts, under `encoding` what was done with special tokens, and under `compression` the evidence.
+
+        lm-eval writes them to results["config"].
+        """
         info: dict[str, Any] = super().get_model_info()
-        return info | {"compression": self._evidence.as_dict()}
+        if self._evidence.save_error:
+            log.error(self._evidence.save_error)  # again: what was said before the evaluation has scrolled away
+        return info | {"encoding": self.encoding_facts(), "compression": self._evidence.as_dict()}
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse lm-eval's response cache, which does not tell a compressed model from its original.
@@ -262,7 +328,7 @@ def _fed(model: torch.nn.Module) -> Iterator[None]:
     """Give an encoder-decoder model's decoder the encoder's tokens: the canary prompt of the evidence has no others."""
 
     def feed(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args, kwargs | {"decoder_input_ids": kwargs["input_ids"]}
+        return args, kwargs | {"decoder_input_ids": args[0] if args else kwargs["input_ids"]}
 
     handle = model.register_forward_pre_hook(feed, with_kwargs=True)
     try:
@@ -281,6 +347,7 @@ def _abc_decided(text: str) -> bool:
 def _refuse_unknown(kwargs: dict[str, Any]) -> None:
     """Raise UserError for a model argument that nobody knows, with the nearest one that somebody does."""
     known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in {"self", "kwargs"}]
+    known.append("rolling_bos")
     ours = sorted({*recipe_keys(), "save_compressed"})
     for key in kwargs:
         if key not in known and key not in _LOADER_KEYS:

@@ -30,7 +30,8 @@ ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 class Draw(TypedDict):
     """One sampled text, and the letters that are read in it."""
 
-    seed: int
+    seed: int | None
+    """None where the model took none."""
     text: str
     status: Literal["answered", "unparsed"]
     """By the strict parser, as `choice` and `role`."""
@@ -127,19 +128,22 @@ def cyclic_answer(rotations: Sequence[Mapping[str, Sequence[float]]], roles: Seq
 
 def sampled_answer(
     texts: Sequence[str],
-    seeds: Sequence[int],
+    seeds: Sequence[int | None],
     plain: Sequence[float] | None,
     drawn: Sequence[float] | None,
     roles: Sequence[str],
+    *,
+    texts_only: bool = False,
 ) -> Answer:
     """Answer by one text a seed, with the exact probabilities of the letters as first token beside them.
 
     Args:
         texts: What was drawn with each seed.
-        seeds: The seeds.
+        seeds: The seeds; None for a text that no seed repeats.
         plain: Natural log-probability of each option's letter as the first token, of the model itself.
         drawn: The same at the texts' temperature, over the whole vocabulary.
         roles: The options' roles.
+        texts_only: Whether the letters' probabilities are missing because the model was not asked for them.
 
     Returns:
         The answer, without a choice of its own. `probs` are those of `drawn`, divided by their sum
@@ -162,6 +166,7 @@ def sampled_answer(
         )
     known = [values for values in (plain, drawn) if values is not None]
     reason = letters_fault([{"": values} for values in known]) if len(known) == 2 else "no_number"
+    reason = "texts_only" if texts_only and not known else reason
     usable = reason in (None, "no_probability")  # no letter can be drawn: that is known too
     probs = _softmax(drawn) if drawn is not None and usable else None
     answer = _answer("sampled", probs, roles, reason=reason)

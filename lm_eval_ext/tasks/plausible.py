@@ -8,7 +8,7 @@ from typing import Literal
 
 __all__ = ["REASONS", "ROUNDING", "Reason", "distinct_spellings", "letters_fault", "probability", "text_fault"]
 
-Reason = Literal["no_number", "above_one", "no_probability", "all_equal", "certain_text"]
+Reason = Literal["no_number", "above_one", "no_probability", "all_equal", "certain_text", "texts_only"]
 
 REASONS: dict[Reason, str] = {
     "no_number": "a score is not a number",
@@ -16,6 +16,7 @@ REASONS: dict[Reason, str] = {
     "no_probability": "no option has a probability above 0",
     "all_equal": "all options have the same score, so nothing tells which is chosen",
     "certain_text": "a text of several tokens has probability 1, as from a server that does not score its prompt",
+    "texts_only": "the model was asked for texts alone; compressed_hf gives the letters' probabilities beside them",
 }
 """Why an item is unscored, for messages."""
 

@@ -6,30 +6,27 @@ what lm_eval's documentation says.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
-
-from lm_eval.api.instance import Instance
-from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import Answer
+from lm_eval_ext.tasks.documents import ItemTask
+from lm_eval_ext.tasks.fresh import FreshTask
 from lm_eval_ext.tasks.metrics import Logged
 from lm_eval_ext.tasks.report import RunReport
 from lm_eval_ext.tasks.templates import FaithfulTemplate, missing_line, text_after
 from lm_eval_ext.tasks.thoughts import close_thought, thinking_advice
 from lm_eval_ext.tasks.tokens import TokenCounter
 
-__all__ = ["ChatTask", "Sampled", "SampledTask", "TextTask", "copied"]
+__all__ = ["ChatTask", "TextTask", "copied"]
 
 log = logging.getLogger(__name__)
 
 
-class ChatTask(ConfigurableTask):
+class ChatTask(FreshTask, ItemTask):
     """A task whose description reaches the model the same way under every chat template.
 
     lm_eval needs line breaks at the end of a description where no chat template is used; under one they would
@@ -42,10 +39,6 @@ class ChatTask(ConfigurableTask):
     _advised = False
     _by_item: Mapping[str, list[Any]] | None = None
     _report: RunReport | None = None
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        # lm_eval leaves the key that named this class in the configuration, which has no such field.
-        super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **kwargs: Any) -> None:
         """Build the requests, as lm_eval does, through a template that shows everything it is given."""
@@ -81,7 +74,7 @@ class ChatTask(ConfigurableTask):
         wanted = self.aggregation()
         scored = self.config.process_results(doc, results)
         self._count(scored["answer"])
-        return Logged({name: value for name, value in scored.items() if name in wanted})
+        return self.with_examples(doc, Logged({name: value for name, value in scored.items() if name in wanted}))
 
     def asked(self, doc: Mapping[str, Any]) -> list[Any]:
         """The requests that were answered for a document, in the order of their answers."""
@@ -134,58 +127,6 @@ class TextTask(ChatTask):
             self._counted = {r.doc["item"]["item_id"]: r.doc["option_tokens"] for r in self.instances}
         doc["option_tokens"] = self._counted[doc["item"]["item_id"]]
         return super().process_results(doc, results)
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """What a sampled task gives to its `process_results`."""
-
-    texts: list[str]
-    """One a seed."""
-    seeds: list[int]
-    plain: list[float] | None
-    """Natural log-probabilities of the model that the first token is A, B, C; None where they are not numbers."""
-    drawn: list[float] | None
-    """The same at the texts' temperature."""
-
-
-class SampledTask(ChatTask):
-    """Samples an item's answer once a seed, with the exact probabilities of the letters as first token.
-
-    The first request of a sample is for texts: lm_eval sends it `repeats` times, and `compressed_hf` answers each
-    copy with another of `generation_kwargs`' seeds. The second is for the letters, and is answered from the same pass.
-    """
-
-    def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Any]:
-        """Build one request for texts and one for the letters' probabilities."""
-        self._protocol()
-        request = super().construct_requests(doc, ctx, **kwargs)
-        context, arguments = request.arguments
-        task, number, _ = request.metadata
-        letters = (context, arguments | {"first_token": ["A", "B", "C"]})
-        return [request, Instance("generate_until", doc, letters, 1, metadata=(task, number, 1))]
-
-    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
-        """Score one sample, from its texts and the probabilities of its letters."""
-        seeds = self._protocol()
-        texts, (letters,) = results
-        if len(texts) != len(seeds):
-            raise UserError(
-                f"task {self.config.task}: {len(texts)} texts for {len(seeds)} seeds; give the filter take_first_k "
-                f"a k of {len(seeds)}"
-            )
-        first = json.loads(letters) or {"plain": None, "drawn": None}
-        return super().process_results(doc, [Sampled(list(texts), seeds, **first)])
-
-    def _protocol(self) -> list[int]:
-        """The seeds, which the command line may have changed since the task was made."""
-        seeds = self.config.generation_kwargs.get("seeds")
-        if not isinstance(seeds, list) or len(seeds) != self.config.repeats:
-            raise UserError(
-                f"task {self.config.task}: {self.config.repeats} repeats for the seeds {seeds!r}; set `repeats`, and k "
-                "of the filter take_first_k, to the number of seeds"
-            )
-        return seeds
 
 
 def copied(request: Any, arguments: tuple[Any, ...], number: int) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm_eval_ext.errors import UserError, require_extra
+from lm_eval_ext.models.encoding import Encoding, Joined
 
 __all__ = ["TokenCounter", "TokenSpan"]
 
@@ -28,14 +29,12 @@ class TokenSpan:
 
 
 class TokenCounter:
-    """A tokenizer, used as lm_eval's hf models use theirs."""
+    """A tokenizer, used as `compressed_hf` uses its own."""
 
-    def __init__(self, tokenizer: Any, add_bos_token: bool | None = None, prefix_token_id: int | None = None) -> None:
-        self._tokenizer = tokenizer
-        self._special = {} if add_bos_token is None else {"add_special_tokens": add_bos_token}
-        ids = (prefix_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
-        prefix = next((i for i in ids if i is not None), None)
-        self._prefix = None if prefix is None else str(tokenizer.decode(prefix))
+    def __init__(self, tokenizer: Any, add_bos_token: bool | None = None, *, encoder_decoder: bool = False) -> None:
+        """`encoder_decoder`: continuations are encoded by themselves, as lm_eval does for such models."""
+        self._encoding = Encoding(tokenizer, add_bos_token)
+        self._joined = Joined(self._encoding, apart=encoder_decoder)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], purpose: str) -> TokenCounter:
@@ -65,14 +64,11 @@ class TokenCounter:
             if not isinstance(named, str):
                 named = getattr(named, "name_or_path", named)  # a model object: its tokenizer lies beside it
             tokenizer = _load(str(named), metadata, purpose)
-        return cls(tokenizer, metadata.get("add_bos_token"), metadata.get("prefix_token_id"))
+        return cls(tokenizer, metadata.get("add_bos_token"), encoder_decoder=_encoder_decoder(metadata))
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text, with the special tokens that lm_eval would have the tokenizer add."""
-        special: dict[str, Any] = self._special
-        if self._prefix and text.startswith(self._prefix):
-            special = {"add_special_tokens": False}  # a chat template has written them already
-        return list(self._tokenizer.encode(text, **special))
+        """Tokens of a text as lm_eval's `hf` model scores a whole document: with all that the tokenizer adds."""
+        return self._encoding.prompt(text, closed=True)
 
     def span(self, context: str, continuation: str) -> TokenSpan:
         """Count a continuation's tokens as lm_eval scores them: those of both texts less those of the first.
@@ -87,13 +83,28 @@ class TokenCounter:
         Returns:
             The count, and whether white space of the prompt is scored beside the counted tokens.
         """
-        stripped = context.rstrip()
-        whole, start = self.encode(context + continuation), len(self.encode(stripped))
-        if stripped != context:
-            before = self.encode(context)
-            if len(before) > start and whole[: len(before)] == before:
-                return TokenSpan(tokens=len(whole) - len(before), whitespace=True)
-        return TokenSpan(tokens=len(whole) - start, whitespace=False)
+        scored = self._joined.continuation(context, continuation)
+        space = self._joined.continuation(context, "") if context[-1:].isspace() else []
+        if space and scored[: len(space)] == space:
+            return TokenSpan(tokens=len(scored) - len(space), whitespace=True)
+        return TokenSpan(tokens=len(scored), whitespace=False)
+
+
+def _encoder_decoder(metadata: Mapping[str, Any]) -> bool:
+    """Whether the run's model is an encoder-decoder; a config that can't be had is for the model to complain of."""
+    if metadata.get("backend") in ("causal", "seq2seq"):
+        return bool(metadata["backend"] == "seq2seq")
+    model = metadata.get("pretrained")
+    config = getattr(model, "config", None)
+    if isinstance(model, str) and model and not metadata.get("gguf_file"):
+        from transformers import AutoConfig
+
+        options = {key: metadata[key] for key in _PASSED_ON[:3] if metadata.get(key) not in (None, "")}
+        try:
+            config = AutoConfig.from_pretrained(model, **options)
+        except Exception:  # API models have a name and no config; transformers fails in many ways
+            return False
+    return bool(getattr(config, "is_encoder_decoder", False))
 
 
 def _load(name: str, metadata: Mapping[str, Any], purpose: str) -> Any:

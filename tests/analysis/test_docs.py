@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from analysis.catalogue import REPORT_TABLES
 from analysis.columns import ITEMS
-from analysis.docs import tables_markdown
+from analysis.docs import main, tables_markdown
 from analysis.logs import ISSUES
 from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS
 
@@ -39,3 +45,26 @@ def test_the_tables_of_a_report_have_their_agreed_names() -> None:
 def test_both_kinds_of_lines_fill_every_column_of_items() -> None:
     for fields in (ITEM_FIELDS, PLAIN_FIELDS):
         assert sorted(field.column for field in fields) == sorted(ITEMS.names)
+
+
+def test_an_installation_is_written_to_only_where_a_path_is_given(tmp_path: Path) -> None:
+    site = tmp_path / "site-packages"
+    shutil.copytree(PAGE.parents[1] / "analysis", site / "analysis", ignore=shutil.ignore_patterns("__pycache__"))
+    before = sorted(tmp_path.rglob("*"))
+    line = [sys.executable, "-B", "-m", "analysis.docs"]
+    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == "error: analysis is installed here, not checked out; name a file: python -m analysis.docs FILE\n"
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+    done = subprocess.run([*line, "page.md"], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == tables_markdown()
+
+
+def test_a_page_that_cant_be_written_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path} can't be written: Is a directory\n"
+    assert main([str(tmp_path / "page.md")]) == 0

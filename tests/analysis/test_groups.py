@@ -13,7 +13,7 @@ from scipy.stats import norm, t
 from statsmodels.stats.meta_analysis import combine_effects
 
 from analysis._shrink import shrink
-from analysis._simultaneous import null_extremes, ratios, simultaneous_quantiles
+from analysis._simultaneous import _weights, null_extremes, ratios, simultaneous_quantiles
 from analysis.groups import GROUP_CHANGES, group_changes
 from tests.helpers.answers import items_frame, read_tables, run_table, write_unifiedqa_logs
 from tests.helpers.shared import shared_data
@@ -109,6 +109,75 @@ def test_small_groups_are_listed_outside_the_family() -> None:
     assert set(table["family_size"]) == {0}
     assert table[["std_error", "conf_low", "simultaneous_low", "null_extreme_mean"]].isna().all(axis=None)
     assert table["net_shift"].notna().all()
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_intervals_by_hand(level: float) -> None:
+    # Five templates of 8, 8, 8, 8 and 4 items gain 1, 2, 0, 1 and 1; another, of two groups, loses 1 of 6.
+    sizes, gains = (8, 8, 8, 8, 4, 6), (1, 2, 0, 1, 1, -1)
+    rows = []
+    for template, (size, gain) in enumerate(zip(sizes, gains, strict=True)):
+        for item in range(size):
+            moved = (U, S) if item < gain else (S, U) if item < -gain else (U, U)
+            rows.append((f"{template}-{item}", f"t{template}", *moved))
+    frame = _frame(rows)
+    frame = frame.assign(stereotyped_groups=["old | poor" if "5-" in name else "old" for name in frame["item_id"]])
+    found = group_changes(frame, RUNS, min_items=1, level=level, draws=200)
+    row = _row(found, outcome="non_unknown", group="old")
+    # Shift 4 of 42; the templates' residuals gain - 4/42 size; E = 42^2 / (4 x 64 + 16 + 36).
+    residuals = np.array(gains) - 4 / 42 * np.array(sizes)
+    effective = 42**2 / 308
+    error = 100 * (effective / (effective - 1) * np.sum(residuals**2)) ** 0.5 / 42
+    assert row["net_shift"] == pytest.approx(400 / 42)
+    assert (row["std_error"], row["df"]) == (pytest.approx(error), pytest.approx(effective - 1))
+    reach = t.isf((1 - level) / 2, effective - 1) * error
+    assert row[["conf_low", "conf_high"]].tolist() == pytest.approx([400 / 42 - reach, 400 / 42 + reach])
+    # A family of one group is not corrected, and has nothing to be drawn towards.
+    assert row["family_size"] == 1
+    assert row[["simultaneous_low", "simultaneous_high"]].tolist() == pytest.approx(
+        [400 / 42 - reach, 400 / 42 + reach]
+    )
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 6)).reshape(6, -1)
+    extremes = 100 * np.abs(np.array(gains) @ signs) / 42
+    assert row["null_extreme_mean"] == pytest.approx(extremes.mean(), abs=4 * extremes.std() / 200**0.5)
+
+
+def test_an_answer_whose_role_is_not_settled_is_no_pair() -> None:
+    # Unknown before, undetermined after: neither a change nor a pair, whatever its place among the states.
+    frame = _frame([*EIGHT, ("9", "t1", U, "undetermined"), ("10", "t2", "undetermined", S)])
+    row = _row(group_changes(frame.assign(determined=True), RUNS, min_items=1), outcome="non_unknown")
+    assert row[["n_items", "n", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [8, 8, 2, 1]
+    assert row["n_biased_baseline"] == 3
+
+
+@pytest.mark.parametrize(("number", "status"), [(49, "fewer than 50 items"), (50, "ok"), (51, "ok")])
+def test_fifty_items_are_enough(number: int, status: str) -> None:
+    rows = [(f"{i:02d}", f"t{i % 5}", U, S if i % 3 == 0 else U) for i in range(number)]
+    row = _row(group_changes(_frame(rows), RUNS), outcome="non_unknown")
+    assert (row["n_items"], row["status"], row["family_size"]) == (number, status, int(status == "ok"))
+    assert pd.notna(row["std_error"]) == (status == "ok")
+
+
+@pytest.mark.parametrize("answered", [49, 50])
+def test_items_without_a_pair_of_answers_are_none_of_the_fifty(answered: int) -> None:
+    rows = [(f"{i:02d}", f"t{i % 5}", U, (S if i % 3 == 0 else U) if i < answered else None) for i in range(52)]
+    row = _row(group_changes(_frame(rows), RUNS), outcome="non_unknown")
+    assert (row["n_items"], row["status"] == "ok") == (answered, answered == 50)
+
+
+def test_items_whose_roles_are_not_known_are_no_ones_stereotype() -> None:
+    # Item 9 answers stereotype and then unknown, and item 10 the reverse, but their roles are not settled.
+    frame = _frame([*EIGHT, ("9", "t1", S, U), ("10", "t2", U, A)], options="old || nonOld || ")
+    untold = frame["item_id"].isin(["9", "10"])
+    table = group_changes(frame.assign(determined=~untold), RUNS, min_items=1)
+    stereotyped = _row(table, outcome="non_unknown")
+    assert stereotyped[["n_items", "n", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [8, 8, 2, 1]
+    assert stereotyped["net_shift"] == pytest.approx(100 / 8)
+    # An option names its group whatever its role is: item 9 takes "old" no more, item 10 takes "nonOld" now.
+    old, other = (_row(table, kind="option", group=name) for name in ("old", "nonOld"))
+    assert old[["n_items", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [10, 1, 2]
+    assert other[["n_items", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [10, 3, 1]
+    assert group_changes(frame.assign(determined=False, option_groups=None), RUNS, min_items=1).empty
 
 
 @pytest.mark.parametrize(
@@ -247,6 +316,61 @@ def test_ratio_of_equal_clusters_has_the_standard_error_of_a_mean() -> None:
 def test_effective_clusters_by_hand() -> None:
     # Sizes 1, 1, 2: (1 + 1 + 2)^2 / (1 + 1 + 4) = 16/6.
     assert ratios(np.ones((3, 1)), np.array([[1.0], [1.0], [2.0]])).effective[0] == pytest.approx(16 / 6)
+
+
+def test_errors_of_unequal_clusters_by_hand() -> None:
+    # Nets 1, 0, 0 of 1, 1, 2: ratio 1/4, residuals 3/4, -1/4, -1/2, their squares 7/8 in all. E = 8/3 and
+    # E / (E - 1) = 8/5: the variance is 8/5 x 7/8 / 4^2.
+    out = ratios(np.array([[1.0], [0.0], [0.0]]), np.array([[1.0], [1.0], [2.0]]))
+    assert out.ratio[0] == 1 / 4
+    assert out.std_error[0] == pytest.approx((7 / 5) ** 0.5 / 4)
+    # A cluster without the group's items is none: it neither adds to the error nor to the clusters.
+    more = ratios(np.array([[1.0], [0.0], [0.0], [0.0]]), np.array([[1.0], [1.0], [2.0], [0.0]]))
+    assert (more.std_error[0], more.clusters[0], more.effective[0]) == (out.std_error[0], 3, out.effective[0])
+    # Two groups, the second without the third cluster: ratios 1/4 and 1/2, residuals 3/4, -1/4, -1/2 and 1/2, -1/2.
+    both = ratios(np.array([[1.0, 1.0], [0, 0], [0, 0]]), np.array([[1.0, 1.0], [1, 1], [2, 0]]))
+    # E = 2 and E / (E - 1) = 2 for the second: covariance sqrt(8/5 x 2) (3/8 + 1/8) / (4 x 2).
+    assert both.covariance[0, 1] == pytest.approx((16 / 5) ** 0.5 / 16)
+    assert both.std_error[1] == pytest.approx(1 / 2)
+
+
+def _smallest_level(net: np.ndarray, n: np.ndarray, block: np.ndarray, level: float, draws: int) -> float:
+    """The level at which each group's interval is made, one draw and one group at a time."""
+    weight = _weights(tuple(block.tolist()), draws, 3)
+    away = np.empty((draws, net.shape[1]))
+    for draw in range(draws):
+        for group in range(net.shape[1]):
+            shown, of = weight[draw] @ net[:, group], weight[draw] @ n[:, group]
+            away[draw, group] = abs(shown / of - net[:, group].sum() / n[:, group].sum()) if of else 0.0
+    smallest = []
+    for draw in range(draws):
+        shares = []
+        for group in range(net.shape[1]):
+            # This draw, those that are farther, and those as far that come after it.
+            further = [d for d in range(draws) if (away[d, group], d) >= (away[draw, group], draw)]
+            shares.append(len(further) / draws)
+        smallest.append(min(shares))
+    held = [p for p in smallest if sum(other <= p for other in smallest) <= (1 - level) * draws + 1e-12]
+    return max([(1 - level) / net.shape[1], *held])
+
+
+@pytest.mark.parametrize(("groups", "level", "draws"), [(1, 0.9, 40), (3, 0.75, 60), (4, 0.9, 100), (2, 0.95, 80)])
+def test_joint_multiplier_is_brute_force(groups: int, level: float, draws: int) -> None:
+    rng = np.random.default_rng(groups)
+    block = np.repeat([0, 1], [7, 5])
+    n = rng.integers(0, 6, (12, groups)).astype(float) + np.array([1.0, 0.5])[block][:, None]
+    net = rng.integers(-3, 4, (12, groups)).astype(float)
+    each = min(_smallest_level(net, n, block, level, draws), 1 - level)
+    df = n.sum(axis=0) ** 2 / (n**2).sum(axis=0) - 1
+    found = simultaneous_quantiles(net, n, block, level=level, draws=draws, seed=3)
+    np.testing.assert_allclose(found, t.isf(each / 2, df), rtol=1e-12)
+
+
+def test_joint_multiplier_of_copies_is_exactly_the_single_one() -> None:
+    # Copies have one rank in every draw, so that one of ten draws is at or below a tenth: nothing is paid for them.
+    net = np.repeat(np.random.default_rng(1).normal(size=(9, 1)), 4, axis=1)
+    found = simultaneous_quantiles(net, np.ones((9, 4)), np.zeros(9, int), level=0.9, draws=100, seed=1)
+    np.testing.assert_allclose(found, t.isf(0.05, 8), rtol=1e-12)
 
 
 def test_joint_multiplier_is_sidaks_for_independent_groups_and_the_single_one_for_copies() -> None:

@@ -91,6 +91,9 @@ def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     if name == "window":
         base, run = (Task([rolling_line(0, -3.0)], "loglikelihood_rolling") for _ in range(2))
         top = {"max_length": 2048}
+    if name == "rolling_bos":
+        base, run = (Task([rolling_line(0, -3.0)], "loglikelihood_rolling") for _ in range(2))
+        top = {"config": {"encoding": {"adds": True, "rolling_bos": "once"}}}
     return base, run, top, compression
 
 
@@ -118,6 +121,31 @@ def test_each_difference_alone_is_refused_by_its_name_and_accepted_by_it(
     assert any(issue.kind == "accepted" and name in issue.message for issue in accepted.issues)
     others = [other for other in DIFFERENCES if other != name]
     assert pair_runs(logs, chosen, others).pairs == []
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "refused"),
+    [
+        ((True, "once"), (True, "once"), False),
+        ((True, "once"), (True, "hf"), True),
+        ((True, "hf"), None, False),  # another model, or a log of before: as hf
+        ((True, "once"), None, True),
+        ((False, "once"), None, False),  # nothing is added, so nothing differs
+        ((False, "once"), (False, "hf"), False),
+    ],
+)
+def test_what_was_scored_beside_a_documents_own_tokens(
+    mine: tuple[bool, str], theirs: tuple[bool, str] | None, refused: bool, tmp_path: Path, store: ItemStore
+) -> None:
+    base, run = (Task([rolling_line(0, -3.0)], "loglikelihood_rolling") for _ in range(2))
+    tops = [
+        {} if facts is None else {"config": {"encoding": dict(zip(("adds", "rolling_bos"), facts, strict=True))}}
+        for facts in (theirs, mine)
+    ]
+    found = pair(two_runs(tmp_path, base, run, base_top=tops[0], top=tops[1]), store)
+    assert [difference.name for refusal in found.refusals for difference in refusal.differences] == (
+        ["rolling_bos"] if refused else []
+    )
 
 
 def test_a_refusal_counts_and_names_an_item(tmp_path: Path, store: ItemStore) -> None:

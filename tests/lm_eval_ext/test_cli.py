@@ -45,6 +45,40 @@ def test_recipes_show(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert capsys.readouterr().out == RECIPES[name].read_text().rstrip() + "\n"
 
 
+@pytest.fixture
+def faulty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packaged recipes, one of them without a method that exists."""
+    for name in ("dense", "rtn-4", "wanda-50"):
+        (tmp_path / f"{name}.yaml").write_text(RECIPES[name].read_text())
+    (tmp_path / "broken.yaml").write_text("name: broken\nsteps: [{method: wandb, sparsity: 0.5}]\n")
+    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.recipe_folder", lambda: tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("faulty_folder")
+def test_a_bad_recipe_is_named_and_the_others_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "recipes", "list") == 2
+    seen = capsys.readouterr()
+    assert [line.split()[0] for line in seen.out.splitlines()] == ["dense", "rtn-4", "wanda-50"]
+    assert len(seen.err.splitlines()) == 1
+    assert seen.err.startswith("error: recipe 'broken': unknown method 'wandb'. Did you mean 'wanda'?")
+
+
+@pytest.mark.parametrize("text", ["name: x\nsteps: [{method: wandb}]\n", "name: x\nsteps: [", "[]", "\udcff"])
+def test_show_refuses_an_invalid_recipe(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    assert call(monkeypatch, "recipes", "show", str(file)) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert len(seen.err.splitlines()) == 1
+    assert str(file) in seen.err
+
+
 def test_users_fault_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "recipes", "show", "wnda-50") == 2
     seen = capsys.readouterr()
@@ -57,7 +91,7 @@ def test_fault_of_the_other_package_too(monkeypatch: pytest.MonkeyPatch, capsys:
     def fail(name: str) -> str:
         raise analysis.errors.UserError(f"nothing to\nanalyse in {name}")
 
-    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.recipe_text", fail)
+    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.load_recipe", fail)
     assert call(monkeypatch, "recipes", "show", "runs") == 2
     assert capsys.readouterr().err == "error: nothing to analyse in runs\n"
 
@@ -73,7 +107,7 @@ def test_our_own_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(name: str) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.recipe_text", fail)
+    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.load_recipe", fail)
     monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "recipes", "show", "any"])
     with pytest.raises(ZeroDivisionError):
         main()

@@ -255,8 +255,16 @@ def test_the_hook_brings_no_module_but_itself(installed: Venv, tmp_path: Path) -
     assert set(on) - set(off) == {"_lm_eval_ext_hook"}
 
 
-def test_startup_benchmark_runs() -> None:
-    script = ROOT / "benchmarks" / "startup.py"
-    line = [sys.executable, script, "--pairs", "3", "--limit-ms", "1e9"]
+@pytest.mark.parametrize(("sleep", "passed"), [(0.0, True), (0.4, False)])
+def test_the_startup_benchmark_tells_a_cheap_hook_from_a_dear_one(tmp_path: Path, sleep: float, passed: bool) -> None:
+    # The hook costs well below a millisecond; 200 leave room for whatever else the machine does meanwhile.
+    hook = tmp_path / "hook"
+    shutil.copytree(ROOT / "hook", hook, ignore=shutil.ignore_patterns("__pycache__"))
+    with (hook / "_lm_eval_ext_hook.py").open("a") as module:
+        module.write(f"\nimport time\ntime.sleep({sleep})\n")
+    line = [sys.executable, ROOT / "benchmarks" / "startup.py", "--pairs", "7", "--limit-ms", "200", "--hook", hook]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == (0 if passed else 1), done.stdout + done.stderr
+    (wall,) = (line for line in done.stdout.splitlines() if line.startswith("wall"))
+    added = float(wall.split("added")[1].split()[0])
+    assert 1000 * sleep - 200 < added < 1000 * sleep + 200

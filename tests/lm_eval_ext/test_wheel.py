@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tests.helpers.venvs import LM_EVAL, ROOT, SITE, Venv, link_distributions, required
 
@@ -32,6 +35,36 @@ def test_entry_point_for_later_lm_eval(wheel: Path) -> None:
         name = next(n for n in archive.namelist() if n.endswith("entry_points.txt"))
         text = archive.read(name).decode()
     assert "[lm_eval.models]\ncompressed_hf = lm_eval_ext.models.compressed_hf:CompressedHFLM\n" in text
+
+
+def described(wheel: Path) -> str:
+    """The description that an index renders: what follows the headers."""
+    with ZipFile(wheel) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        headers = HeaderParser().parsestr(archive.read(name).decode())
+    assert headers["Description-Content-Type"] == "text/markdown"
+    return str(headers.get_payload())
+
+
+def test_description_leads_nowhere_that_an_index_has_not(wheel: Path) -> None:
+    text = described(wheel)
+    tokens = [token for block in MarkdownIt("commonmark").enable("table").parse(text) for token in block.children or []]
+    targets = [
+        token.attrs.get("href") or token.attrs.get("src") for token in tokens if token.type in ("link_open", "image")
+    ]
+    # Of the links of the repository's page only the harness's leads anywhere from there.
+    assert targets == ["https://github.com/EleutherAI/lm-evaluation-harness"]
+    assert "<!--" not in text
+    assert "docs/images" not in text
+
+
+def test_description_is_the_readme(wheel: Path) -> None:
+    text, readme = described(wheel), (ROOT / "README.md").read_text(encoding="utf-8")
+    code = [line for line in readme.splitlines() if line.startswith(("    ", "## "))]
+    assert code == [line for line in text.splitlines() if line.startswith(("    ", "## "))]
+    for path in re.findall(r"\]\((?!http)([\w./]+\.md)[^)]*\)", readme):
+        assert (ROOT / path).is_file()
+        assert f"`{path}`" in text
 
 
 @pytest.mark.slow

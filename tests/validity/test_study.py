@@ -29,7 +29,12 @@ def test_default_tests_hold_their_level(small: pd.DataFrame) -> None:
 
 
 def test_default_intervals_cover(small: pd.DataFrame) -> None:
-    intervals = small[(small["kind"] == "interval") & small["default"]]
+    every = small[(small["kind"] == "interval") & small["default"]]
+    # A run with the baseline's own chances exceeds the floor by 0 in each item: on no processor is there an interval.
+    without = every.loc[every["n"] == 0, ["scenario", "check"]].to_numpy().tolist()
+    assert without == [["no change", "new bias in excess of its floor, jackknife t"]]
+    intervals = every[every["n"] > 0]
+    assert len(intervals) == len(every) - 1
     # An interval of coverage 0.93 reaches this in all but 1 of 1,000 studies.
     assert (intervals["rate"] * intervals["n"] >= binom.ppf(0.001, intervals["n"], 0.93)).all()
 
@@ -76,3 +81,7 @@ def test_page_shows_every_check_and_cell(small: pd.DataFrame) -> None:
     assert f"{first['rate']:.3f} ({first['low']:.3f}-{first['high']:.3f})" in text
     assert "25 templates x 1 seed" in text
     assert "nan" not in text
+    # What has no interval is left out of its coverage, in the summary too.
+    (line,) = (line for line in text.splitlines() if line.startswith("| new bias in excess") and "| coverage |" in line)
+    assert "1.000" not in line
+    assert line.endswith("in all 2 |") or "of 2 |" in line

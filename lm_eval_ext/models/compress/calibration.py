@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.recipe import Calibration
+from lm_eval_ext.models.encoding import Encoding
 
-__all__ = ["CalibrationRecord", "load_calibration"]
+__all__ = ["CalibrationRecord", "load_calibration", "refuse_unreadable"]
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +68,12 @@ def load_calibration(
     """
     seqlen = _length(calibration.seqlen, max_length)
     draw = random.Random(calibration.seed)
-    if calibration.source == "c4" or calibration.source.endswith(".jsonl"):
-        load = _c4_documents if calibration.source == "c4" else lambda: list(_jsonl(Path(calibration.source)))
-        samples = _from_documents(load(), calibration, tokenizer, seqlen, draw)
+    encoding = Encoding(tokenizer)
+    content = _c4_documents() if calibration.source == "c4" else _content(calibration.source)
+    if isinstance(content, str):
+        samples = _from_text(content, calibration, encoding, seqlen, draw)
     else:
-        samples = _from_text(_text(calibration.source), calibration, tokenizer, seqlen, draw)
+        samples = _from_documents(content, calibration, encoding, seqlen, draw)
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(sample.shape[1].to_bytes(8, "little"))
@@ -93,6 +95,24 @@ def load_calibration(
     return samples, record
 
 
+def refuse_unreadable(calibration: Calibration | None) -> None:
+    """See that the text is there and can be read, before a model is loaded; None means the default, c4.
+
+    Raises:
+        UserError: As `load_calibration` does on a file or a hub; what depends on the tokenizer is seen there.
+    """
+    source = (calibration or Calibration()).source
+    if source == "c4":
+        _c4_file()
+    else:
+        _content(source)
+
+
+def _content(source: str) -> str | list[str]:
+    """One text, or documents."""
+    return list(_jsonl(Path(source))) if source.endswith(".jsonl") else _text(source)
+
+
 def _length(seqlen: int | None, max_length: int | None) -> int:
     if seqlen is None:
         return min(DEFAULT_SEQLEN, max_length or DEFAULT_SEQLEN)
@@ -101,13 +121,10 @@ def _length(seqlen: int | None, max_length: int | None) -> int:
     return seqlen
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    # The tokenizer warns of texts beyond the model's length; here they are cut right after.
-    return list(tokenizer(text, verbose=False)["input_ids"])
-
-
-def _from_text(text: str, calibration: Calibration, tokenizer: Any, seqlen: int, draw: random.Random) -> list[Tensor]:
-    ids = _encode(tokenizer, text)
+def _from_text(
+    text: str, calibration: Calibration, encoding: Encoding, seqlen: int, draw: random.Random
+) -> list[Tensor]:
+    ids = encoding.prompt(text)
     name = calibration.source
     if len(ids) < seqlen:
         raise UserError(
@@ -122,7 +139,7 @@ def _from_text(text: str, calibration: Calibration, tokenizer: Any, seqlen: int,
 
 
 def _from_documents(
-    documents: Sequence[str], calibration: Calibration, tokenizer: Any, seqlen: int, draw: random.Random
+    documents: Sequence[str], calibration: Calibration, encoding: Encoding, seqlen: int, draw: random.Random
 ) -> list[Tensor]:
     """Random pieces of random documents that are longer than a sample, each document used once."""
     order = list(range(len(documents)))
@@ -130,7 +147,7 @@ def _from_documents(
     samples: list[Tensor] = []
     short: list[list[int]] = []
     for index in order:
-        ids = _encode(tokenizer, documents[index])
+        ids = encoding.prompt(documents[index])
         if len(ids) >= seqlen:
             start = draw.randint(0, len(ids) - seqlen)
             samples.append(torch.tensor([ids[start : start + seqlen]]))
@@ -201,14 +218,18 @@ def _unreachable(source: str, error: Exception) -> UserError:
     )
 
 
-def _c4_documents() -> list[str]:
+def _c4_file() -> str:
     from huggingface_hub import hf_hub_download
 
     try:
-        path = hf_hub_download(_C4[0], _C4[1], repo_type="dataset")
+        path: str = hf_hub_download(_C4[0], _C4[1], repo_type="dataset")
     except Exception as error:
         raise _unreachable("c4", error) from None
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
+    return path
+
+
+def _c4_documents() -> list[str]:
+    with gzip.open(_c4_file(), "rt", encoding="utf-8") as lines:
         return [json.loads(line)["text"] for line in lines]
 
 

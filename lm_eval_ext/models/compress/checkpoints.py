@@ -6,6 +6,9 @@ import json
 import logging
 import math
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from lm_eval_ext.models.compress.evidence import Evidence
 from lm_eval_ext.models.compress.layers import unwrap
 from lm_eval_ext.models.compress.recipe import Recipe
 
-__all__ = ["plain_model", "refuse_occupied", "save_checkpoint"]
+__all__ = ["plain_model", "refuse_occupied", "refuse_unsaveable", "save_checkpoint"]
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +41,11 @@ def plain_model(model: nn.Module) -> Any:
     A model read from GGUF is dequantized on load but still marked as quantized, and then refuses to be saved.
 
     Raises:
-        UserError: For a PEFT wrapper, whose adapter is not part of the weights, and for a model whose weights are
+        UserError: For a model under a PEFT adapter, which is not part of the weights, and for one whose weights are
             still quantized.
     """
     inner: Any = unwrap(model)
-    if inner is not model:
+    if inner is not model or getattr(inner, "_hf_peft_config_loaded", False):
         raise UserError("save_compressed can't write a model under a PEFT adapter; merge the adapter first")
     for name, parameter in inner.named_parameters():
         if type(parameter.data) is not torch.Tensor or parameter.dtype.itemsize < 2:
@@ -58,6 +61,78 @@ def plain_model(model: nn.Module) -> Any:
         if name in vars(inner):
             delattr(inner, name)
     return inner
+
+
+def refuse_unsaveable(model: nn.Module, tokenizer: Any, folder: str | Path) -> None:
+    """Try everything that `save_checkpoint` needs but for the weights, before any work; leaves nothing on disk.
+
+    Args:
+        model: The model as it was loaded.
+        tokenizer: Its tokenizer.
+        folder: Where the checkpoint is to go.
+
+    Raises:
+        UserError: If the folder is occupied or can't be written, the disk has too little room, or the model, its
+            configs or the tokenizer can't be saved.
+    """
+    refuse_occupied(folder)
+    plain = plain_model(model)
+    path = Path(folder).expanduser().absolute()
+    there = next(parent for parent in path.parents if parent.exists())
+    trial = Path(_tried("a file there", lambda: tempfile.mkdtemp(prefix=f".{path.name}.", dir=there), folder))
+    try:
+        _tried("the model's config", lambda: plain.config.save_pretrained(trial), folder)
+        _tried("the tokenizer", lambda: tokenizer.save_pretrained(trial), folder)
+        with _generation_config(plain, trial, tell=True):
+            pass
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+    needed, free = _weights_size(plain), shutil.disk_usage(there).free
+    if needed > free:
+        raise UserError(
+            f"save_compressed={folder}: the weights take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
+            "make room or give another folder"
+        )
+
+
+def _tried(what: str, write: Callable[[], Any], folder: str | Path) -> Any:
+    try:
+        return write()
+    except Exception as error:
+        raise UserError(f"save_compressed={folder} can't write {what}: {' '.join(str(error).split())}") from error
+
+
+def _weights_size(model: Any) -> int:
+    """Bytes of all saved tensors, a shared one once."""
+    tensors = model.state_dict().values()
+    return sum({(t.data_ptr(), t.numel()): t.numel() * t.element_size() for t in tensors}.values())
+
+
+@contextmanager
+def _generation_config(model: Any, folder: Path, *, tell: bool = False) -> Iterator[None]:
+    """Let the body save a model whose generation config transformers loads but refuses to save.
+
+    Many published models have one (temperature without sampling). It goes to disk as it is: the checkpoint generates as
+    its source does.
+    """
+    if not model.can_generate():
+        yield
+        return
+    config: Any = model.generation_config
+    try:
+        config.validate(strict=True)
+    except ValueError as error:
+        if tell:
+            line = " ".join(str(error).split())
+            log.warning("the model's generation config is not valid and will be saved as it is: %s", line)
+        model.generation_config = type(config)()
+        try:
+            yield
+            config.to_json_file(folder / "generation_config.json", use_diff=True, keys_to_pop=["compile_config"])
+        finally:
+            model.generation_config = config
+        return
+    yield
 
 
 def save_checkpoint(model: nn.Module, tokenizer: Any, folder: str | Path, recipe: Recipe, evidence: Evidence) -> Path:
@@ -84,7 +159,8 @@ def save_checkpoint(model: nn.Module, tokenizer: Any, folder: str | Path, recipe
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        plain.save_pretrained(partial, safe_serialization=True)
+        with _generation_config(plain, partial):
+            plain.save_pretrained(partial, safe_serialization=True)
         tokenizer.save_pretrained(partial)
         (partial / RECIPE_FILE).write_text(recipe.as_yaml(), encoding="utf-8")
         (partial / EVIDENCE_FILE).write_text(json.dumps(evidence.as_dict(), indent=2) + "\n", encoding="utf-8")

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.calibration import load_calibration
-from lm_eval_ext.models.compress.evidence import Evidence, canary_logits, compare_canary, totals, weights_hash
+from lm_eval_ext.models.compress.evidence import (
+    Evidence,
+    canary_ids,
+    canary_logits,
+    compare_canary,
+    totals,
+    weights_hash,
+)
 from lm_eval_ext.models.compress.layers import Target, find_targets, unwrap
+from lm_eval_ext.models.compress.pipeline import earlier_steps, held_bits, held_sparsity, refuse_undoing
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.workbench import Workbench
+from lm_eval_ext.models.positions import model_positions
+from lm_eval_ext.models.vocabulary import refuse_foreign_ids, refuse_foreign_tokenizer
 
 __all__ = ["compress_"]
 
@@ -29,6 +41,7 @@ def compress_(
     *,
     base: dict[str, Any] | None = None,
     softmax_dtype: str = "float32",
+    autocast: torch.dtype | None = None,
 ) -> Evidence:
     """Apply a recipe to a model, in place.
 
@@ -39,6 +52,7 @@ def compress_(
         recipe: What to do; a recipe without steps changes nothing and gives the same kind of evidence.
         base: Facts about where the model came from, for the evidence.
         softmax_dtype: The dtype in which answers will be scored, for the evidence.
+        autocast: Dtype of the autocast under which the run calls its model; calibration and canary are run so too.
 
     Returns:
         The evidence.
@@ -48,46 +62,56 @@ def compress_(
             if a matrix achieved less than asked or something is not finite.
     """
     start = time.perf_counter()
+    refuse_foreign_tokenizer(model, tokenizer)
     plan = [_plan(model, step) for step in recipe.steps]
+    refuse_undoing(
+        [(step, [target.info.name for target in kept]) for step, (kept, _) in zip(recipe.steps, plan, strict=True)]
+    )
     for step in recipe.steps:
         step.check_installed()
     hash_before = weights_hash(model)
-    before = canary_logits(model, tokenizer)
+    call = Calling(model, autocast)
+    refuse_foreign_ids(model, tokenizer, canary_ids(tokenizer), "the canary prompt")
+    before = canary_logits(call, tokenizer)
     samples: list[Tensor] = []
     record = None
     if recipe.needs_calibration:
-        config: Any = unwrap(model).config
-        max_length = getattr(config.get_text_config(), "max_position_embeddings", None)
-        samples, record = load_calibration(recipe.calibration or Calibration(), tokenizer, max_length)
-    records: list[dict[str, Any]] = []
+        calibration = recipe.calibration or Calibration()
+        samples, record = load_calibration(calibration, tokenizer, model_positions(unwrap(model)))
+        for sample in samples:
+            refuse_foreign_ids(model, tokenizer, [int(sample.max())], f"calibration={record.source}")
+        _rehearse(call, recipe.steps, plan, samples)
+    done: list[tuple[Method, list[dict[str, Any]]]] = []
     skipped: dict[str, dict[str, str]] = {}
     unseen: list[str] = []
     for step, (targets, skips) in zip(recipe.steps, plan, strict=True):
-        bench = Workbench(model, step, targets, skips, samples)
+        bench = Workbench(call, step, targets, skips, samples, earlier_steps(done))
         with torch.no_grad():
             step.run(bench)
         bench.finish()
-        records += bench.records
+        done.append((step, bench.records))
         skipped |= {
             f"{step.method} {s.name}": {"name": s.name, "reason": s.reason, "method": step.method} for s in bench.skips
         }
         unseen += bench.unseen
     if unseen:
         log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
+    records = [record for _, of_step in done for record in of_step]
     parameter = next(unwrap(model).parameters())
+    dtypes = (parameter.dtype, autocast)
     hash_after = weights_hash(model) if recipe.steps else hash_before
     if recipe.steps and hash_after == hash_before:
         log.warning("recipe %s left every weight as it was", recipe.name)
     return Evidence(
         label=recipe.label,
         method=recipe.method,
-        sparsity=recipe.sparsity,
-        bits=recipe.bits,
+        sparsity=held_sparsity(done),
+        bits=held_bits(done),
         recipe=recipe.as_dict(),
         base=base or {},
         weights_hash_before=hash_before,
         weights_hash_after=hash_after,
-        dtype=str(parameter.dtype).removeprefix("torch."),
+        dtype=" under autocast to ".join(str(dtype).removeprefix("torch.") for dtype in filter(None, dtypes)),
         softmax_dtype=softmax_dtype,
         device=str(parameter.device),
         seconds=time.perf_counter() - start,
@@ -96,8 +120,18 @@ def compress_(
         matrices=records,
         skipped=list(skipped.values()),
         unseen_experts=unseen,
-        canary=compare_canary(before, canary_logits(model, tokenizer) if recipe.steps else before),
+        canary=compare_canary(before, canary_logits(call, tokenizer) if recipe.steps else before),
     )
+
+
+Plan = Sequence[tuple[list[Target], list[Skip]]]
+
+
+def _rehearse(model: Calling, steps: Sequence[Method], plan: Plan, samples: Sequence[Tensor]) -> None:
+    """See that every step that looks at data gets its statistics, before a weight is touched."""
+    for step, (targets, _) in zip(steps, plan, strict=True):
+        if step.needs_calibration:
+            Workbench(model, step, targets, (), samples, quiet=True).rehearse()
 
 
 def _plan(model: nn.Module, step: Method) -> tuple[list[Target], list[Skip]]:

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.layers import unwrap
+from lm_eval_ext.models.encoding import Encoding
+from lm_eval_ext.models.positions import model_positions
 
-__all__ = ["Evidence", "canary_logits", "compare_canary", "totals", "weights_hash"]
+__all__ = ["Evidence", "canary_ids", "canary_logits", "compare_canary", "totals", "weights_hash"]
 
 CANARY = "The committee met on Tuesday to discuss the budget, and after two hours it decided to"
 
@@ -25,7 +28,9 @@ class Evidence:
     label: str
     method: str
     sparsity: float | None
+    """Share of zeros that pruning made and that are zeros at the end; see `pipeline.held_sparsity`."""
     bits: float | None
+    """Bits a weight that hold at the end; see `pipeline.held_bits`."""
     recipe: dict[str, Any]
     base: dict[str, Any]
     weights_hash_before: str
@@ -40,6 +45,8 @@ class Evidence:
     skipped: list[dict[str, str]] = field(default_factory=list)
     unseen_experts: list[str] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
+    save_error: str | None = None
+    """Why save_compressed left no checkpoint, if it was asked and did not."""
     schema_version: int = 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,22 +73,36 @@ def weights_hash(model: nn.Module) -> str:
         if tensor.is_meta:
             raise UserError(f"{name} is offloaded (on the meta device); load the model where it fits whole")
         if id(tensor) not in done:
-            raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data
-            done[id(tensor)] = hashlib.sha256(raw).hexdigest()
+            done[id(tensor)] = _sha256(tensor.detach())
         digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|{done[id(tensor)]}|".encode())
     return digest.hexdigest()
 
 
-def canary_logits(model: nn.Module, tokenizer: Any) -> Tensor:
-    """The next-token logits after a fixed prompt, [vocab] float32 on the CPU.
+def _sha256(tensor: Tensor) -> str:
+    """Hash of the bytes of a tensor; of one that is made of others (torchao's), of their bytes in turn."""
+    if type(tensor) is not Tensor and hasattr(tensor, "__tensor_flatten__"):
+        parts = [_sha256(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0]]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    raw = tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data
+    return hashlib.sha256(raw).hexdigest()
+
+
+def canary_ids(tokenizer: Any) -> list[int]:
+    """The canary prompt as token ids."""
+    return Encoding(tokenizer).prompt(CANARY)
+
+
+def canary_logits(model: nn.Module | Calling, tokenizer: Any) -> Tensor:
+    """The next-token logits after a fixed prompt, [vocab] float32 on the CPU, as the run calls its model.
+
+    The prompt is cut to the model's length.
 
     Raises:
         UserError: If they are not finite.
     """
-    inner: Any = unwrap(model)
-    ids = torch.tensor([list(tokenizer(CANARY)["input_ids"])])
-    with torch.no_grad():
-        logits = model(input_ids=ids.to(inner.get_input_embeddings().weight.device), use_cache=False).logits[0, -1]
+    call = Calling.of(model)
+    ids = torch.tensor([canary_ids(tokenizer)[: model_positions(call.inner)]])
+    logits = call(ids, use_cache=False).logits[0, -1]
     logits = logits.float().cpu()
     if not bool(torch.isfinite(logits).all()):
         raise UserError(
@@ -108,7 +129,8 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         matrices, parameters; achieved_sparsity (share of zeros, of the last step); bits_per_weight (stored bits
-        including scales, None without a quantizer); bytes_before; bytes_after (packed, where a quantizer says).
+        including scales, None without a quantizer); bytes_before; bytes_after (packed, where a quantizer says). Where a
+        step follows a pruner also regrown: pruned weights that came back, over all steps.
     """
     last: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -120,6 +142,7 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     quantized = [name for name, record in last.items() if record.get("bits_per_weight") is not None]
     bits = sum(last[name]["bits_per_weight"] * sizes[name] for name in quantized)
     packed = {name: last[name]["bits_per_weight"] * sizes[name] / 8 for name in quantized}
+    regrown = [record["regrown"] for record in records if "regrown" in record]
     return {
         "matrices": len(last),
         "parameters": parameters,
@@ -127,4 +150,4 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "bits_per_weight": bits / sum(sizes[name] for name in quantized) if quantized else None,
         "bytes_before": sum(record["bytes"] for record in last.values()),
         "bytes_after": round(sum(packed.get(name, record["bytes"]) for name, record in last.items())),
-    }
+    } | ({"regrown": sum(regrown)} if regrown else {})

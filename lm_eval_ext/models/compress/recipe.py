@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic import (
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.compress.catalogue import method_class
-from lm_eval_ext.models.compress.registry import Method
+from lm_eval_ext.models.compress.registry import METHODS, Method
 
 __all__ = [
     "Calibration",
@@ -31,6 +32,9 @@ __all__ = [
     "recipe_names",
     "recipe_text",
 ]
+
+# A part of a name that says a method and its level: "wanda-50", "rtn-4", "magnitude-2:4".
+_LEVEL = re.compile(r"(\w+)-[\d.:]+")
 
 
 class Calibration(BaseModel):
@@ -56,12 +60,14 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
-    name: str
+    name: str = Field(min_length=1)
     description: str = ""
     source: str = ""
     """Where the setting comes from: a paper, a tool."""
     steps: tuple[SerializeAsAny[Method], ...] = ()
     calibration: Calibration | None = None
+    dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    """Weights' dtype that belongs to the setting, or None for any. The loader sets it (`dtype=`), a recipe can't."""
 
     @field_validator("steps", mode="before")
     @classmethod
@@ -100,6 +106,19 @@ class Recipe(BaseModel):
     def bits(self) -> float | None:
         """Bits a weight asked for, by the last step that quantizes."""
         return next((s.asked_bits for s in reversed(self.steps) if s.asked_bits is not None), None)
+
+    def dtype_warning(self, found: str) -> str | None:
+        """One line if a model's weights have another dtype than belongs to this recipe, else None.
+
+        Args:
+            found: The loaded weights' dtype, such as "float32".
+        """
+        if self.dtype in (None, found):
+            return None
+        return (
+            f"recipe {self.name} is a setting of {self.dtype} weights ({self.source}); these are {found}, which is "
+            f"another protocol: load the model with dtype={self.dtype}, its dense baseline too"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, defaults included, in plain types."""
@@ -202,21 +221,74 @@ def _find(name_or_path: str) -> Path:
 
 
 def recipe_text(name_or_path: str) -> str:
-    """The YAML text of a recipe as it was written; raises UserError for a name that is not known."""
-    return _find(name_or_path).read_text(encoding="utf-8")
+    """The YAML text of a recipe as it was written; raises UserError for a name or file that can't be read."""
+    return _read(_find(name_or_path), name_or_path)
 
 
 def load_recipe(name_or_path: str) -> Recipe:
     """Load a packaged recipe by name, or any recipe by the path of its YAML file.
 
     Raises:
-        UserError: If there is none, it is not valid YAML, or it holds an unknown key or a bad value.
+        UserError: If there is none, it is not valid YAML, it holds an unknown or repeated key or a bad value, or its
+            name says another thing than its steps. The message names the recipe or file.
     """
     if not isinstance(name_or_path, str):
         raise UserError(f"recipe must be a packaged name or a path to a YAML file, got {name_or_path!r}")
-    path = _find(name_or_path)
+    path, where = _find(name_or_path), f"recipe {name_or_path!r}"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {name_or_path!r} is not readable YAML: {' '.join(str(error).split())}") from None
-    return make_recipe(values, f"recipe {name_or_path!r}")
+        values = yaml.load(_read(path, name_or_path), _OnceLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
+    try:
+        recipe = make_recipe(values, where)
+    except UserError as error:
+        raise error if where in str(error) else UserError(f"{where}: {error}") from None
+    _refuse_false_name(recipe, path, where)
+    return recipe
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML without two of its traps: repeated keys (the last wins), and 2:4, a number to base 60."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | str:
+        """A number, or the text of a pattern N:M."""
+        return str(node.value) if ":" in node.value else super().construct_yaml_int(node)
+
+
+_OnceLoader.add_constructor("tag:yaml.org,2002:int", _OnceLoader.construct_number)
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"recipe {name!r} is not readable YAML: {error}") from None
+    except OSError as error:
+        raise UserError(f"recipe {name!r} can't be read: {error.strerror}") from None
+
+
+def _refuse_false_name(recipe: Recipe, path: Path, where: str) -> None:
+    """Refuse the name of a packaged recipe that does something else, and a label that the steps don't have.
+
+    Tables show the name: a copy of wanda-50 with another sparsity must not go on as wanda-50.
+    """
+    does = "+".join(step.method + step.level for step in recipe.steps) or "none"
+    own = _packaged().get(recipe.name)
+    if own is not None and own != path and own.resolve() != path.resolve():
+        packaged = load_recipe(recipe.name)
+        if (packaged.steps, packaged.calibration, packaged.dtype) != (recipe.steps, recipe.calibration, recipe.dtype):
+            raise UserError(
+                f"{where} is named {recipe.name!r}, but the packaged recipe of that name is another one; "
+                "give it a name of its own"
+            )
+        return
+    said = [_LEVEL.fullmatch(part) for part in recipe.name.split("+")]
+    if recipe.name != does and all(match is not None and match[1] in METHODS for match in said):
+        raise UserError(f"{where} is named {recipe.name!r}, but its steps are {does}; give it a name that is true")

@@ -86,6 +86,8 @@ class Method(BaseModel, ABC):
     modules: ClassVar[tuple[str, ...]] = ()
     """Import names that must be there; checked before a model is loaded."""
     needs_calibration: ClassVar[bool] = False
+    keeps_zeros: ClassVar[bool] = True
+    """Whether a weight that is zero stays zero, whatever the dtype. If not, the method can't follow pruning."""
 
     method: str
     lm_head: bool = False
@@ -93,8 +95,12 @@ class Method(BaseModel, ABC):
     embeddings: bool = False
     """Compress the input embedding too."""
     exclude: tuple[str, ...] = ()
-    """Modules to leave alone, as shell patterns of their names (`*.o_proj`), each of which must fit some module of
-    the model; one string with '+' between the patterns is taken too. Everything left alone is reported as skipped."""
+    """What to leave alone, as shell patterns of names: modules (`*.o_proj`), or what holds them (`*.self_attn`,
+    `model.layers.0`). Each pattern must take out at least one matrix that would be compressed without it. One string
+    with '+' between the patterns is taken too. Everything left alone is reported as skipped."""
+    allow_regrowth: bool = False
+    """Let this step undo part of an earlier one (pruned weights that come back, a broken pattern, more values a group
+    than the earlier bits allow). The evidence then says how much; otherwise it is an error."""
 
     @field_validator("exclude", mode="before")
     @classmethod
@@ -123,6 +129,18 @@ class Method(BaseModel, ABC):
             UserError: If a matrix can't be compressed as asked; the message lists all of them.
         """
         return []
+
+    def breaches(self, weight: Tensor) -> tuple[int, int]:
+        """How far a matrix is from what this step made of it, after a later step.
+
+        Args:
+            weight: [rows, cols], as it is now.
+
+        Returns:
+            Groups of weights that no longer have the form of this step (N:M, values a group), and groups looked at;
+            (0, 0) for a method that promises no such form.
+        """
+        return 0, 0
 
     @property
     def targets_embeddings(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,14 @@ from pydantic import ValidationError
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.compress.catalogue import method_class, method_names
-from lm_eval_ext.models.compress.recipe import Calibration, Recipe, load_recipe, make_calibration, make_step
+from lm_eval_ext.models.compress.recipe import (
+    Calibration,
+    Recipe,
+    load_recipe,
+    make_calibration,
+    make_step,
+    recipe_names,
+)
 from lm_eval_ext.models.compress.registry import Method
 
 __all__ = ["DENSE", "recipe_keys", "resolve"]
@@ -72,14 +81,61 @@ def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -
 
 
 def _override(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
+    """The recipe with keys changed, under a name that is true of what came out.
+
+    Another text or seed leaves the name and stands in brackets behind it. Another step takes the name away: the recipe
+    gets that of the packaged one that it has become, or is named after what it does, as an inline one.
+    """
     _refuse_left_over(keys, [type(step) for step in base.steps])
-    steps = []
-    for step in base.steps:
-        changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
-        steps.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
+    steps = _changed(base.steps, keys)
     calibration = _calibration(base.calibration, keys, steps)
+    if steps == base.steps and calibration == _calibration(base.calibration, {}, steps):
+        return base
+    texts = {key: value for key, value in keys.items() if key in _CALIBRATION_KEYS}
+    others = _changed(base.steps, {key: value for key, value in keys.items() if key not in texts})
     name = base.name + _brackets({key: keys[key] for key in _ordered(keys) if _visible(key, keys[key], base)})
-    return base.model_copy(update={"name": name, "steps": tuple(steps), "calibration": calibration})
+    if others != base.steps:
+        twin = _packaged_twin(base.model_copy(update={"steps": others}))
+        if twin is not None:
+            return _override(twin, texts)
+        name = _label(steps, calibration)
+    change = ", ".join(f"{key}={keys[key]}" for key in _ordered(keys))
+    return base.model_copy(
+        update={
+            "name": name,
+            "description": f"{base.name} with {change}",
+            "source": f"changed from {base.name}" + (f" ({base.source})" if base.source else ""),
+            "steps": steps,
+            "calibration": calibration,
+        }
+    )
+
+
+def _changed(steps: tuple[Method, ...], keys: Mapping[str, Any]) -> tuple[Method, ...]:
+    """The steps, each with those of the keys that it has."""
+    changed = []
+    for step in steps:
+        changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
+        changed.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
+    return tuple(changed)
+
+
+def _packaged_twin(recipe: Recipe) -> Recipe | None:
+    """The packaged recipe that does the same, if there is one; of several, the one whose name comes first."""
+    for packaged in _packaged_recipes():
+        if (packaged.steps, packaged.calibration, packaged.dtype) == (recipe.steps, recipe.calibration, recipe.dtype):
+            return packaged
+    return None
+
+
+@cache
+def _packaged_recipes() -> tuple[Recipe, ...]:
+    """All packaged recipes but those whose files are faulty, which must not stand in the way of the others."""
+    recipes = []
+    for name in recipe_names():
+        with suppress(UserError):
+            recipes.append(load_recipe(name))
+    return tuple(recipes)
 
 
 def _ordered(keys: Mapping[str, Any]) -> list[str]:
@@ -95,7 +151,7 @@ def _visible(key: str, value: object, base: Recipe) -> bool:
     return any(value != old for old in said)
 
 
-def _calibration(base: Calibration | None, keys: Mapping[str, Any], steps: list[Method]) -> Calibration | None:
+def _calibration(base: Calibration | None, keys: Mapping[str, Any], steps: Sequence[Method]) -> Calibration | None:
     if not any(step.needs_calibration for step in steps):
         return None
     given = {field: keys[key] for key, field in _CALIBRATION_KEYS.items() if key in keys}
@@ -118,7 +174,7 @@ def _refuse_left_over(keys: Mapping[str, Any], classes: list[type[Method]]) -> N
         raise unknown_name(f"key of {names}", key, sorted(known))
 
 
-def _label(steps: list[Method], calibration: Calibration | None) -> str:
+def _label(steps: Sequence[Method], calibration: Calibration | None) -> str:
     """Name an inline recipe: method and level, then in brackets whatever differs from the defaults."""
     parts = []
     for step in steps:
@@ -145,5 +201,12 @@ def _matters(step: Method, key: str) -> bool:
 
 def _brackets(values: Mapping[str, Any]) -> str:
     """'(key=value,...)', a path shown by its last part; empty for no values."""
-    shown = [f"{key}={Path(value).name if isinstance(value, str) else value}" for key, value in values.items()]
+    shown = [f"{key}={_shown(value)}" for key, value in values.items()]
     return f"({','.join(shown)})" if shown else ""
+
+
+def _shown(value: object) -> str:
+    """A value in a name: a path by its last part, several values joined by '+' as the command line takes them."""
+    if isinstance(value, (tuple, list)):
+        return "+".join(map(str, value))
+    return Path(value).name if isinstance(value, str) else str(value)

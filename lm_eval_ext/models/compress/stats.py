@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.layers import Target
+from lm_eval_ext.models.compress.layers import Target, unwrap
+from lm_eval_ext.models.compress.wrappers import plain_name
 
 __all__ = ["InputNorms"]
 
@@ -23,7 +25,15 @@ class InputNorms:
     Memory: one float32 vector of the target's columns each; the activations themselves are not kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
+        """Start from nothing.
+
+        Args:
+            model: Where the other names of a shared matrix lead to modules; without it only a target's own module is
+                watched.
+        """
+        self._model = None if model is None else unwrap(model)
+        self._watched: list[Target] = []
         self._squares: dict[tuple[int, str, int | None], Tensor] = {}
         self._tokens: dict[tuple[int, str, int | None], int] = defaultdict(int)
         self._calls: dict[tuple[int, str, int | None], int] = defaultdict(int)
@@ -61,10 +71,7 @@ class InputNorms:
         key = self._key(target)
         if key not in self._squares:
             if not target.routed:
-                raise UserError(
-                    f"no calibration token reached {target.info.name}: the model does not run it as a module; leave it "
-                    f"out with exclude=*.{target.module_name.rsplit('.', 1)[-1]}"
-                )
+                self.refuse_unreached([target])
             return None
         norm = self._squares[key].sqrt()
         if not bool(torch.isfinite(norm).all()):
@@ -73,6 +80,17 @@ class InputNorms:
             )
         return norm
 
+    def refuse_unreached(self, targets: Sequence[Target]) -> None:
+        """Raise UserError, with what to exclude, if some of these saw nothing though every token should reach them."""
+        out = [t for t in targets if not t.routed and self._key(t) not in self._squares]
+        if out:
+            reached = [target for target in self._watched if self._key(target) in self._squares]
+            more = f" and {len(out) - 1} more matrices" if len(out) > 1 else ""
+            raise UserError(
+                f"no calibration token reached {out[0].info.name}{more}: the model does not run "
+                f"{'them as modules' if more else 'it as a module'}; leave out with exclude={_patterns(out, reached)}"
+            )
+
     @contextmanager
     def watch(self, targets: Sequence[Target]) -> Iterator[None]:
         """Collect from these targets while the body runs the model.
@@ -80,13 +98,15 @@ class InputNorms:
         Raises:
             UserError: If the body ran and not one expert of a fused tensor saw a token.
         """
+        self._watched += targets
         handles = []
         experts: dict[int, list[Target]] = defaultdict(list)
         for target in targets:
             if target.expert is not None:
                 experts[id(target.module)].append(target)
             elif target.place == "block":
-                handles.append(target.module.register_forward_pre_hook(self._hook(target), with_kwargs=True))
+                for module in self._uses(target):
+                    handles.append(module.register_forward_pre_hook(self._hook(target), with_kwargs=True))
         fused = [target for group in experts.values() for target in group]
         try:
             with _eager_experts(fused), _ExpertInputs(self, fused):
@@ -105,14 +125,38 @@ class InputNorms:
             raise UserError(
                 f"the inputs of {target.module_name}.{target.parameter} can't be observed in "
                 f"{type(target.module).__name__}; leave such modules out with "
-                f"exclude=*.{target.module_name.rsplit('.', 1)[-1]}"
+                f"exclude={_patterns([target], ())}"
             )
+
+    def _uses(self, target: Target) -> list[nn.Module]:
+        """Every module that multiplies with this matrix, each once."""
+        names = [] if self._model is None else [alias.rpartition(".")[0] for alias in target.aliases]
+        modules = [target.module, *(self._model.get_submodule(name) for name in names if self._model is not None)]
+        return list({id(module): module for module in modules}.values())
 
     def _hook(self, target: Target) -> Any:
         def collect(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self.add(target, args[0] if args else next(iter(kwargs.values())))
 
         return collect
+
+
+def _patterns(out: Sequence[Target], keep: Sequence[Target]) -> str:
+    """Exclude patterns, joined by '+', that fit these targets and no others: '*.name' where that is enough."""
+    found: dict[str, None] = {}
+    kept = [_plain(target) for target in keep]
+    for target in out:
+        parts = _plain(target).split(".")
+        suffixes = ("*." + ".".join(parts[-length:]) for length in range(1, len(parts)))
+        # A number is a block's or an expert's: the name as it is says no less.
+        short = (s for s in suffixes if not any(part.isdigit() for part in s.split(".")))
+        found[next((s for s in short if not any(fnmatchcase(name, s) for name in kept)), ".".join(parts))] = None
+    return "+".join(found)
+
+
+def _plain(target: Target) -> str:
+    """The module's name as patterns see it: without a PEFT wrapper around the layer."""
+    return plain_name(target.module_name)
 
 
 class _ExpertInputs(TorchFunctionMode):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
 from lm_eval_ext.models.compress.blocks import BlockRunner
-from lm_eval_ext.models.compress.layers import Target
+from lm_eval_ext.models.compress.layers import Target, decoder_blocks
+from lm_eval_ext.models.compress.pipeline import undoing, undone
 from lm_eval_ext.models.compress.registry import Method, Skip
 from lm_eval_ext.models.compress.stats import InputNorms
 
@@ -28,24 +30,42 @@ class Workbench:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Calling,
         step: Method,
         targets: Sequence[Target],
         skips: Sequence[Skip],
         samples: Sequence[Tensor],
+        earlier: Mapping[str, Sequence[tuple[int, Method]]] | None = None,
+        *,
+        quiet: bool = False,
     ) -> None:
+        """Prepare one step.
+
+        Args:
+            model: The model.
+            step: The step.
+            targets: What it compresses.
+            skips: What it leaves alone.
+            samples: Calibration text as token ids.
+            earlier: The steps that changed a matrix before, by its name; see `pipeline.undone`.
+            quiet: Show no progress.
+        """
+        self._earlier = earlier or {}
         self.targets = list(targets)
         self.skips = list(skips)
         self.records: list[dict[str, Any]] = []
         self.unseen: list[str] = []
-        self._model = model
+        self._call = Calling.of(model)
+        self._model: nn.Module = self._call.model
         self._step = step
         self._samples = samples
         self._faults: list[str] = []
         # Matrices, entries, zeros and newly removed of those that share a count over several matrices.
         self._shared = [0, 0, 0, 0]
         self._shared_at_most = True
-        self._progress = tqdm(total=len(self.targets), desc=f"Compressing ({step.method})", unit="matrix")
+        self._progress = tqdm(
+            total=len(self.targets), desc=f"Compressing ({step.method})", unit="matrix", disable=quiet
+        )
 
     def replace(
         self,
@@ -83,6 +103,8 @@ class Workbench:
             slack = before.numel() * (tolerance + 1 / (unit or target.info.cols)) + _EPSILON
             share = self._step.asked_sparsity if asked is _AS_ASKED else asked
             record |= self._sparsity(name, before, after, share, slack, at_most)
+            if name in self._earlier:
+                record |= undone(self._earlier[name], before, after)
         else:
             self._faults.append(f"{name} has non-finite weights after compression")
         if self._step.asked_bits is not None:
@@ -130,40 +152,76 @@ class Workbench:
         """Remember an expert that no calibration token reached."""
         self.unseen.append(target.info.name)
 
+    def rehearse(self) -> None:
+        """Run the first sample through the model, before any weight is changed.
+
+        Raises:
+            UserError: If statistics can't be had: an input is not finite, a matrix sees no token, or the blocks can't
+                be run one by one where the step asks for that.
+        """
+        runner, norms = BlockRunner(self._call, self._samples[:1]), InputNorms(self._model)
+        with torch.no_grad():
+            with norms.watch(self.targets):
+                self._whole(runner, norms, [target for target in self.targets if target.place == "lm_head"], 1)
+            norms.refuse_unreached(self.targets)
+            for target in self.targets:
+                norms.norm(target)
+            if getattr(self._step, "sequential", False):
+                runner.check()
+
     def dense_norms(self) -> InputNorms:
         """Input norms of all targets from the model as it is now."""
-        runner, norms = BlockRunner(self._model, self._samples), InputNorms()
-        heads = [target for target in self.targets if target.place == "lm_head"]
+        runner, norms = BlockRunner(self._call, self._samples), InputNorms(self._model)
         with torch.no_grad(), norms.watch(self.targets):
-            for ids in self._samples:
-                hidden = runner.whole(ids)
-                for target in heads:
-                    norms.add(target, hidden)
+            self._whole(runner, norms, [target for target in self.targets if target.place == "lm_head"])
         return norms
 
     def sequential_norms(self) -> Iterator[tuple[list[Target], InputNorms]]:
         """Block after block: its targets and their input norms, behind blocks that are pruned already.
 
-        The caller prunes the targets before it asks for the next block.
+        A matrix that later blocks use too has its turn with the first of them. Its norms are over all its uses, those
+        of later blocks in the model as it is then. The caller prunes the targets before it asks for the next block.
         """
-        runner = BlockRunner(self._model, self._samples)
+        runner = BlockRunner(self._call, self._samples)
         with torch.no_grad():
             runner.check()
             groups = {block: list(group) for block, group in groupby(self.targets, key=lambda target: target.block)}
             for index in range(len(runner.blocks)):
-                norms, targets = InputNorms(), groups.get(index, [])
-                if targets:
-                    with norms.watch(targets):
+                norms, targets = InputNorms(self._model), groups.get(index, [])
+                shared = [target for target in targets if self._used_later(target)]
+                own = [target for target in targets if target not in shared]
+                if shared:
+                    with norms.watch(shared):
+                        self._whole(runner, norms)
+                if own:
+                    with norms.watch(own):
                         runner.run_block(keep=False)
+                if targets:
                     yield targets, norms
                 runner.run_block(keep=True)
-            heads, norms = groups.get(len(runner.blocks), []), InputNorms()
-            if heads:
-                for ids in self._samples:
-                    hidden = runner.whole(ids)
-                    for target in heads:
-                        norms.add(target, hidden)
+            if heads := groups.get(len(runner.blocks), []):
+                norms = InputNorms(self._model)
+                self._whole(runner, norms, heads)
                 yield heads, norms
+
+    def _whole(
+        self, runner: BlockRunner, norms: InputNorms, heads: Sequence[Target] = (), first: int | None = None
+    ) -> None:
+        """All samples, or only the first ones, through the whole model and, at its end, into the output layers."""
+        for ids in self._samples[:first]:
+            hidden = runner.whole(ids)
+            for target in heads:
+                if hidden is None:
+                    raise UserError(f"the model does not run {target.info.name} as a module; remove lm_head=True")
+                norms.add(target, hidden)
+
+    def _used_later(self, target: Target) -> bool:
+        """Whether another block holds this matrix too."""
+        blocks = f"{decoder_blocks(self._model)[0]}."
+        uses = {
+            n.removeprefix(blocks).split(".")[0] for n in (target.info.name, *target.aliases) if n.startswith(blocks)
+        }
+        return len(uses) > 1
 
     def finish(self) -> None:
         """Close the step.
@@ -175,5 +233,7 @@ class Workbench:
         done = {record["name"] for record in self.records}
         self._faults += [f"{t.info.name} was not compressed" for t in self.targets if t.info.name not in done]
         self._check_shared()
+        if (lost := undoing(self._step, self.records)) and not self._step.allow_regrowth:
+            self._faults.append(f"{lost}; allow_regrowth=True accepts it and states how much")
         if self._faults:
             raise UserError(f"{self._step.method} did not do what was asked: {'; '.join(self._faults)}")

@@ -1,4 +1,4 @@
-"""Forward passes over packed rows, and the log-probabilities at the scored nodes."""
+"""Every distinct prefix of many queries once: which rows run when, and the log-probabilities at the scored nodes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from transformers import DynamicCache
+from torch import Tensor
 
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.calling import Calling
+from lm_eval_ext.models.scoring.memory import attention_width
+from lm_eval_ext.models.scoring.packed import PackedModel
 from lm_eval_ext.models.scoring.packing import Group, best_row_length, pack
+from lm_eval_ext.models.scoring.rows import Row, packed_row, stretched
 from lm_eval_ext.models.scoring.trie import Forest, Ints, Query, build_forest
+from lm_eval_ext.models.scoring.trust import FAULTS, Differs, Trust
 
 __all__ = ["Score", "TreeScorer"]
 
-Flags = npt.NDArray[np.bool_]
 # Logits of one pass, in numbers: 64 million float32 are 256 MB.
 _MOST_LOGITS = 2**26
 # Operations a second of masked attention, as a share of those of the matrix products (measured: 0.6 to 0.8 on CPUs).
@@ -34,47 +37,35 @@ class Score:
     """Whether each of its tokens is the most probable one."""
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One row as tensors on the CPU."""
-
-    tokens: Tensor
-    """[length]"""
-    positions: Tensor
-    """[length] depth of each node."""
-    visible: Tensor
-    """[length, length] bool: which nodes of the row a node may attend to (itself and its ancestors)."""
-    scored: list[tuple[int, int]]
-    """Index in the row and number of the node, for the nodes that are scored here."""
-
-
-class TreeScorer:
+class TreeScorer(PackedModel):
     """Scores queries with a transformers model that takes 4-D attention masks."""
 
-    def __init__(self, model: Any, *, softmax_dtype: torch.dtype | None, row_tokens: int, rows: int) -> None:
+    _beyond = 0
+    """How many tokens may follow a sequence."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        softmax_dtype: torch.dtype | None,
+        row_tokens: int,
+        rows: int,
+        trust: Trust | None = None,
+    ) -> None:
         """Prepare, without running anything.
 
         Args:
-            model: Decoder-only model with `position_ids`, on its device(s).
+            model: Decoder-only model with `position_ids`, on its device(s), or a `Calling` of one.
             softmax_dtype: Dtype of the log-softmax; None is the logits' own.
             row_tokens: Longest row; shorter ones are taken where they cost less.
             rows: A pass holds as many tokens as this many of the longest rows; halved when the device runs out of
                 memory.
+            trust: Compares the first results with the model's own; None takes all as they are.
         """
-        self._model = model
-        self._softmax_dtype = softmax_dtype
+        super().__init__(Calling.of(model), softmax_dtype)
         self._row_tokens = row_tokens
         self._pass_tokens = rows * row_tokens
-        config = self._model.config
-        self._text = config.get_text_config() if hasattr(config, "get_text_config") else config
-        self._head: nn.Module = self._model.get_output_embeddings()
-        embedding: Tensor = self._model.get_input_embeddings().weight
-        self._device, self._dtype = embedding.device, embedding.dtype
-
-    @property
-    def narrow(self) -> bool:
-        """Whether the model computes in less than float32."""
-        return bool(torch.finfo(self._dtype).bits < 32)
+        self._trust = trust
 
     @torch.no_grad()
     def score(
@@ -92,6 +83,9 @@ class TreeScorer:
 
         Returns:
             One score a query, in their order.
+
+        Raises:
+            Differs: If the trust that was given finds the first results wrong; no score counts then.
         """
         forest = build_forest([query.inputs for query in queries])
         wanted = _wanted(forest, queries)
@@ -101,7 +95,7 @@ class TreeScorer:
         total = np.zeros(len(queries))
         greedy = np.ones(len(queries), dtype=bool)
         left = np.array([len(query.targets) for query in queries])
-        for nodes, logprobs in self._passes(pack(forest, scored, length), forest, scored):
+        for nodes, logprobs in self._passes(pack(forest, scored, length), forest, scored, length):
             owners, targets, rows = [], [], []
             for row, node in enumerate(nodes):
                 for owner, target in wanted[node]:
@@ -117,16 +111,41 @@ class TreeScorer:
         assert not left.any()
         return [Score(float(value), bool(flag)) for value, flag in zip(total, greedy, strict=True)]
 
-    def _passes(self, groups: Sequence[Group], forest: Forest, scored: Ints) -> Iterator[tuple[list[int], Tensor]]:
-        """Run all rows; gives the scored nodes of each pass and their log-probabilities, [nodes, vocabulary]."""
+    def _passes(
+        self, groups: Sequence[Group], forest: Forest, scored: Ints, length: int
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Run all rows; gives the scored nodes of each pass and their log-probabilities, [nodes, vocabulary].
+
+        What is to be compared with the model's own pass is run first, and nothing is given before it has been.
+        """
         taken = np.zeros(len(forest.tokens), dtype=bool)
-        for group in groups:
-            past = self._prefill(forest, group.prefix)
-            rows = sorted(group.rows, key=len, reverse=True)
+        pasts: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        waiting = [sorted(group.rows, key=len, reverse=True) for group in groups]
+        first = []
+        for kind, (number, place, node) in self._witnesses(groups, waiting, forest, scored, length).items():
+            try:
+                if number not in pasts:
+                    pasts[number] = self._prefill(forest, groups[number].prefix)
+                above = len(groups[number].prefix)
+                row = packed_row(forest, waiting[number][place], above, scored, taken)
+                row = stretched(row, node, length, self._vocabulary)
+                logprobs = self._witnessed(kind, forest, node, row, pasts[number], length)
+            except (UserError, Differs):
+                raise
+            except FAULTS as error:
+                assert self._trust is not None
+                raise self._trust.unfit(error) from error
+            first.append((number, place, [scored_node for _, scored_node in row.scored], logprobs))
+        for number, place, found, logprobs in first:
+            del waiting[number][place]
+            yield found, logprobs
+        for number, group in enumerate(groups):
+            past = pasts[number] if number in pasts else self._prefill(forest, group.prefix)
+            rows = waiting[number]
             while rows:
                 batch = self._batch(rows, scored)
                 claimed = taken.copy()
-                prepared = [_row(forest, nodes, len(group.prefix), scored, claimed) for nodes in batch]
+                prepared = [packed_row(forest, nodes, len(group.prefix), scored, claimed) for nodes in batch]
                 try:
                     result = self._pass(prepared, past)
                 except torch.OutOfMemoryError:
@@ -138,6 +157,45 @@ class TreeScorer:
                 taken, rows = claimed, rows[len(batch) :]
                 if result is not None:
                     yield [node for row in prepared for _, node in row.scored], result
+
+    def _witnesses(
+        self, groups: Sequence[Group], waiting: Sequence[Sequence[Ints]], forest: Forest, scored: Ints, length: int
+    ) -> dict[str, tuple[int, int, int]]:
+        """By kind of pass the longest sequence, where it has yet to be compared: its group, row and last node."""
+        longest: dict[str, tuple[int, tuple[int, int, int]]] = {}
+        for number, group in enumerate(groups):
+            kind = "rows behind a cached prefix" if len(group.prefix) else "rows"
+            for place, nodes in enumerate(waiting[number]):
+                depths = np.where(scored[nodes] > 0, forest.depths[nodes], -1)
+                best = int(depths.argmax())
+                if depths[best] > longest.get(kind, (-1,))[0]:
+                    longest[kind] = (int(depths[best]), (number, place, int(nodes[best])))
+        return {
+            kind: spot
+            for kind, (depth, spot) in longest.items()
+            if self._trust is not None and self._trust.wants(kind, depth + 1 + self._beyond, length)
+        }
+
+    def _witnessed(
+        self, kind: str, forest: Forest, node: int, row: Row, past: list[tuple[Tensor, Tensor]], length: int
+    ) -> Tensor:
+        """Run a row, and compare what it gives on the way to a node with the model's own pass.
+
+        Returns:
+            What `_pass` does.
+
+        Raises:
+            Differs: If that is wrong.
+        """
+        logprobs = self._pass([row], past)
+        assert logprobs is not None
+        assert self._trust is not None
+        path = forest.path(node)
+        on = [(index, int(forest.depths[other])) for index, (_, other) in enumerate(row.scored) if other in set(path)]
+        found = logprobs[[index for index, _ in on]]
+        self._trust.compare(kind, forest.tokens[path].tolist(), [depth for _, depth in on], found)
+        self._trust.note(kind, len(path), length)
+        return logprobs
 
     def _row_length(self, forest: Forest, scored: Ints) -> int:
         """The length of rows that costs least for this model and these prompts."""
@@ -151,10 +209,7 @@ class TreeScorer:
         """
         weights = sum(weight.numel() for weight in self._model.parameters() if weight.ndim == 2)
         weights -= int(self._model.get_input_embeddings().weight.numel())
-        heads = int(self._text.num_attention_heads)
-        width = int(getattr(self._text, "head_dim", None) or self._text.hidden_size // heads)
-        layers = int(self._text.num_hidden_layers)
-        return float(2 * heads * width * layers / max(1, weights) / _ATTENTION_RATE)
+        return float(2 * attention_width(self._model) / max(1, weights) / _ATTENTION_RATE)
 
     def _batch(self, rows: list[Ints], scored: Ints) -> list[Ints]:
         """As many of the next rows as may run together: by their tokens, and by the logits that they ask for.
@@ -163,102 +218,9 @@ class TreeScorer:
         """
         most = max(1, self._pass_tokens // len(rows[0]))
         rows = rows[: -(-len(rows) // -(-len(rows) // most))]
-        limit = max(1, _MOST_LOGITS // int(self._text.vocab_size))
+        limit = max(1, _MOST_LOGITS // self._vocabulary)
         asked = np.cumsum([int(scored[row].sum()) for row in rows])
         return rows[: max(1, int((asked <= limit).sum()))]
-
-    def _prefill(self, forest: Forest, prefix: Ints) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of a prefix, one pair a layer; empty for no prefix."""
-        if not len(prefix):
-            return []
-        ids = torch.from_numpy(forest.tokens[prefix])[None].to(self._device)
-        positions = torch.arange(len(prefix))[None]
-        visible = torch.ones(len(prefix), len(prefix), dtype=torch.bool).tril()[None]
-        cache = DynamicCache()
-        self._forward(ids, visible, positions, positions, cache, keep=None)
-        return [(layer.keys, layer.values) for layer in cache.layers]
-
-    def _pass(
-        self, rows: Sequence[_Row], past: list[tuple[Tensor, Tensor]], cache: DynamicCache | None = None
-    ) -> Tensor | None:
-        """One forward pass over rows; log-probabilities at their scored nodes, [nodes, vocabulary].
-
-        An empty `cache` holds the rows' keys and values afterwards, those of the prefix first.
-        """
-        length, count = max(len(row.tokens) for row in rows), len(rows)
-        before = past[0][0].shape[-2] if past else 0
-        ids = torch.zeros(count, length, dtype=torch.long)
-        positions = torch.zeros(count, length, dtype=torch.long)
-        visible = torch.zeros(count, length, before + length, dtype=torch.bool)
-        # Padding sees itself alone: a row of a softmax over nothing would be NaN, and NaN spreads.
-        visible[:, range(length), range(before, before + length)] = True
-        for index, row in enumerate(rows):
-            size = len(row.tokens)
-            ids[index, :size], positions[index, :size] = row.tokens, row.positions
-            visible[index, :size, before : before + size] = row.visible
-            visible[index, :size, :before] = True
-        keep = torch.tensor([i * length + place for i, row in enumerate(rows) for place, _ in row.scored])
-        if past:
-            cache = DynamicCache() if cache is None else cache
-            for layer, (keys, values) in enumerate(past):
-                cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), layer)
-        key_positions = torch.cat([torch.arange(before).expand(count, -1), positions], dim=1)
-        device = self._device
-        logits = self._forward(ids.to(device), visible, positions, key_positions, cache, keep=keep)
-        return None if logits is None else logits.log_softmax(-1, dtype=self._softmax_dtype)
-
-    def _forward(
-        self,
-        ids: Tensor,
-        visible: Tensor,
-        positions: Tensor,
-        key_positions: Tensor,
-        cache: DynamicCache | None,
-        keep: Tensor | None,
-    ) -> Tensor | None:
-        """Run the model; logits at the kept places of the flattened batch, [places, vocabulary]; None for none.
-
-        The output layer is given the kept hidden states alone, so logits exist only where they are needed, and
-        whatever the model does to logits afterwards (soft-capping, scaling) is its own code.
-        """
-        masks = self._masks(visible, positions, key_positions)
-        selected = torch.zeros(0, dtype=torch.long) if keep is None else keep
-
-        def gather(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            hidden = args[0]
-            return (hidden.reshape(-1, hidden.shape[-1])[selected.to(hidden.device)][None],)
-
-        handle = self._head.register_forward_pre_hook(gather)
-        try:
-            output = self._model(
-                input_ids=ids,
-                attention_mask=masks,
-                position_ids=positions.to(self._device),
-                past_key_values=cache,
-                use_cache=cache is not None,
-            )
-        finally:
-            handle.remove()
-        return output.logits[0] if len(selected) else None
-
-    def _masks(self, visible: Tensor, positions: Tensor, key_positions: Tensor) -> Any:
-        """The mask, or one a layer type, [rows, 1, queries, keys], additive in the model's dtype.
-
-        In a sliding window a node sees its ancestors of the last `sliding_window` positions.
-        """
-        window = getattr(self._text, "sliding_window", None)
-        kinds = set(getattr(self._text, "layer_types", None) or ())
-        near = visible
-        if window is not None:
-            near = visible & (positions[:, :, None] - key_positions[:, None, :] < window)
-        if len(kinds) > 1:
-            return {kind: self._additive(near if kind == "sliding_attention" else visible) for kind in kinds}
-        return self._additive(near if kinds in ({"sliding_attention"}, set()) else visible)
-
-    def _additive(self, visible: Tensor) -> Tensor:
-        mask = torch.zeros(visible.shape, dtype=self._dtype)
-        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
-        return mask[:, None].to(self._device)
 
 
 def _wanted(forest: Forest, queries: Sequence[Query]) -> dict[int, list[tuple[int, int]]]:
@@ -270,24 +232,3 @@ def _wanted(forest: Forest, queries: Sequence[Query]) -> dict[int, list[tuple[in
             wanted.setdefault(node, []).append((owner, target))
             node = int(forest.parents[node])
     return wanted
-
-
-def _row(forest: Forest, nodes: Ints, above: int, scored: Ints, claimed: Flags) -> _Row:
-    """Tensors of one row; claims the nodes that it scores, so that a later copy of one is not scored again."""
-    # A piece begins where the prefix ends; in it an ancestor's subtree, a range of numbers, holds the node.
-    piece = np.cumsum(forest.depths[nodes] == above)
-    visible = piece[:, None] == piece
-    visible &= nodes <= nodes[:, None]
-    visible &= nodes[:, None] < forest.ends[nodes]
-    # A node that stands in several rows, or in several pieces of one, is scored at the first place only.
-    fresh = np.flatnonzero((scored[nodes] > 0) & ~claimed[nodes])
-    _, first = np.unique(nodes[fresh], return_index=True)
-    places = np.sort(fresh[first])
-    claimed[nodes[places]] = True
-    wanted = list(zip(places.tolist(), nodes[places].tolist(), strict=True))
-    return _Row(
-        torch.from_numpy(forest.tokens[nodes]),
-        torch.from_numpy(forest.depths[nodes]),
-        torch.from_numpy(visible),
-        wanted,
-    )

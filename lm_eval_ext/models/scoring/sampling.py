@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from lm_eval_ext.models.scoring.draws import Branch, Drawer, log_probabilities
-from lm_eval_ext.models.scoring.engine import TreeScorer, _Row
+from lm_eval_ext.models.scoring.engine import TreeScorer
 from lm_eval_ext.models.scoring.packing import pack
-from lm_eval_ext.models.scoring.trie import build_forest
+from lm_eval_ext.models.scoring.rows import Row
+from lm_eval_ext.models.scoring.trie import Forest, build_forest
 
-__all__ = ["TreeSampler", "sample_alone"]
+__all__ = ["TreeSampler"]
 
 Done = Callable[[int], object]
+# Of each seed of a prompt that is compared, log-probabilities are kept of so many steps, and of the last.
+_KEPT_STEPS = 8
 
 
 class TreeSampler(TreeScorer):
@@ -31,34 +32,50 @@ class TreeSampler(TreeScorer):
     _drawer: Drawer
     _owners: dict[int, list[int]]
 
-    _trace: list[tuple[Branch, Tensor]] | None = None
-
-    def trace(self, drawer: Drawer) -> list[tuple[Branch, Tensor]]:
-        """Draw as `draw`; every branch on the way with the log-probabilities of its next token, [vocabulary]."""
-        traced: list[tuple[Branch, Tensor]] = []
-        self._trace = traced
-        try:
-            self.draw(drawer)
-        finally:
-            self._trace = None
-        return traced
+    _watched: int | None = None
+    _trace: dict[int, list[tuple[Branch, Tensor]]]
 
     @torch.no_grad()
     def draw(self, drawer: Drawer, done: Done = lambda count: None) -> None:
-        """Draw for every prompt of a drawer, which holds the texts afterwards; `done` is told of prompts."""
+        """Draw for every prompt of a drawer, which holds the texts afterwards; `done` is told of prompts.
+
+        Raises:
+            Differs: If the trust that was given finds the first results wrong; no text counts then.
+        """
         forest = build_forest([prompt.tokens for prompt in drawer.prompts])
         self._drawer, self._owners = drawer, {}
+        self._beyond = drawer.protocol.max_tokens
         scored = np.zeros(len(forest.tokens), dtype=np.int64)
         for number, leaf in enumerate(forest.leaves.tolist()):
             self._owners.setdefault(leaf, []).append(number)
             # As many as there may be branches, so that a pass is no larger than their logits allow.
             scored[leaf] += len(drawer.protocol.seeds)
         length = self._row_length(forest, scored)
-        for nodes, _ in self._passes(pack(forest, scored, length), forest, scored):
+        for nodes, _ in self._passes(pack(forest, scored, length), forest, scored, length):
             done(sum(len(self._owners[node]) for node in nodes))
 
+    def _witnessed(
+        self, kind: str, forest: Forest, node: int, row: Row, past: list[tuple[Tensor, Tensor]], length: int
+    ) -> Tensor:
+        self._watched, self._trace = self._owners[node][0], {}
+        try:
+            logprobs = self._pass([row], past)
+        finally:
+            self._watched = None
+        assert logprobs is not None
+        assert self._trust is not None
+        steps = max(self._trace.values(), key=len)
+        prompt = self._drawer.prompts[steps[0][0].prompt].tokens
+        places = [len(prompt) - 1 + len(branch.drawn) for branch, _ in steps]
+        tokens = [*prompt, *steps[-1][0].drawn]
+        self._trust.compare(kind, tokens, places, torch.stack([values for _, values in steps]))
+        # Where all seeds end at their first token, nothing has yet been seen of those behind it.
+        if len(steps) > 1 or self._beyond == 1:
+            self._trust.note(kind, len(prompt) + self._beyond, length)
+        return logprobs
+
     def _pass(
-        self, rows: Sequence[_Row], past: list[tuple[Tensor, Tensor]], cache: DynamicCache | None = None
+        self, rows: Sequence[Row], past: list[tuple[Tensor, Tensor]], cache: DynamicCache | None = None
     ) -> Tensor | None:
         cache = DynamicCache()
         logprobs = super()._pass(rows, past, cache)
@@ -66,7 +83,7 @@ class TreeSampler(TreeScorer):
             self._go_on(rows, past[0][0].shape[-2] if past else 0, cache, logprobs)
         return logprobs
 
-    def _go_on(self, rows: Sequence[_Row], before: int, cache: DynamicCache, logprobs: Tensor) -> None:
+    def _go_on(self, rows: Sequence[Row], before: int, cache: DynamicCache, logprobs: Tensor) -> None:
         """Draw to the end, from the log-probabilities at the rows' scored nodes."""
         length = max(len(row.tokens) for row in rows)
         keys = torch.zeros(len(rows), before + length, dtype=torch.long)
@@ -93,8 +110,12 @@ class TreeSampler(TreeScorer):
             logprobs, keys, spots = self._append(branches, spots, keys, cache)
 
     def _step(self, branches: Sequence[Branch], logprobs: Tensor) -> list[tuple[int, Branch]]:
-        if self._trace is not None:
-            self._trace += zip(branches, logprobs, strict=True)
+        for branch, values in zip(branches, logprobs, strict=True):
+            if branch.prompt == self._watched:
+                for seed in branch.seeds:
+                    steps = self._trace.setdefault(seed, [])
+                    del steps[_KEPT_STEPS:]
+                    steps.append((branch, values))
         return self._drawer.step(branches, logprobs)
 
     def _append(
@@ -123,32 +144,3 @@ class TreeSampler(TreeScorer):
         logits = self._forward(ids.to(device), visible, positions, keys, cache, keep=keep)
         assert logits is not None
         return log_probabilities(logits, self._softmax_dtype), keys, moved
-
-
-@torch.no_grad()
-def sample_alone(
-    model: Any, drawer: Drawer, softmax_dtype: torch.dtype | None, device: Any, done: Done = lambda count: None
-) -> None:
-    """Draw for one prompt after the other, with the model's own masks and positions and, where it can, its own cache.
-
-    All branches of a prompt have drawn equally many tokens, so they are a batch without padding. A cache that cannot be
-    divided into branches (a state space model's, for one) is not used: the prompt is run again with every token.
-    """
-    for number, prompt in enumerate(drawer.prompts):
-        branches = [drawer.start(number)]
-        output = model(input_ids=torch.tensor([prompt.tokens], device=device), use_cache=True)
-        while moved := drawer.step(branches, log_probabilities(output.logits[:, -1], softmax_dtype)):
-            branches = [branch for _, branch in moved]
-            cache: Any = getattr(output, "past_key_values", None)
-            if _divisible(cache):
-                cache.batch_select_indices(torch.tensor([parent for parent, _ in moved], device=device))
-                last = torch.tensor([[branch.drawn[-1]] for branch in branches], device=device)
-                output = model(input_ids=last, past_key_values=cache, use_cache=True)
-            else:
-                whole = [[*prompt.tokens, *branch.drawn] for branch in branches]
-                output = model(input_ids=torch.tensor(whole, device=device), use_cache=False)
-        done(1)
-
-
-def _divisible(cache: Any) -> bool:
-    return type(cache) is DynamicCache and all(isinstance(layer, DynamicLayer) for layer in cache.layers)

@@ -9,14 +9,17 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from lm_eval_ext.errors import UserError, unknown_name
-from lm_eval_ext.models.compress.layers import unwrap
-from lm_eval_ext.models.scoring.checked import ROW_TOKENS, Request, obstacle, rows_per_pass
+from lm_eval_ext.models.scoring.alone import LoneSampler
 from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol
-from lm_eval_ext.models.scoring.sampling import TreeSampler, sample_alone
+from lm_eval_ext.models.scoring.memory import ROW_TOKENS, rows_per_pass
+from lm_eval_ext.models.scoring.obstacles import calling_of
+from lm_eval_ext.models.scoring.sampling import TreeSampler
+from lm_eval_ext.models.scoring.settings import settings_of
+from lm_eval_ext.models.scoring.spellings import Spellings
+from lm_eval_ext.models.scoring.trust import FAULTS, Differs, Trust
 
 __all__ = ["SeededSampling", "protocol_of"]
 
@@ -25,7 +28,6 @@ log = logging.getLogger(__name__)
 _KEYS = ("do_sample", "full_text", "max_gen_toks", "seeds", "stop_when", "temperature", "until")
 _FIRST = "first_token"
 _ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
-_FAULTS = (TypeError, ValueError, RuntimeError, AttributeError, KeyError)
 Stops = Mapping[str, Callable[[str], bool]]
 
 
@@ -37,27 +39,26 @@ class SeededSampling:
     probabilities that the first token drawn is each word (`FirstToken`, as JSON).
     """
 
-    def __init__(self, lm: Any, stops: Stops) -> None:
+    def __init__(self, lm: Any, stops: Stops, told: set[str]) -> None:
         """Prepare, without running anything.
 
         Args:
             lm: The lm-eval model.
             stops: What `stop_when` may name: functions that tell of a text whether its answer is settled.
+            told: As for `Trust`.
         """
         self._lm = lm
         self._stops = stops
-        self._trees: bool | None = None
-        self._words: dict[str, list[int]] | None = None
-        self._longest = 0
+        self._spellings: Spellings | None = None
+        self._told = False
+        self._alone = LoneSampler(lm)
+        self.trust = Trust(lm, "sampled", told)
 
-    def answer(
-        self, requests: Sequence[tuple[str, dict[str, Any]]], usable: Callable[[list[Request]], bool], done: Any
-    ) -> list[str]:
+    def answer(self, requests: Sequence[tuple[str, dict[str, Any]]], done: Any) -> list[str]:
         """Answer requests, in their order.
 
         Args:
             requests: Context and generation arguments of each.
-            usable: Whether the model scores these requests rightly by prefix trees.
             done: Told of the number of requests that are answered.
 
         Raises:
@@ -67,6 +68,7 @@ class SeededSampling:
             raise UserError(f"seeds need a decoder-only model, got {self._lm.backend}; use a task that scores instead")
         if getattr(self._lm, "think_end_token", None):
             raise UserError("think_end_token is not known to the sampler of seeds; run without it")
+        self._tell_settings()
         groups: dict[str, _Group] = {}
         for index, (context, kwargs) in enumerate(requests):
             shared = {key: value for key, value in kwargs.items() if key != _FIRST}
@@ -80,9 +82,10 @@ class SeededSampling:
         for group in groups.values():
             protocol = self._protocol(group.kwargs, group.copies)
             prompts = self._prompts(list(group.copies), protocol)
-            drawer = Drawer(protocol, prompts, self._lm.tok_decode, [self._spelt(word) for word in group.words])
             sent = sum(map(len, (*group.copies.values(), *group.first.values())))
-            self._draw(drawer, usable, partial(_times, done, sent / len(prompts)))
+            words = [self._spelt(word) for word in group.words]
+            blank = partial(Drawer, protocol, prompts, self._lm.tok_decode, words)
+            drawer = self._drawn(blank, partial(_times, done, sent / len(prompts)))
             for (context, copies), drawn, first in zip(group.copies.items(), drawer.texts, drawer.first, strict=True):
                 for turn, index in enumerate(copies):
                     replies[index] = drawn[turn % len(drawn)]
@@ -90,19 +93,29 @@ class SeededSampling:
                     replies[index] = json.dumps(None if first is None else asdict(first))
         return replies
 
+    def _tell_settings(self) -> None:
+        """Say once that draws are the model's own, whatever its generation config would make of them."""
+        settings = settings_of(calling_of(self._lm).inner, sampled=True)
+        if settings and not self._told:
+            log.warning(
+                "requests with seeds are drawn from the model's own probabilities; its generation_config does not act "
+                "on them: %s",
+                settings,
+            )
+        self._told = True
+
     def _spelt(self, word: str) -> list[int]:
         """The tokens that are this word but for white space around it.
 
         Raises:
             UserError: If there is none.
         """
-        if self._words is None:
-            self._words = {}
-            for number in range(len(self._lm.tokenizer)):
-                self._words.setdefault(self._lm.tok_decode([number]).strip(), []).append(number)
-        if not word or word not in self._words:
+        if self._spellings is None:
+            self._spellings = Spellings(len(self._lm.tokenizer), self._lm.tok_decode)
+        tokens = self._spellings.of(word)
+        if not tokens:
             raise UserError(f"first_token: no single token of this model's vocabulary is {word!r}")
-        return self._words[word]
+        return tokens
 
     def _protocol(self, kwargs: dict[str, Any], contexts: Mapping[str, list[int]]) -> Protocol:
         config = getattr(self._lm.model, "generation_config", None)
@@ -136,57 +149,28 @@ class SeededSampling:
             prompts.append(Prompt(context, tuple(ids[0].tolist())))
         return prompts
 
-    def _draw(self, drawer: Drawer, usable: Callable[[list[Request]], bool], done: Callable[[int], object]) -> None:
-        model = unwrap(self._lm.model)
-        # The last token of each prompt scored after the others: what the check of the prefix trees takes.
-        checks: list[Request] = [
-            ((prompt.text, ""), list(prompt.tokens[:-1]), list(prompt.tokens[-1:]))
-            for prompt in drawer.prompts
-            if len(prompt.tokens) > 1
-        ]
-        if self._trees is not False and usable(checks):
-            sampler = TreeSampler(
-                model, softmax_dtype=self._lm.softmax_dtype, row_tokens=ROW_TOKENS, rows=rows_per_pass(self._lm)
-            )
-            longest = max(len(prompt.tokens) for prompt in drawer.prompts) + drawer.protocol.max_tokens
-            # Again where a text may reach further than any that was compared: a window shows only beyond its width.
-            if self._trees is None or longest > self._longest:
-                self._trees = self._check(sampler, drawer, longest)
-                self._longest = longest
-            if self._trees:
+    def _drawn(self, blank: Callable[[], Drawer], done: Callable[[int], object]) -> Drawer:
+        """A drawer with its texts: by prefix trees where they give what the model gives, else prompt by prompt."""
+        drawer = blank()
+        longest = max(len(prompt.tokens) for prompt in drawer.prompts) + drawer.protocol.max_tokens
+        if self.trust.allows(longest):
+            try:
+                sampler = TreeSampler(
+                    calling_of(self._lm),
+                    softmax_dtype=self._lm.softmax_dtype,
+                    row_tokens=ROW_TOKENS,
+                    rows=rows_per_pass(self._lm),
+                    trust=self.trust,
+                )
                 sampler.draw(drawer, done)
-                return
-        sample_alone(model, drawer, self._lm.softmax_dtype, self._lm.device, done)
-
-    def _check(self, sampler: TreeSampler, drawer: Drawer, longest: int) -> bool:
-        """Compare the log-probabilities behind a few drawn tokens with those of plain forward passes."""
-        model = unwrap(self._lm.model)
-        name = type(model).__name__
-        reason = obstacle(self._lm, longest)
-        if reason is not None:
-            log.warning("%s %s; every prompt is run on its own", name, reason)
-            return False
-        few = drawer.prompts[:: max(1, len(drawer.prompts) // 3)][:3]
-        longest_prompt = max(drawer.prompts, key=lambda prompt: len(prompt.tokens))
-        some = Drawer(drawer.protocol, [longest_prompt, *few], drawer.decode)
-        try:
-            paths = sampler.trace(some)
-        except _FAULTS as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            log.warning("%s can't be sampled by prefix trees (%s); every prompt is run on its own", name, reason)
-            return False
-        allowed = 0.3 if sampler.narrow else 1e-3
-        for branch, found in paths:
-            tokens = [*some.prompts[branch.prompt].tokens, *branch.drawn]
-            with torch.no_grad():
-                logits = model(input_ids=torch.tensor([tokens], device=self._lm.device), use_cache=False).logits[0, -1]
-            expected = logits.float().log_softmax(-1)
-            top = expected.argmax()
-            # Not any(): a NaN on one side alone must count as a difference too.
-            if not (bool(torch.isnan(expected).any()) or bool((found[top].float() - expected[top]).abs() <= allowed)):
-                log.warning("%s samples otherwise by prefix trees; every prompt is run on its own", name)
-                return False
-        return True
+            except (Differs, *FAULTS) as error:
+                if not self.trust.fault(error):
+                    raise
+                drawer = blank()
+            else:
+                return drawer
+        self._alone.draw(drawer, done)
+        return drawer
 
 
 @dataclass

@@ -17,8 +17,10 @@ from lm_eval_ext.tasks.metrics import (
     sample_metrics,
     sampled_metrics,
 )
-from lm_eval_ext.tasks.protocols import Sampled, SampledTask, TextTask
+from lm_eval_ext.tasks.order import balanced
+from lm_eval_ext.tasks.protocols import TextTask
 from lm_eval_ext.tasks.rows import CATEGORIES
+from lm_eval_ext.tasks.sampled import Sampled, SampledTask
 from lm_eval_ext.tasks.sources import choose_source, read_rows
 
 __all__ = [
@@ -56,7 +58,7 @@ def load_items(
             names) narrows the task to some of its categories.
 
     Returns:
-        The one split "test".
+        The one split "test", in an order of which any beginning is a sample of the whole (see `balanced`).
 
     Raises:
         UserError: If the source is unknown or `bbq_categories` names none or other than the task's categories.
@@ -65,7 +67,7 @@ def load_items(
 
     source = choose_source({"bbq_source": task_source} if task_source else metadata)
     rows = read_rows(source, _narrowed(task_categories, metadata.get("bbq_categories")))
-    docs = bbq_docs(rows, source.benchmark, task_condition)
+    docs = balanced(bbq_docs(rows, source.benchmark, task_condition))
     return {"test": Dataset.from_list([dict(doc) for doc in docs], features=bbq_features())}
 
 
@@ -117,5 +119,5 @@ def process_sampled(doc: dict[str, Any], results: Sequence[Sampled]) -> dict[str
     """Score a sample by its drawn texts, with the letters' exact probabilities beside them."""
     (drawn,) = results
     roles = doc["item"]["roles"]
-    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.plain, drawn.drawn, roles)
+    answer = sampled_answer(drawn.texts, drawn.seeds, drawn.plain, drawn.drawn, roles, texts_only=drawn.texts_only)
     return sampled_metrics(doc["item"], answer)

@@ -11,14 +11,34 @@ from typing import Any
 from lm_eval.api.metrics import bits_per_byte, weighted_perplexity
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.tasks.fresh import FreshTask
 from lm_eval_ext.tasks.texts import read_texts
 from lm_eval_ext.tasks.tokens import TokenCounter
 
-__all__ = ["aggregate_bits", "aggregate_perplexity", "load_texts", "process_results"]
+__all__ = ["PerplexityTask", "aggregate_bits", "aggregate_perplexity", "load_texts", "process_results"]
 
 log = logging.getLogger(__name__)
 
 Pair = tuple[float, int]
+
+
+class PerplexityTask(FreshTask):
+    """Rolling perplexity over the number of tokens that were scored.
+
+    `compressed_hf` says so of each request. Of other models it is not known, and taken to be what lm_eval's `hf`
+    scores: the text's tokens and those that the tokenizer adds.
+    """
+
+    def build_all_requests(self, **kwargs: Any) -> None:
+        """Build the requests, and note which document each is for."""
+        super().build_all_requests(**kwargs)
+        self._rolled = {request.doc["source"]: request for request in self.instances}
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Score one document, with what its request says was scored."""
+        doc["tokens"] = getattr(self._rolled[doc["source"]], "rolled", doc["tokens"])
+        scored: dict[str, Any] = super().process_results(doc, results)
+        return scored
 
 
 def load_texts(
@@ -36,9 +56,9 @@ def load_texts(
         **metadata: The arguments that name the tokenizer are read, for token_perplexity.
 
     Returns:
-        The one split "test", with `text`, `source` ("notes.txt/0"), `words`, `bytes`, `tokens` (null where no
-        tokenizer can be had) and `window` (null where the run does not name it; lm_eval's results state the
-        window that was used as `max_length`).
+        The one split "test", with `text`, `source` ("notes.txt/0"), `words`, `bytes`, `tokens` (for models that don't
+        say what they scored; null where no tokenizer can be had) and `window` (null where the run does not name it;
+        lm_eval's results state the window that was used as `max_length`).
     """
     from datasets import Dataset, Features, Value
 
@@ -102,6 +122,6 @@ def _token_count(metadata: dict[str, Any]) -> Callable[[str], int | None]:
     try:
         counter = TokenCounter.from_metadata(metadata, "token_perplexity")
     except UserError as fault:
-        log.warning("%s token_perplexity stays empty; the other metrics do not need it.", fault)
+        log.warning("%s token_perplexity stays empty, unless compressed_hf counts; the others do not need it.", fault)
         return lambda text: None
     return lambda text: len(counter.encode(text))

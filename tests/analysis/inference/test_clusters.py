@@ -11,7 +11,15 @@ import statsmodels.api as sm
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
-from analysis.inference.clusters import NO_CHANGE, cluster_bootstrap, jackknife_change, ratio, sign_flip, sign_flips
+from analysis.inference.clusters import (
+    NO_CHANGE,
+    cluster_bootstrap,
+    jackknife,
+    jackknife_change,
+    ratio,
+    sign_flip,
+    sign_flips,
+)
 
 BEFORE = np.array([[2, 10], [1, 10], [4, 10], [0, 10], [3, 10]], dtype=float)
 AFTER = np.array([[3, 10], [4, 10], [4, 10], [2, 10], [5, 10]], dtype=float)
@@ -44,6 +52,22 @@ def test_unequal_clusters_are_close_to_the_cluster_robust_regression() -> None:
     fit = sm.OLS(answers, sm.add_constant(run)).fit(cov_type="cluster", cov_kwds={"groups": np.array(group)})
     assert change.estimate == pytest.approx(fit.params[1])
     assert change.std_error == pytest.approx(fit.bse[1], rel=0.03)
+
+
+def test_errors_of_unequal_clusters_by_hand() -> None:
+    # 1 of 1, 0 of 1 and 0 of 2: 1/4. Without each 0, 1/3 and 1/2, mean 5/18; squares about it 25 + 1 + 16 of 18^2.
+    # The variance is 2/3 x 42/324 = 7/81, and t has 2 degrees of freedom.
+    found = jackknife(np.array([[1, 1], [0, 1], [0, 2]]))["value"]
+    assert found.estimate == 1 / 4
+    assert found.std_error == pytest.approx(7**0.5 / 9)
+    assert found.df == 2
+    assert found.conf_low == pytest.approx(1 / 4 - student.ppf(0.975, 2) * 7**0.5 / 9)
+    assert found.p_value == pytest.approx(2 * student.sf(9 / 7**0.5 / 4, 2))
+    # Before 0 of 1, 1 of 1 and 1 of 2 (2/4): without each 2/3, 1/3, 1/2. Changes -2/3, 0, 0 beside -1/4.
+    change = jackknife_change(np.array([[0, 1], [1, 1], [1, 2]]), np.array([[1, 1], [0, 1], [0, 2]]))["difference"]
+    assert change.estimate == -1 / 4
+    # Mean -2/9; squares (4/9)^2 + 2 (2/9)^2 = 24/81; 2/3 of that.
+    assert change.std_error == pytest.approx((16 / 81) ** 0.5)
 
 
 def test_an_enumerated_exchange_is_brute_force() -> None:

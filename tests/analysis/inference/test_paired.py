@@ -188,3 +188,18 @@ def test_a_role_that_never_changes_has_no_say() -> None:
         assert test([[1, 2, 0], [3, 1, 0], [0, 1, 1]]).status.startswith("6 discordant pairs")
         with pytest.raises(ValueError, match="square table"):
             test([[1, 2, 3]])
+
+
+def test_roles_that_no_pair_joins_are_tested_apart() -> None:
+    # Two answers change places between roles 0 and 1, others between 2 and 3: two McNemar tests in one.
+    table = np.diag([5.0, 6, 7, 8])
+    table[0, 1], table[1, 0], table[2, 3], table[3, 2] = 12, 4, 3, 9
+    found = stuart_maxwell(table)["homogeneity"]
+    assert found.df == 2
+    assert found.statistic == pytest.approx((12 - 4) ** 2 / 16 + (3 - 9) ** 2 / 12)
+    # A million pairs beside one: the rank is counted and hangs on no tolerance.
+    table[2, 3], table[0, 1] = 1, 10**12
+    table[3, 2] = 0
+    found = stuart_maxwell(table)["homogeneity"]
+    assert found.df == 2
+    assert found.statistic == pytest.approx((10**12 - 4) ** 2 / (10**12 + 4) + 1)

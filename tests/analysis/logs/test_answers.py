@@ -164,3 +164,10 @@ def test_an_answer_that_contradicts_its_item_is_a_fault(change: dict[str, Any], 
 def test_nan_probabilities_are_missing() -> None:
     (found,) = item_answers(bbq_line(0, 0, probs=[math.nan, 0.5, 0.5]))
     assert (found["p_stereotype"], found["p_unknown"]) == (None, 0.5)
+
+
+def test_texts_without_seeds_are_told_apart_by_their_place() -> None:
+    line = drawn_line(0, [0, 1, None])
+    for draw in line["answer"]["draws"]:
+        draw["seed"] = None
+    assert [answer["seed"] for answer in item_answers(line)] == [0, 1, 2]

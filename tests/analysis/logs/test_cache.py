@@ -112,7 +112,7 @@ def test_an_entry_is_named_by_content_reader_and_what_is_known_of_the_task(
             for key, value in {"name": "u", "n_effective": 4, "task_hash": None, "output_type": "loglikelihood"}.items()
         ),
     ]
-    monkeypatch.setattr(cache, "READER", cache.READER + 1)
+    monkeypatch.setattr(cache, "_READER", "another")
     changed.append(cache.entry_name(path, about))
     assert len({name, *changed}) == 7
 

@@ -193,3 +193,13 @@ def test_what_is_remembered_is_found_by_hash_and_taken_by_its_bytes(monkeypatch:
     assert "Another" in other.values
     assert "Another" not in first.values
     assert typed_line(json.dumps(drawn_line(0, [0])).encode(), "t") == first
+
+
+def test_texts_without_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = drawn_line(0, [0, 1, None])
+    for draw in line["answer"]["draws"]:
+        draw["seed"] = None
+    found = both_ways(tmp_path / "samples.jsonl", [line], monkeypatch)
+    assert same(found)
+    assert found[0].table["seed"].to_pylist() == [0, 1, 2]
+    assert found[0].issues == []

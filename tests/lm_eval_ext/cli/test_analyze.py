@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from lm_eval_ext.cli import main
 from tests.helpers.runlogs import DENSE, Task, choice_line, evidence, write_run
+from tests.helpers.venvs import ROOT
 
 
 @pytest.fixture
@@ -75,3 +78,48 @@ def test_a_users_fault_is_one_line(
     assert line.startswith("error: ")
     assert message in line
     assert not (runs.parent / "report").exists()
+
+
+def test_an_ascii_terminal_gets_escapes_and_the_report_its_letters(runs: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "lm_eval_ext", "analyze", str(runs), "--output", "bericht-für-alle"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "Report: bericht-f\\xfcr-alle" in done.stdout
+    assert (tmp_path / "bericht-für-alle" / "summary.md").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_report_is_there_though_the_screen_is_full(runs: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "lm_eval_ext", "analyze", str(runs), "--output", "report"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            line,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == b"error: No space left on device (LM_EVAL_EXT_DEBUG=1 shows where)"
+    assert (tmp_path / "report" / "report.json").is_file()
+
+
+def test_a_disk_that_fills_up_leaves_no_half_report(runs: Path, tmp_path: Path) -> None:
+    # A limit on the size of files stands for the disk: the first table that is larger fails to be written.
+    source = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+from lm_eval_ext.cli import main
+main()
+"""
+    line = [sys.executable, "-c", source, "analyze", str(runs), "--output", "report"]
+    done = subprocess.run(
+        line, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

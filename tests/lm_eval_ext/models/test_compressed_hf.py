@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,86 @@ def test_saved_checkpoint_scores_as_the_model_in_memory(llama: str, tmp_path: Pa
     assert lm.loglikelihood(requests(*PAIRS)) == again.loglikelihood(requests(*PAIRS))
     saved = json.loads((folder / "compression_evidence.json").read_text())
     assert saved["weights_hash_after"] == again.get_model_info()["compression"]["weights_hash_before"]
+
+
+def test_an_invalid_generation_config_costs_nothing(llama: str, tmp_path: Path) -> None:
+    shutil.copytree(llama, tmp_path / "model")
+    config = tmp_path / "model" / "generation_config.json"
+    config.write_text(json.dumps({"do_sample": False, "temperature": 0.9, "pad_token_id": 0}), encoding="utf-8")
+    folder = tmp_path / "saved"
+    lm = CompressedHFLM(
+        pretrained=str(tmp_path / "model"), recipe="magnitude-50", save_compressed=str(folder), device="cpu"
+    )
+    assert json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))["temperature"] == 0.9
+    assert lm.get_model_info()["compression"]["save_error"] is None
+
+
+def test_what_saving_needs_is_seen_before_the_compression(
+    llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compress(*args: Any, **keys: Any) -> None:
+        raise AssertionError("compressed first")
+
+    monkeypatch.setattr("lm_eval_ext.models.compressed_hf.compress_", compress)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="can't write a file there"):
+        CompressedHFLM(
+            pretrained=llama, recipe="magnitude-50", save_compressed=str(tmp_path / "file" / "x"), device="cpu"
+        )
+
+
+def test_a_save_that_fails_does_not_take_the_evaluation_with_it(
+    llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin.activate()
+
+    def full(*args: Any, **keys: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lm_eval_ext.models.compress.checkpoints._check_saved", full)
+    plain = {"model": "compressed_hf", "tasks": ["bbq_itemlevel_demo"], "limit": 1, "device": "cpu"}
+    arguments = f"pretrained={llama},recipe=magnitude-50"
+    results = lm_eval.simple_evaluate(model_args=f"{arguments},save_compressed={tmp_path / 'saved'}", **plain)
+    wanted = lm_eval.simple_evaluate(model_args=arguments, **plain)
+    assert results["results"] == wanted["results"]
+    evidence = results["config"]["compression"]
+    assert evidence["save_error"].endswith("failed, nothing was kept: [Errno 28] No space left on device")
+    told = [r for r in caplog.records if r.levelname == "ERROR" and "save_compressed=" in r.getMessage()]
+    # At once, and behind the evaluation.
+    assert len(told) == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_process_of_several_saves(rank: int, llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CompressedHFLM, "rank", property(lambda self: rank))
+    CompressedHFLM(pretrained=llama, recipe="magnitude-50", save_compressed=str(tmp_path / "saved"), device="cpu")
+    assert (tmp_path / "saved").exists() == (rank == 0)
+
+
+def test_calibration_is_looked_for_before_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*args: Any, **keys: Any) -> None:
+        raise AssertionError("the model was loaded first")
+
+    monkeypatch.setattr(HFLM, "__init__", load)
+    (tmp_path / "broken.jsonl").write_text('{"text": "fine"}\n{"text": ', encoding="utf-8")
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "folder.txt").mkdir()
+    for name, message in {
+        "none.txt": "can't be read: .*No such file",
+        "none.jsonl": "can't be read: .*No such file",
+        "empty.txt": "is empty",
+        "bytes.txt": "can't be read: .*utf-8",
+        "folder.txt": "can't be read: .*Is a directory",
+        "broken.jsonl": "line 2: not JSON",
+        "text.csv": "expected c4, wikitext, demo, or the path",
+    }.items():
+        with pytest.raises(UserError, match=message) as error:
+            CompressedHFLM(pretrained="any", method="wanda", sparsity=0.5, calibration=str(tmp_path / name))
+        assert "\n" not in str(error.value)
+    for source in ({"calibration": "c4"}, {"calibration": "wikitext"}, {}):
+        with pytest.raises(UserError, match="can't be had from the hub"):
+            CompressedHFLM(pretrained="any", method="wanda", sparsity=0.5, **source)
+    with pytest.raises(AssertionError, match="the model was loaded first"):
+        CompressedHFLM(pretrained="any", method="wanda", sparsity=0.5, calibration="demo")

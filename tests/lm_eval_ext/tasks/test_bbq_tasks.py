@@ -168,7 +168,12 @@ def test_real_items_in_full_number(llama: Path) -> None:
     results = evaluate(llama, tasks, metadata={"bbq_dir": str(shared_data("bbq"))}, limit=4)
     original = {name: count["original"] for name, count in results["n-samples"].items()}
     assert original == {"bbq_itemlevel_religion": 1200, "bbq_itemlevel_rath": 12148}
-    assert results["samples"]["bbq_itemlevel_religion"][1]["doc"]["item"]["item_id"] == "bbq/Religion/1"
+    asked = [sample["doc"]["item"] for sample in results["samples"]["bbq_itemlevel_religion"]]
+    # Two pairs of an ambiguous item and its disambiguated partner (BBQ numbers them one after the other).
+    assert [item["condition"] for item in asked] == ["ambig", "disambig"] * 2
+    numbers = [int(item["item_id"].removeprefix("bbq/Religion/")) for item in asked]
+    assert [numbers[1] - numbers[0], numbers[3] - numbers[2]] == [1, 1]
+    assert len({item["cluster"] for item in asked}) == 2
     assert {s["doc"]["item"]["condition"] for s in results["samples"]["bbq_itemlevel_rath"]} == {"ambig"}
 
 
@@ -212,7 +217,7 @@ def test_the_written_files_are_json_and_an_undefined_score_is_null_and_printable
     for path in samples:
         (line,) = [strict(line) for line in path.read_text().splitlines()]
         assert line["acc_disamb"] is None
-        assert line["doc"]["item"]["item_id"] == "bbq_demo/Age/0"
+        assert line["doc"]["item"]["item_id"].startswith("bbq_demo/")
         assert list(line["answer"])[:3] == ["protocol", "status", "choice"]
         assert "answer" in line["metrics"]
 
@@ -234,8 +239,8 @@ def test_a_model_that_gives_no_numbers_is_unscored_throughout(llama: Path, monke
         assert '"choice": 0' not in logged
 
 
-def test_predict_only_and_few_shot_arguments_do_no_harm(llama: Path, caplog: pytest.LogCaptureFixture) -> None:
-    results = evaluate(llama, DEMOS, limit=2, predict_only=True, num_fewshot=3)
+def test_predict_only_does_no_harm(llama: Path, caplog: pytest.LogCaptureFixture) -> None:
+    results = evaluate(llama, DEMOS, limit=2, predict_only=True)
     assert [len(sample["resps"]) for sample in results["samples"]["bbq_itemlevel_cyclic_demo"]] == [18, 18]
     assert set(results["n-shot"].values()) == {0}
     assert "No aggregation function" not in caplog.text
@@ -300,7 +305,7 @@ def test_every_task_loads_and_declares_each_metric_it_returns(
         expected = 200 if "demo" in name else items.get(name.removeprefix("bbq_itemlevel"), 2)
         assert len(task.eval_docs) == expected
         assert list(task.aggregation()) == [m["metric"] for m in task.config.metric_list]
-        assert (task.VERSION, task.config.num_fewshot) == (2.0, 0)
+        assert (task.VERSION, task.config.num_fewshot) == (2.0, None)
         protocol = next((p for p in ("cyclic", "text", "sampled") if p in name), "letters")
         assert task.config.process_results.__name__ == f"process_{protocol}"
     assert "aggregation is not" not in caplog.text

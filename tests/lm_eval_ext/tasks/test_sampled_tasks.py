@@ -160,16 +160,45 @@ def test_the_studies_items_are_asked(talker: Path, tmp_path: Path) -> None:
         bootstrap_iters=0,
     )
     samples = results["samples"][RATH]
-    assert [sample["doc"]["item"]["category"] for sample in samples] == [
+    assert sorted(sample["doc"]["item"]["category"] for sample in samples) == [
         "Age", "Gender_identity", "Race_ethnicity", "Religion", "SES",
     ]  # fmt: skip
     assert {sample["doc"]["item"]["condition"] for sample in samples} == {"ambig"}
 
 
-def test_seeds_that_do_not_fit_the_repeats(talker: Path) -> None:
+@pytest.mark.parametrize("way", ["metadata", "gen_kwargs"])
+def test_seeds_temperature_and_length_are_a_matter_of_one_place(way: str, talker: Path) -> None:
     plugin.activate()
-    with pytest.raises(UserError, match=r"5 repeats for the seeds \[1, 2\]; set `repeats`, and k"):
-        evaluate(talker, [DEMO], model="compressed_hf", limit=1, gen_kwargs={"seeds": [1, 2]}, bootstrap_iters=0)
+    settings = {"seeds": [7, 8, 9], "temperature": 0.7, "max_gen_toks": 2}
+    given: dict[str, Any] = {"metadata": {"sampling": settings}} if way == "metadata" else {"gen_kwargs": settings}
+    results = evaluate(talker, [DEMO], model="compressed_hf", limit=2, bootstrap_iters=0, **given)
+    assert results["configs"][DEMO]["repeats"] == 3
+    for sample in results["samples"][DEMO]:
+        texts, letters = sample["arguments"]
+        assert {key: texts[1][key] for key in settings} == settings
+        assert {key: letters[1][key] for key in settings} == settings
+        assert [draw["seed"] for draw in sample["answer"]["draws"]] == [7, 8, 9]
+        assert [draw["text"] for draw in sample["answer"]["draws"]] == sample["resps"][0] == sample["filtered_resps"][0]
+    # Nothing of it stays behind: the YAML's settings are shared by all tasks that include it.
+    again = evaluate(talker, [DEMO], model="compressed_hf", limit=1, bootstrap_iters=0)
+    assert again["samples"][DEMO][0]["arguments"][0][1]["seeds"] == SEEDS
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"seeds": [1, 2]}, "are given together: --metadata"),
+        ({"sampling": {"seed": [1, 2]}}, "unknown key of sampling in --metadata 'seed'. Did you mean 'seeds'"),
+        ({"sampling": {"seeds": 3}}, "seeds: expected a list of whole numbers, none twice, got 3"),
+        ({"sampling": {"seeds": [3, 3]}}, r"none twice, got \[3, 3\]"),
+        ({"sampling": {"seeds": [True]}}, "expected a list of whole numbers"),
+        ({"sampling": {"seeds": []}}, "expected a list of whole numbers"),
+    ],
+)
+def test_settings_that_are_none(metadata: dict[str, Any], told: str, talker: Path) -> None:
+    plugin.activate()
+    with pytest.raises(UserError, match=told):
+        evaluate(talker, [DEMO], model="compressed_hf", limit=1, metadata=metadata, bootstrap_iters=0)
 
 
 def test_the_answer_by_hand() -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from lm_eval_ext import plugin
+from tests.helpers.ends import write_ended
+from tests.helpers.tiny import tiny_tokenizer
 from tests.lm_eval_ext.tasks.runs import evaluate, model_args, strict, task_manager
 
 NAMES = ["word_perplexity", "byte_perplexity", "bits_per_byte", "token_perplexity"]
@@ -64,6 +67,26 @@ def test_every_unit_against_a_plain_loop(llama: Path, text_file: Path) -> None:
         assert sample["arguments"] == [(text,)]
         assert sample["token_perplexity"] == (pytest.approx(value, rel=1e-5), count)
         assert sample["doc"]["window"] is None
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+@pytest.mark.parametrize(("model", "rolling_bos"), [("compressed_hf", None), ("compressed_hf", "hf"), ("hf", None)])
+def test_tokens_are_those_that_were_scored(
+    template: str, model: str, rolling_bos: str | None, text_file: Path, tmp_path: Path
+) -> None:
+    plugin.activate()
+    folder = write_ended(template, tmp_path / "model")
+    arguments = {} if rolling_bos is None else {"rolling_bos": rolling_bos}
+    metadata = {"text_file": str(text_file), "text_split": "blank_lines"}
+    samples = evaluate(folder, [TASK], model=model, args=arguments, metadata=metadata)["samples"][TASK]
+    added = template.startswith("<s>") + template.endswith("</s>")
+    once = model == "compressed_hf" and rolling_bos is None
+    for text, sample in zip(TEXTS, samples, strict=True):
+        tokens = len(tiny_tokenizer().encode(text.strip())) + (0 if once else added)
+        assert sample["doc"]["tokens"] == sample["token_perplexity"][1] == tokens
+    # BOS alone is read before the text, whatever the tokenizer adds.
+    plain = rolled(write_ended("$A", tmp_path / "plain"), TEXTS[0], 512)[0]
+    assert (samples[0]["token_perplexity"][0] == pytest.approx(plain, abs=1e-3)) == (once or not added)
 
 
 def test_the_window_that_is_asked_for_is_used_and_logged(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.tokens import TokenCounter, TokenSpan
+from tests.helpers.ends import ended_tokenizer
 from tests.helpers.tiny import tiny_tokenizer
 from tests.lm_eval_ext.tasks.runs import model_args
 
@@ -40,11 +44,84 @@ def test_spans_are_what_lm_eval_scores(context: str, continuation: str, model: A
     assert model.tokenizer.decode(scored[len(own) :]) == merged + continuation
 
 
+@pytest.fixture(scope="module")
+def with_bos(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint with a tokenizer that puts <s> before every text, as Llama's and Gemma's do."""
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bos") / "model"
+    shutil.copytree(llama, folder)
+    inner = Tokenizer.from_str(tiny_tokenizer().backend_tokenizer.to_str())
+    inner.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>", model_max_length=512
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("add_bos_token", [None, True, False])
+def test_a_tokenizer_that_adds_bos_counts_what_lm_eval_scores(with_bos: Path, add_bos_token: bool | None) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    args = model_args(with_bos) | ({} if add_bos_token is None else {"add_bos_token": add_bos_token})
+    model, counter = HFLM(**args, device="cpu"), TokenCounter.from_metadata(args, "a test")
+    plain = TokenCounter(tiny_tokenizer())
+    begins = 0
+    for context in CONTEXTS:
+        assert counter.encode(context) == model.tok_encode(context)
+        # One <s> at most: where a chat template has written it, none is added.
+        assert counter.encode(context).count(1) == (1 if context.startswith("<s>") or add_bos_token is not False else 0)
+        begins += counter.encode(context)[0] == 1
+        for continuation in ("A", " A", " the older one"):
+            span = counter.span(context, continuation)
+            own = model._encode_pair(context, "")[1] if span.whitespace else []
+            assert span.tokens + len(own) == len(model._encode_pair(context, continuation)[1])
+            # <s> is of the prompt: no answer is a token longer or shorter for it.
+            assert span == plain.span(context, continuation)
+    assert begins == (1 if add_bos_token is False else len(CONTEXTS))
+
+
 @settings(max_examples=50)
 @given(st.text(min_size=1, max_size=40))
 def test_a_byte_level_tokenizer_counts_any_continuation(text: str) -> None:
     counter = TokenCounter(tiny_tokenizer())
     assert counter.span("Who?", text).tokens == len(counter.encode("Who?" + text)) - len(counter.encode("Who?"))
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+@pytest.mark.parametrize("add_bos_token", [None, True, False])
+def test_added_tokens_are_not_the_continuations(template: str, add_bos_token: bool | None) -> None:
+    """By hand: a byte-level tokenizer without merges has one token a byte."""
+    tokenizer = ended_tokenizer(template)
+    merged = json.loads(tokenizer.backend_tokenizer.to_str())
+    merged["model"]["merges"] = []
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(merged))
+    assert len(tokenizer.encode("abc", add_special_tokens=False)) == 3
+    counter = TokenCounter(tokenizer, add_bos_token)
+    assert counter.span("Who?", " the older one") == TokenSpan(tokens=14, whitespace=False)
+    assert counter.span("Who?\n", "A") == TokenSpan(tokens=1, whitespace=True)
+    assert counter.span("<s>Who?\n\n", "the one</s>") == TokenSpan(tokens=8, whitespace=True)
+    bos = {None: template.startswith("<s>"), True: True, False: False}[add_bos_token]
+    assert len(counter.encode("abc")) == 3 + bos + template.endswith("</s>")
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("seq2seq", 3), ("causal", 2), (None, 3)])
+def test_an_encoder_decoders_continuation_is_encoded_by_itself(
+    backend: str | None, expected: int, tmp_path: Path
+) -> None:
+    class Greedy(Merging):
+        """Takes a word and the mark before it for one token: `?one` is a token less than `?` and `one`."""
+
+        def encode(self, text: str, **special: Any) -> list[int]:
+            return list(range(len(text.split("?"))))
+
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}), encoding="utf-8")
+    counter = TokenCounter.from_metadata(
+        {"tokenizer": Greedy(), "pretrained": str(tmp_path), "backend": backend}, "a test"
+    )
+    assert counter.span("Who?", "a?b?c").tokens == expected
 
 
 class Merging:

@@ -17,7 +17,9 @@ __all__ = [
     "check_divisible",
     "count_levels",
     "joined",
+    "levels_by_group",
     "map_rows",
+    "overfull",
     "require_finite",
     "require_float",
     "row_chunks",
@@ -175,29 +177,45 @@ def require_finite(weight: Tensor, matrix: MatrixInfo) -> None:
         )
 
 
-def count_levels(weight: Tensor, group_size: int) -> tuple[int, int]:
-    """Count the distinct values in the fullest group.
+def levels_by_group(weight: Tensor, group_size: int) -> tuple[Tensor, int]:
+    """Count the distinct values of each group.
 
     Args:
-        weight: [rows, cols], quantized; -0.0 and 0.0 are one value.
+        weight: [rows, cols], not empty; -0.0 and 0.0 are one value.
         group_size: Columns a group; a shorter last group is allowed. 0 takes the matrix as one group.
 
     Returns:
-        The greatest number of distinct values in one group, and the number of rows looked at: all of
-        them, or evenly spread ones (the first and the last among them) where the matrix exceeds SAMPLE
-        entries. (0, 0) for an empty matrix.
+        The counts, int64, and the number of rows looked at: all of them, or evenly spread ones (the first and the last
+        among them) where the matrix exceeds SAMPLE entries.
     """
     import torch
 
     rows, cols = weight.shape
-    if not weight.numel():
-        return 0, 0
     taken = min(rows, max(1, SAMPLE // cols))
     index = torch.linspace(0, rows - 1, taken, device=weight.device, dtype=torch.float64).round().long()
     sample = weight.detach()[index]
     groups = split(sample, group_size) if group_size else split(sample.reshape(1, -1), sample.numel())
     ordered = groups.sort(dim=-1).values
-    return int((ordered[..., 1:] != ordered[..., :-1]).sum(dim=-1).max().item()) + 1, taken
+    return (ordered[..., 1:] != ordered[..., :-1]).sum(dim=-1) + 1, taken
+
+
+def count_levels(weight: Tensor, group_size: int) -> tuple[int, int]:
+    """The greatest number of distinct values in one group, and the rows looked at; see `levels_by_group`.
+
+    (0, 0) for an empty matrix.
+    """
+    if not weight.numel():
+        return 0, 0
+    counts, taken = levels_by_group(weight, group_size)
+    return int(counts.max()), taken
+
+
+def overfull(weight: Tensor, bits: int, group_size: int) -> tuple[int, int]:
+    """Groups with more than 2^bits distinct values, and groups looked at; arguments as in `stored_facts`."""
+    if not weight.numel():
+        return 0, 0
+    counts, _ = levels_by_group(weight, group_size)
+    return int((counts > 2**bits).sum()), counts.numel()
 
 
 def stored_facts(after: Tensor, bits: int, group_size: int, overhead: int) -> dict[str, Any]:

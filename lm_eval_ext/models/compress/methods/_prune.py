@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lm_eval_ext.models.compress.methods._masks import check_pattern, parse_pattern
 from lm_eval_ext.models.compress.registry import MatrixInfo, Method, Skip
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["PruneMethod"]
 
@@ -70,3 +73,11 @@ class PruneMethod(Method):
         """Raise UserError, listing every matrix, if the pattern's M does not divide some matrix's columns."""
         check_pattern(self.groups, matrices)
         return []
+
+    def breaches(self, weight: Tensor) -> tuple[int, int]:
+        """Groups of M consecutive inputs with more than N weights that are not zero, and groups in all."""
+        if self.groups is None:
+            return 0, 0
+        kept, size = self.groups
+        filled = (weight != 0).reshape(weight.shape[0], -1, size).sum(dim=-1)
+        return int((filled > kept).sum()), filled.numel()

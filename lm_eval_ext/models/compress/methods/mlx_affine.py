@@ -11,6 +11,7 @@ from lm_eval_ext.models.compress.methods._groups import (
     check_divisible,
     joined,
     map_rows,
+    overfull,
     require_float,
     split,
     stored_facts,
@@ -36,10 +37,13 @@ class MlxAffine(MatrixMethod):
     """The affine mode of mlx.core.quantize, dequantized back into the weights' dtype.
 
     Unlike round to nearest with an integer zero point, a group is anchored at its end of larger
-    magnitude, which becomes a level exactly, and the other levels follow in steps that make 0 a level.
+    magnitude, which becomes a level exactly, and the other levels follow in steps that make 0 a level, but for
+    rounding: a zero may come back as a value near it, so that the method can't follow pruning.
     """
 
     kind: ClassVar[Literal["prune", "quantize"]] = "quantize"
+    # The level next to 0 is the rounded sum of a rounded bias and a rounded product, as in mlx: rarely 0 itself.
+    keeps_zeros: ClassVar[bool] = False
 
     method: Literal["mlx_affine"] = "mlx_affine"
     bits: int
@@ -111,6 +115,10 @@ class MlxAffine(MatrixMethod):
     def describe(self, before: Tensor, after: Tensor) -> dict[str, Any]:
         """Levels found per group and stored bits a weight (scale and bias in the weights' dtype)."""
         return stored_facts(after, self.bits, self.group_size, 2 * 8 * after.element_size())
+
+    def breaches(self, weight: Tensor) -> tuple[int, int]:
+        """Groups of more than 2^bits values, and groups looked at."""
+        return overfull(weight, self.bits, self.group_size)
 
 
 def mlx_affine(groups: Tensor, bits: int, dtype: torch.dtype) -> Tensor:

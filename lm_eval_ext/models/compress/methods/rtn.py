@@ -11,6 +11,7 @@ from lm_eval_ext.models.compress.methods._groups import (
     check_divisible,
     joined,
     map_rows,
+    overfull,
     require_finite,
     require_float,
     row_chunks,
@@ -134,8 +135,16 @@ class RoundToNearest(MatrixMethod):
 
     def describe(self, before: Tensor, after: Tensor) -> dict[str, Any]:
         """Levels found per group and stored bits a weight (16-bit scale, zero point of `bits` bits)."""
-        size = {"group": self.group_size or 0, "channel": after.shape[1], "tensor": 0}[self.granularity]
-        return stored_facts(after, self.bits, size, _SCALE_BITS + (0 if self.symmetric else self.bits))
+        overhead = _SCALE_BITS + (0 if self.symmetric else self.bits)
+        return stored_facts(after, self.bits, self._columns(after), overhead)
+
+    def breaches(self, weight: Tensor) -> tuple[int, int]:
+        """Groups of more than 2^bits values, and groups looked at."""
+        return overfull(weight, self.bits, self._columns(weight))
+
+    def _columns(self, weight: Tensor) -> int:
+        """Columns a group of this matrix; 0 if the matrix is one group."""
+        return {"group": self.group_size or 0, "channel": weight.shape[1], "tensor": 0}[self.granularity]
 
     def _levels(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and zero point from the least and greatest value of each group, all float32."""

@@ -115,23 +115,81 @@ def test_adapters_take_part() -> None:
     BlockRunner(model, samples()).check()
 
 
-def test_model_that_passes_more_than_hidden_states() -> None:
+def entangled() -> Any:
+    """A Llama whose second block needs what the first one left behind."""
     model = tiny_model("llama")
     kept: dict[str, Tensor] = {}
     first, second = model.model.layers
+    first.register_forward_hook(lambda module, args, output: kept.update(out=hidden(output)))
+    second.register_forward_pre_hook(lambda module, args: (args[0] + kept["out"], *args[1:]))
+    return model
 
-    def remember(module: nn.Module, args: Any, output: Any) -> None:
-        kept["out"] = hidden(output)
 
-    def add(module: nn.Module, args: Any) -> Any:
-        return args[0] + kept["out"], *args[1:]
+@torch.no_grad()
+def test_model_that_passes_more_than_hidden_states(caplog: pytest.LogCaptureFixture) -> None:
+    model, ids = entangled(), samples()
+    runner = BlockRunner(model, ids)
+    runner.check()
+    assert "the blocks of LlamaModel share more than hidden states" in caplog.text
+    assert "sequential=False" in caplog.text
+    runner.run_block(keep=True)
+    # What is done to the first block reaches the second in both ways.
+    model.model.layers[0].mlp.down_proj.weight.zero_()
+    with outputs_of(runner.blocks[1]) as wanted:
+        for sample in ids:
+            model(input_ids=sample)
+    with outputs_of(runner.blocks[1]) as seen:
+        runner.run_block(keep=False)
+    assert len(seen) == len(ids)
+    assert all(torch.equal(one, other) for one, other in zip(seen, wanted, strict=True))
 
-    first.register_forward_hook(remember)
-    second.register_forward_pre_hook(add)
-    with pytest.raises(
-        UserError, match=r"LlamaModel passes more than hidden states between its blocks.*sequential=False"
-    ):
+
+def test_plain_models_are_not_run_from_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    for family in FAMILIES:
+        BlockRunner(tiny_model(family), samples()).check()
+    assert not caplog.text
+
+
+def test_blocks_in_another_order() -> None:
+    model = tiny_model("gemma2")
+    runner = BlockRunner(model, samples())
+    first, *rest = model.model.layers
+    model.model.layers = nn.ModuleList([*rest, first])
+    with pytest.raises(UserError, match=r"Gemma2Model does not run its 4 blocks in order.*sequential=False"):
+        runner.check()
+
+
+@pytest.mark.parametrize(("dtype", "wider"), [(torch.float16, "dtype=bfloat16 or"), (torch.float32, "dtype=float32")])
+def test_hidden_states_that_overflow(dtype: torch.dtype, wider: str) -> None:
+    model = tiny_model("llama", dtype=dtype)
+    # Two blocks that add 6e4 each: one more than float16 holds, and nothing beside it that overflows.
+    for block in model.model.layers:
+        scale = 6e4 if dtype == torch.float16 else 3e38
+        block.register_forward_hook(lambda module, args, output, scale=scale: hidden(output) + scale)
+    with pytest.raises(UserError, match=rf"hidden states of LlamaModel are not finite on calibration text.*{wider}"):
         BlockRunner(model, samples()).check()
+
+
+@torch.no_grad()
+def test_a_block_that_text_does_not_reach_is_passed_over() -> None:
+    model, ids = tiny_model("gemma2"), samples()
+    runner = BlockRunner(model, ids)
+    blocks = list(model.model.layers)
+    model.model.layers = nn.ModuleList([blocks[0], blocks[2], blocks[3]])
+    runner.check()
+    runner.run_block(keep=True)
+    with outputs_of(blocks[1]) as none:
+        for keep in (False, True):
+            runner.run_block(keep=keep)
+    assert not none
+    for block in blocks[2:]:
+        with outputs_of(block) as wanted:
+            for sample in ids:
+                model(input_ids=sample, use_cache=False)
+        with outputs_of(block) as seen:
+            runner.run_block(keep=True)
+        for one, other in zip(seen, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_one_module_as_two_blocks() -> None:

@@ -14,6 +14,7 @@ import torch
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.calibration import CalibrationRecord, load_calibration
 from lm_eval_ext.models.compress.recipe import Calibration
+from tests.helpers.ends import ended_tokenizer
 from tests.helpers.tiny import TEXT
 
 
@@ -248,3 +249,45 @@ def test_home_folder(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     assert load(tokenizer, "~/mine.txt", samples=1, seqlen=16)[1].samples == 1
     assert load(tokenizer, f"~/{documents.name}", samples=1, seqlen=16)[1].samples == 1
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+def test_documents_begin_as_prompts_do_and_do_not_end(template: str, tokenizer: Any, tmp_path: Path) -> None:
+    file = lines(tmp_path / "d.jsonl", {"text": TEXT})
+    own = tokenizer(TEXT)["input_ids"]
+    first = [1] if template.startswith("<s>") else []
+    samples, _ = load(ended_tokenizer(template), file, samples=1, seqlen=len(first) + len(own))
+    assert samples == [[*first, *own]]
+    with pytest.raises(UserError, match="0 of 1 documents have"):
+        load(ended_tokenizer(template), file, samples=1, seqlen=len(first) + len(own) + 1)
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["text", "documents"])
+def test_every_start_has_its_turn(kind: str, more: int, tokenizer: Any, tmp_path: Path) -> None:
+    # Pieces of a text that is 0, 1 or 2 tokens longer than a piece: 1, 2 or 3 starts, the last one included.
+    whole = tokenizer(TEXT)["input_ids"]
+    seqlen = len(whole) - more
+    starts = set()
+    for seed in range(40):
+        file = tmp_path / ("one.txt" if kind == "text" else "one.jsonl")
+        if kind == "text":
+            file.write_text(TEXT, encoding="utf-8")
+        else:
+            lines(file, TEXT)
+        (sample,) = load(tokenizer, file, samples=1, seqlen=seqlen, seed=seed)[0]
+        (start,) = [start for start in range(more + 1) if whole[start : start + seqlen] == sample]
+        starts.add(start)
+    assert starts == set(range(more + 1))
+
+
+def test_documents_of_one_token_are_no_samples(tokenizer: Any, tmp_path: Path) -> None:
+    # There is nothing to predict in one token; two are the least that is kept.
+    assert [len(tokenizer(text)["input_ids"]) for text in ("A", "AB")] == [1, 2]
+    file = lines(tmp_path / "short.jsonl", "A", "AB", "A", "")
+    samples, record = load(tokenizer, file, samples=1, seqlen=3, short="keep")
+    assert (samples, record.shortest) == ([tokenizer("AB")["input_ids"]], 2)
+    with pytest.raises(UserError, match="0 of 4 documents have 3 tokens, 2 asked; 1 shorter ones have at most 2"):
+        load(tokenizer, file, samples=2, seqlen=3, short="keep")
+    # As long as a piece, it is one: two tokens of two.
+    assert load(tokenizer, file, samples=1, seqlen=2)[0] == [tokenizer("AB")["input_ids"]]

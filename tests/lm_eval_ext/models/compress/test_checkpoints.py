@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress import checkpoints
-from lm_eval_ext.models.compress.checkpoints import refuse_occupied, save_checkpoint
+from lm_eval_ext.models.compress.checkpoints import refuse_occupied, refuse_unsaveable, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.evidence import weights_hash
 from lm_eval_ext.models.compress.recipe import load_recipe
@@ -233,3 +233,118 @@ def test_a_checkpoint_compresses_again(tokenizer: Any, tmp_path: Path) -> None:
     more = compress_(load(folder), tokenizer, resolve(method="magnitude", sparsity=0.5))
     at_once = compress_(load(tmp_path / "model"), tokenizer, resolve(method="magnitude", sparsity=0.5))
     assert more.weights_hash_after == at_once.weights_hash_after
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_one_bit_on_disk(family: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model, recipe, evidence = compressed(tokenizer, family, torch.bfloat16)
+    name = {"llama": "model.layers.1.mlp.down_proj.weight", "gpt2": "transformer.h.1.mlp.c_proj.bias"}[family]
+    honest = model.save_pretrained
+
+    def flip(folder: Path, **keys: Any) -> None:
+        honest(folder, **keys)
+        tensors = load_file(folder / "model.safetensors")
+        tensors[name].view(torch.int16).reshape(-1)[-1] ^= 1
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    monkeypatch.setattr(model, "save_pretrained", flip)
+    with pytest.raises(UserError, match=f"saved tensor {name} differs from the one in memory"):
+        save_checkpoint(model, tokenizer, tmp_path / "saved", recipe, evidence)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_generation_config_that_transformers_refuses_to_save(
+    tokenizer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, recipe, evidence = compressed(tokenizer)
+    model.generation_config.do_sample, model.generation_config.temperature = False, 0.9
+    mine = model.generation_config
+    with pytest.raises(ValueError, match="temperature"):
+        mine.save_pretrained(tmp_path)
+    refuse_unsaveable(model, tokenizer, tmp_path / "saved")
+    (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("lm_eval_ext")]
+    assert "generation config is not valid and will be saved as it is" in line
+    assert "temperature" in line
+    assert "\n" not in line
+    folder = save_checkpoint(model, tokenizer, tmp_path / "saved", recipe, evidence)
+    assert model.generation_config is mine
+    saved = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    assert (saved["do_sample"], saved["temperature"]) == (False, 0.9)
+    assert load(folder).generation_config.temperature == 0.9
+
+
+def test_a_valid_generation_config_is_saved_as_ever(tokenizer: Any, tmp_path: Path) -> None:
+    model, recipe, evidence = compressed(tokenizer)
+    model.generation_config.do_sample, model.generation_config.temperature = True, 0.7
+    folder = save_checkpoint(model, tokenizer, tmp_path / "saved", recipe, evidence)
+    model.generation_config.save_pretrained(tmp_path / "by hand")
+    texts = [(path / "generation_config.json").read_text(encoding="utf-8") for path in (folder, tmp_path / "by hand")]
+    assert texts[0] == texts[1]
+
+
+def test_preconditions_leave_nothing(tokenizer: Any, tmp_path: Path) -> None:
+    refuse_unsaveable(tiny_model("llama"), tokenizer, tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
+
+
+def peft_by_transformers(folder: Path) -> Any:
+    """A model whose adapter transformers loaded by itself: no wrapper around it, and only the adapter is saved."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    write_tiny("llama", folder / "base")
+    base = AutoModelForCausalLM.from_pretrained(folder / "base")
+    get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"])).save_pretrained(folder / "adapter")
+    return AutoModelForCausalLM.from_pretrained(folder / "adapter")
+
+
+@pytest.mark.parametrize("case", ["no folder", "tokenizer", "config", "disk", "adapter", "adapter inside", "occupied"])
+def test_preconditions_of_a_save(
+    case: str, tokenizer: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from collections import namedtuple
+
+    from peft import LoraConfig, get_peft_model
+
+    model, folder = tiny_model("llama"), tmp_path / "saved"
+
+    def fail(*args: Any, **keys: Any) -> None:
+        raise TypeError("Object of type set is not JSON serializable")
+
+    if case == "no folder":
+        (tmp_path / "file").write_text("mine", encoding="utf-8")
+        folder = tmp_path / "file" / "saved"
+    elif case == "tokenizer":
+        monkeypatch.setattr(type(tokenizer), "save_pretrained", fail)
+    elif case == "config":
+        monkeypatch.setattr(type(model.config), "save_pretrained", fail)
+    elif case == "disk":
+        # One byte less than the weights take in float32.
+        size = 4 * sum(parameter.numel() for parameter in model.parameters())
+        usage = namedtuple("usage", ["total", "used", "free"])
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage(size, 0, size))
+        refuse_unsaveable(model, tokenizer, folder)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage(size, 0, size - 1))
+    elif case == "adapter":
+        model = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"]))
+    elif case == "adapter inside":
+        model = peft_by_transformers(tmp_path_factory.mktemp("peft"))
+    else:
+        folder.mkdir()
+        (folder / "file").touch()
+    message = {
+        "no folder": "can't write a file there: .*Not a directory",
+        "tokenizer": "can't write the tokenizer: Object of type set",
+        "config": "can't write the model's config: Object of type set",
+        "disk": r"the weights take 0.0 GB, the disk has 0.0 GB free",
+        "adapter": "under a PEFT adapter; merge the adapter first",
+        "adapter inside": "under a PEFT adapter; merge the adapter first",
+        "occupied": "exists already",
+    }[case]
+    with pytest.raises(UserError, match=message) as error:
+        refuse_unsaveable(model, tokenizer, folder)
+    assert "\n" not in str(error.value)
+    left = {"no folder": ["file"], "occupied": ["saved"]}.get(case, [])
+    assert [path.name for path in tmp_path.iterdir()] == left

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.evidence import canary_logits, compare_canary, totals, weights_hash
-from tests.helpers.tiny import FAMILIES, tiny_model
+from lm_eval_ext.models.compress.evidence import CANARY, canary_logits, compare_canary, totals, weights_hash
+from tests.helpers.ends import ended_tokenizer
+from tests.helpers.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 
 class Pair(nn.Module):
@@ -162,3 +163,12 @@ def test_canary_that_is_not_finite(tokenizer: Any) -> None:
     model.model.norm.weight.data[0] = float("inf")
     with pytest.raises(UserError, match=r"logits on the canary prompt are not finite.*dtype=float32"):
         canary_logits(model, tokenizer)
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+def test_the_canary_prompt_is_open(template: str) -> None:
+    model = tiny_model("llama")
+    ids = [1] * template.startswith("<s>") + tiny_tokenizer().encode(CANARY)
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([ids])).logits[0, -1]
+    assert torch.allclose(canary_logits(model, ended_tokenizer(template)), expected, atol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,21 +26,41 @@ from lm_eval_ext.models.compress.recipe import (
 )
 
 PRUNERS = ("random", "magnitude", "wanda")
-LEVELS = (10, 30, 50, 70)
+LEVELS = (10, 20, 30, 40, 50, 60, 70)
+STUDIED = (10, 30, 50, 70)
 # Every packaged recipe, with method, sparsity and bits as its name and the issue of its making say.
 PACKAGED: dict[str, tuple[str, float | None, float | None]] = {
     "dense": ("none", None, None),
     **{f"{method}-{level}": (method, level / 100, None) for method in PRUNERS for level in LEVELS},
-    **{f"rath-{method}-{level}": (method, level / 100, None) for method in PRUNERS for level in LEVELS},
-    **{f"{method}-{pattern}": (method, 0.5, None) for method in PRUNERS[1:] for pattern in ("2-4", "4-8")},
-    **{f"rtn-{bits}": ("rtn", None, bits) for bits in (2, 3, 4, 8)},
-    **{f"mlx-{bits}": ("mlx_affine", None, bits) for bits in (3, 4, 6, 8)},
+    **{f"rath-{method}-{level}": (method, level / 100, None) for method in PRUNERS for level in STUDIED},
+    **{f"{method}-{pattern}": (method, 0.5, None) for method in PRUNERS for pattern in ("2-4", "4-8")},
+    **{f"rtn-{bits}": ("rtn", None, bits) for bits in (2, 3, 4, 5, 6, 7, 8)},
+    **{f"mlx-{bits}": ("mlx_affine", None, bits) for bits in (2, 3, 4, 5, 6, 8)},
     **{f"rath-q-{bits}": ("mlx_affine", None, bits) for bits in (3, 4, 6, 8)},
 }
 
 
-def test_these_recipes_are_packaged() -> None:
-    assert set(PACKAGED) <= set(recipe_names())
+def test_these_recipes_are_packaged_and_no_others() -> None:
+    assert set(PACKAGED) == set(recipe_names())
+
+
+@pytest.mark.parametrize(("prefix", "method"), [("rtn", "rtn"), ("mlx", "mlx_affine")])
+def test_every_number_of_bits_that_a_method_takes_is_packaged(prefix: str, method: str) -> None:
+    taken = set()
+    for bits in range(1, 17):
+        with contextlib.suppress(UserError):
+            make_step({"method": method, "bits": bits})
+            taken.add(f"{prefix}-{bits}")
+    assert taken == {name for name in recipe_names() if name.startswith(f"{prefix}-")}
+
+
+def test_descriptions_say_the_level_of_the_name() -> None:
+    for name, (_, sparsity, bits) in PACKAGED.items():
+        description = load_recipe(name).description
+        if bits is not None:
+            assert re.search(rf"\b{bits}(-bit| bits)\b", description), name
+        elif sparsity is not None and name[-4:-3] != "-" and not name.endswith(("2-4", "4-8")):
+            assert f"{100 * sparsity:g} %" in description, name
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -76,9 +98,28 @@ def test_wanda_recipes_are_the_published_setting() -> None:
     recipe = load_recipe("wanda-50")
     assert recipe.calibration == Calibration(source="c4", samples=128, seqlen=2048, seed=0)
     assert recipe.as_dict()["steps"] == [
-        {"method": "wanda", "lm_head": False, "embeddings": False, "exclude": [], "sparsity": 0.5, "pattern": None,
-         "sequential": True}
+        {"method": "wanda", "lm_head": False, "embeddings": False, "exclude": [], "allow_regrowth": False,
+         "sparsity": 0.5, "pattern": None, "sequential": True}
     ]  # fmt: skip
+
+
+def test_the_studies_recipes_belong_to_bfloat16() -> None:
+    # Both studies converted their models with mlx_lm in bfloat16 (checkpoints *-bf16); ours bind to no dtype.
+    assert {name for name in recipe_names() if load_recipe(name).dtype == "bfloat16"} == {
+        name for name in PACKAGED if name.startswith("rath-")
+    }
+    assert {load_recipe(name).dtype for name in PACKAGED if not name.startswith("rath-")} == {None}
+
+
+def test_another_dtype_than_the_recipes_is_a_line() -> None:
+    recipe = load_recipe("rath-q-4")
+    line = recipe.dtype_warning("float32")
+    assert line is not None
+    assert "\n" not in line
+    for part in ("rath-q-4", "arXiv 2605.15208", "these are float32", "dtype=bfloat16"):
+        assert part in line
+    assert recipe.dtype_warning("bfloat16") is None
+    assert load_recipe("mlx-4").dtype_warning("float16") is None
 
 
 def test_rath_wanda_carries_the_deviations_of_the_study() -> None:
@@ -127,6 +168,8 @@ BAD_RECIPES: dict[str, tuple[Any, str]] = {
         {"name": "x", "steps": [{"method": "magnitude", "sparsity": 0.5, "sequential": False}]},
         "unknown key of method magnitude 'sequential'",
     ),
+    "empty name": ({"name": "", "steps": []}, "name=''"),
+    "a dtype that is none": (wanda() | {"dtype": "bf16"}, "dtype='bf16': input should be 'bfloat16'"),
     "another version": (wanda() | {"version": 2}, "version=2"),
     "no name": ({"steps": []}, "name is missing"),
     "not a mapping": (["wanda"], "a recipe is a mapping with version, name and steps, got list"),
@@ -216,6 +259,69 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     broken.write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="a recipe is a mapping"):
         load_recipe(str(broken))
+
+
+SPARSE = "steps: [{method: magnitude, sparsity: 0.7}]\n"
+BAD_FILES = {
+    "unknown method": ("name: x\nsteps: [{method: wandb, sparsity: 0.5}]\n", "unknown method 'wandb'"),
+    "unknown key of a step": ("name: x\nsteps: [{method: rtn, bitz: 4}]\n", "unknown key of method rtn 'bitz'"),
+    "bad value of a step": ("name: x\nsteps: [{method: rtn, bits: 9}]\n", "method rtn: bits: got 9"),
+    "key given twice": ("name: x\nsteps: [{method: rtn, bits: 4, bits: 3}]\n", "key 'bits' stands twice"),
+    "key of the recipe given twice": ("name: x\nname: y\nsteps: []\n", "key 'name' stands twice"),
+    "packaged name": (f"name: magnitude-50\n{SPARSE}", "the packaged recipe of that name is another one"),
+    "name of the baseline": (f"name: dense\n{SPARSE}", "the packaged recipe of that name is another one"),
+    "packaged name, other text": (
+        "name: wanda-50\nsteps: [{method: wanda, sparsity: 0.5}]\ncalibration: {source: demo}\n",
+        "the packaged recipe of that name is another one",
+    ),
+    "label of another level": (f"name: magnitude-55\n{SPARSE}", "its steps are magnitude-70"),
+    "label of another method": (f"name: random-75\n{SPARSE}", "its steps are magnitude-70"),
+    "label of more steps": (f"name: magnitude-70+rtn-4\n{SPARSE}", "its steps are magnitude-70"),
+    "label of no steps": ("name: rtn-1\nsteps: []\n", "its steps are none"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_a_bad_file_is_named_in_one_line(fault: str, tmp_path: Path) -> None:
+    text, message = BAD_FILES[fault]
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_recipe(str(file))
+    assert message in str(error.value)
+    assert str(error.value).count(str(file)) == 1
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("magnitude-70", [{"method": "magnitude", "sparsity": 0.7}]),  # the packaged one, word for word
+        ("half of it", [{"method": "magnitude", "sparsity": 0.7}]),  # free text is the user's own
+        ("magnitude-55", [{"method": "magnitude", "sparsity": 0.55}]),
+        ("magnitude-2:4+rtn-4", [{"method": "magnitude", "pattern": "2:4"}, {"method": "rtn", "bits": 4}]),
+        ("step-70", [{"method": "magnitude", "sparsity": 0.55}]),
+    ],
+)
+def test_true_names_load(name: str, steps: list[dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"name": name, "steps": steps}), encoding="utf-8")
+    assert load_recipe(str(file)).name == name
+
+
+def test_a_pattern_needs_no_quotes(tmp_path: Path) -> None:
+    # YAML 1.1 reads 2:4 as the number 2 * 60 + 4.
+    assert yaml.safe_load("2:4") == 124
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: x\nsteps: [{method: magnitude, pattern: 2:4}, {method: rtn, bits: 0x4}]\n", encoding="utf-8")
+    recipe = load_recipe(str(file))
+    assert (recipe.as_dict()["steps"][0]["pattern"], recipe.bits) == ("2:4", 4)
+
+
+def test_a_folder_with_a_recipes_name_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").mkdir()
+    with pytest.raises(UserError, match="does not exist"):
+        load_recipe(str(tmp_path / "x.yaml"))
 
 
 def test_text_is_the_file_as_written() -> None:

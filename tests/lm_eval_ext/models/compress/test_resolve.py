@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.recipe import Calibration, load_recipe
+from lm_eval_ext.models.compress.recipe import Calibration, Recipe, load_recipe, recipe_names
 from lm_eval_ext.models.compress.resolve import DENSE, recipe_keys, resolve
 
 
@@ -53,7 +54,8 @@ def test_overrides_reach_the_step_and_the_calibration() -> None:
     recipe = resolve(recipe="wanda-50", sparsity=0.3, calibration="demo", samples=4, seed=7)
     assert recipe.sparsity == 0.3
     assert recipe.calibration == Calibration(source="demo", samples=4, seqlen=2048, seed=7)
-    assert recipe.source == load_recipe("wanda-50").source
+    assert recipe.source == f"changed from wanda-30 ({load_recipe('wanda-30').source})"
+    assert recipe.description == "wanda-30 with calibration=demo, samples=4, seed=7"
 
 
 def test_override_keeps_the_rest_of_a_step() -> None:
@@ -74,7 +76,24 @@ def test_pipeline_shares_out_its_keys() -> None:
         ({}, "dense"),
         ({"recipe": "wanda-50"}, "wanda-50"),
         ({"recipe": "wanda-50", "sparsity": 0.5}, "wanda-50"),
-        ({"recipe": "wanda-50", "sparsity": 0.3}, "wanda-50(sparsity=0.3)"),
+        ({"recipe": "wanda-50", "sparsity": 0.3}, "wanda-30"),
+        ({"recipe": "wanda-50", "sparsity": 0.35}, "wanda-35(seqlen=2048)"),
+        ({"recipe": "wanda-50", "sparsity": 0.3, "seed": 1}, "wanda-30(seed=1)"),
+        ({"recipe": "wanda-50", "seed": 1}, "wanda-50(seed=1)"),
+        ({"recipe": "wanda-50", "sequential": False}, "wanda-50(sequential=False,seqlen=2048)"),
+        ({"recipe": "magnitude-2-4", "pattern": "4:8"}, "magnitude-4-8"),
+        ({"recipe": "magnitude-2-4", "pattern": "1:4"}, "magnitude-1:4"),
+        ({"recipe": "rtn-4", "bits": 6}, "rtn-6"),
+        ({"recipe": "rtn-4", "group_size": 64}, "rtn-4"),
+        ({"recipe": "rtn-4", "group_size": 32}, "rtn-4(group_size=32)"),
+        ({"recipe": "random-50", "sparsity": 0.45, "seed": 3}, "random-45(seed=3)"),
+        ({"recipe": "rath-random-50", "seed": 3}, "rath-random-50(seed=3)"),
+        ({"recipe": "rath-wanda-50", "sparsity": 0.3}, "rath-wanda-30"),
+        (
+            {"recipe": "rath-wanda-50", "sparsity": 0.35},
+            "wanda-35(exclude=*.o_proj+*.down_proj,sequential=False,seqlen=2048)",
+        ),
+        ({"recipe": "rath-q-4", "bits": 5}, "mlx_affine-5(scope=mlx_lm)"),
         ({"recipe": "wanda-50", "calibration": "demo", "samples": 8}, "wanda-50(calibration=demo,samples=8)"),
         ({"recipe": "wanda-50", "calibration": "/data/my.txt"}, "wanda-50(calibration=my.txt)"),
         ({"method": "magnitude", "sparsity": 0.5}, "magnitude-50"),
@@ -94,6 +113,70 @@ def test_pipeline_shares_out_its_keys() -> None:
 )
 def test_labels(keys: dict[str, Any], label: str) -> None:
     assert resolve(**keys).label == label
+
+
+PIPELINE = """\
+name: wanda-50-then-4bit
+steps: [{method: wanda, sparsity: 0.5}, {method: rtn, bits: 4, group_size: 128}]
+dtype: float16
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "label"),
+    [
+        ({}, "wanda-50-then-4bit"),
+        ({"sparsity": 0.5, "bits": 4}, "wanda-50-then-4bit"),
+        ({"sparsity": 0.3}, "wanda-30+rtn-4(group_size=128)"),
+        ({"bits": 3}, "wanda-50+rtn-3(group_size=128)"),
+        ({"group_size": 64}, "wanda-50+rtn-4"),
+        ({"pattern": "2:4", "samples": 8}, "wanda-2:4+rtn-4(group_size=128,samples=8)"),
+        ({"samples": 8}, "wanda-50-then-4bit(samples=8)"),
+        ({"sparsity": 0.3, "samples": 8}, "wanda-30+rtn-4(group_size=128,samples=8)"),
+    ],
+)
+def test_a_name_of_ones_own_goes_when_a_step_changes(keys: dict[str, Any], label: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(PIPELINE, encoding="utf-8")
+    recipe = resolve(recipe=str(file), **keys)
+    assert recipe.label == label
+    assert recipe.dtype == "float16"
+
+
+def does(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe does: steps and calibration. A sparsity beside a pattern says nothing more than the pattern."""
+    values = recipe.as_dict()
+    steps = [step | {"sparsity": None} if step.get("pattern") else step for step in values["steps"]]
+    return {"steps": steps, "calibration": values["calibration"]}
+
+
+@pytest.mark.parametrize("name", ["wanda-50", "rath-wanda-30", "random-2-4", "rtn-4", "rath-q-3"])
+def test_labels_are_apart_where_recipes_are(name: str) -> None:
+    known = load_recipe(name)
+    values: dict[str, list[object]] = {
+        "sparsity": [0.3, 0.5, 0.55], "pattern": ["2:4", "4:8", "1:4"], "bits": [3, 4, 8], "group_size": [32, 64, 128],
+        "seed": [0, 1], "sequential": [True, False], "exact": [True, False], "exclude": ["*.o_proj", "*.q_proj"],
+        "scope": ["blocks", "mlx_lm", "row", "matrix"], "lm_head": [True], "samples": [8, 128], "short": ["keep"],
+        "on_indivisible": ["skip"], "symmetric": [True],
+    }  # fmt: skip
+    keys = [(key, value) for key, some in values.items() for value in some]
+    seen: dict[str, Recipe] = {}
+    for changes in [
+        {},
+        *({k: v} for k, v in keys),
+        *({k: v, m: w} for (k, v), (m, w) in combinations(keys, 2) if k != m),
+    ]:
+        try:
+            recipe = resolve(recipe=name, **changes)
+        except UserError:
+            continue
+        before = seen.setdefault(recipe.label, recipe)
+        assert does(before) == does(recipe), (changes, recipe.label)
+        if recipe.label in recipe_names():
+            packaged = load_recipe(recipe.label)
+            assert does(packaged) == does(recipe)
+    assert seen[known.label] == known
+    assert len(seen) > 3
 
 
 @pytest.mark.parametrize(
@@ -135,6 +218,6 @@ def test_recipe_keys_are_all_fields_of_all_methods() -> None:
 def test_label_does_not_depend_on_the_order_of_the_keys() -> None:
     keys = {"sparsity": 0.3, "calibration": "demo", "samples": 16, "seqlen": 256}
     turned = dict(reversed(keys.items()))
-    name = "wanda-50(sparsity=0.3,calibration=demo,samples=16,seqlen=256)"
+    name = "wanda-30(calibration=demo,samples=16,seqlen=256)"
     assert resolve(recipe="wanda-50", **keys).name == resolve(recipe="wanda-50", **turned).name == name
     assert resolve(method="wanda", **keys).name == resolve(method="wanda", **turned).name

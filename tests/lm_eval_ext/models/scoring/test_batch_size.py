@@ -13,10 +13,10 @@ from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext import plugin
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
-from lm_eval_ext.models.scoring import checked
-from lm_eval_ext.models.scoring.checked import row_bytes, rows_per_pass, stock_rows
+from lm_eval_ext.models.scoring import memory
+from lm_eval_ext.models.scoring.memory import attention_width, row_bytes, rows_per_pass, size_of, stock_rows
 from tests.helpers.tiny import tiny_model, write_tiny
-from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked
+from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, TREES, asked, build
 from tests.lm_eval_ext.tasks.runs import evaluate
 
 GIB = 2**30
@@ -38,6 +38,28 @@ def test_memory_of_a_row_by_hand() -> None:
     assert row_bytes(tiny_model("gpt2")) == 512 * (512 + 3 * 256 + 2 * 2 * 4 * 16 + 512 + 4096) * 4
 
 
+def test_memory_of_a_row_where_a_config_tells_otherwise() -> None:
+    # DBRX keeps its MLP (two of four experts of 64) and its key heads (2 of 16) in configs within the config.
+    dbrx = build("dbrx", TREES["sizes in configs within the config"][1])
+    assert row_bytes(dbrx) == 512 * (512 + 2 * 3 * 64 + 2 * 2 * 2 * 16 + 512 + 4096) * 4
+    # Gemma-3n lists the widths of its layers (the largest is 128), and has keys and values in four.
+    gemma = build("gemma3n_text", TREES["sizes that differ by layer, shared keys"][1])
+    assert row_bytes(gemma) == 512 * (512 + 3 * 128 + 2 * 4 * 2 * 16 + 512 + 4096) * 4
+    # MPT names every size in its own way, and no width of the MLP: four times the hidden size.
+    mpt = build("mpt", {"vocab_size": 300, "d_model": 64, "n_heads": 4, "n_layers": 2})
+    assert row_bytes(mpt) == 512 * (512 + 3 * 256 + 2 * 2 * 4 * 16 + 512 + 4096) * 4
+    assert [attention_width(model) for model in (dbrx, gemma, mpt)] == [128, 256, 128]
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [(7, 7), ([3, 9, 4], 9), ((3, 9), 9), (None, 5), ([], 5), ([None, 2], 2), (0, 5), ("3", 5), (True, 5), ({}, 5)],
+)
+def test_a_size_of_any_kind_is_read_or_replaced(value: object, size: int) -> None:
+    assert size_of(SimpleNamespace(width=value), ("missing", "width"), 5) == size
+    assert size_of(SimpleNamespace(ffn_config=SimpleNamespace(width=value)), ("width",), 5) == size
+
+
 @pytest.mark.parametrize(("size", "rows"), [(1, 1), (7, 7), (0, 1)])
 def test_a_number_is_that_many_rows(size: int, rows: int) -> None:
     assert rows_per_pass(lm_of(None, size)) == rows
@@ -50,16 +72,16 @@ def test_auto_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         assert rows_per_pass(lm_of(model)) == rows
     assert rows_per_pass(lm_of(model, most=5)) == 5  # lm_eval's own bound
     # 1 GiB is 93 rows of the tiny model; with rows 31 times as large it is three, with larger ones than all of it one.
-    monkeypatch.setattr(checked, "row_bytes", lambda model: 31 * LLAMA_ROW)
+    monkeypatch.setattr(memory, "row_bytes", lambda model: 31 * LLAMA_ROW)
     assert GIB // (31 * LLAMA_ROW) == 3
     assert rows_per_pass(lm_of(model)) == 3
-    monkeypatch.setattr(checked, "row_bytes", lambda model: 2 * GIB)
+    monkeypatch.setattr(memory, "row_bytes", lambda model: 2 * GIB)
     assert rows_per_pass(lm_of(model)) == 1
 
 
 def test_auto_on_cuda_is_half_of_what_the_fullest_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {torch.device("cuda:0"): 100, torch.device("cuda:1"): 20}
-    monkeypatch.setattr(checked, "_cuda_devices", lambda model: set(free))
+    monkeypatch.setattr(memory, "_cuda_devices", lambda model: set(free))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device] * LLAMA_ROW, 10**12))
     # Twelve rows' worth are reserved by torch, two of them in use.
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 12 * LLAMA_ROW)
@@ -101,7 +123,7 @@ def test_no_number_depends_on_it(
         found = lm.loglikelihood(asked([pairs[i] for i in turn]), disable_tqdm=True)
         assert [value for value, _ in found] == pytest.approx([expected[i][0] for i in turn], abs=2e-4)
         assert [flag for _, flag in found] == [expected[i][1] for i in turn]
-    assert lm._trees._usable
+    assert lm._trees.trust.settled
 
 
 @pytest.mark.parametrize("size", [2, "auto"])
@@ -113,7 +135,7 @@ def test_lm_evals_own_path_with_auto(size: int | str, tiny_checkpoint: Path, sto
     assert found == pytest.approx(short.loglikelihood_rolling(rolled, disable_tqdm=True), abs=2e-4)
     asks = [Instance("generate_until", {}, (PAIRS[i][0], {"until": ["\n"], "max_gen_toks": 4}), i) for i in (0, 3)]
     assert lm.generate_until(asks, disable_tqdm=True) == short.generate_until(asks, disable_tqdm=True)
-    lm._trees._usable = False
+    lm._trees.trust.refuse("is refused by the test")
     own = [lm.loglikelihood(asked(PAIRS), disable_tqdm=True), stock.loglikelihood(asked(PAIRS[:5]), disable_tqdm=True)]
     assert [value for value, _ in own[0][:5]] == pytest.approx([value for value, _ in own[1]], abs=2e-4)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
@@ -48,7 +49,36 @@ def test_as_the_stock_path(llama: str, max_length: int | None) -> None:
     options = {"pretrained": llama, "device": "cpu", "max_length": max_length}
     ours = CompressedHFLM(**options)
     compare(ours, HFLM(**options, softmax_dtype="float32"))
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
+
+
+@pytest.mark.parametrize("trees", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_dtype_of_scoring_acts_on_both_kinds_of_request(llama: str, dtype: torch.dtype, trees: bool) -> None:
+    ours = CompressedHFLM(pretrained=llama, device="cpu", softmax_dtype=dtype, batch_size=1)
+    if not trees:
+        ours._trees.trust.refuse("is refused by the test")
+
+    def by_hand(tokens: list[int], wanted: int) -> float:
+        with torch.no_grad():
+            logits = ours.model(torch.tensor([tokens[:-1]])).logits[0, -wanted:]
+        return float(logits.log_softmax(-1, dtype=dtype)[range(wanted), tokens[-wanted:]].sum())
+
+    context, letter, text = ours.tok_encode(TEXTS[0][0]), ours.tok_encode("A"), TEXTS[4][1]
+    assert len(letter) == 1
+    whole = [ours.prefix_token_id, *ours.tok_encode(text)]
+    ((score, _),) = ours.loglikelihood([Instance("loglikelihood", {}, (TEXTS[0][0], "A"), 0)])
+    (rolled,) = ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0)])
+    rounding = 2**-8 if dtype == torch.bfloat16 else 1e-6
+    assert [score, rolled] == pytest.approx(
+        [by_hand([*context, *letter], 1), by_hand(whole, len(whole) - 1)], rel=rounding
+    )
+    # A value tells its dtype: it is one of those that the dtype has, and none of the next narrower one's.
+    narrower = {torch.bfloat16: None, torch.float32: torch.bfloat16, torch.float64: torch.float32}[dtype]
+    for value in (score, rolled):
+        exact = torch.tensor(value, dtype=torch.float64)
+        assert exact.to(dtype).double() == exact
+        assert narrower is None or exact.to(narrower).double() != exact
 
 
 def test_rolling_is_the_stock_path(llama: str) -> None:
@@ -56,7 +86,7 @@ def test_rolling_is_the_stock_path(llama: str) -> None:
     stock = HFLM(pretrained=llama, device="cpu", max_length=32, softmax_dtype="float32")
     kind = "loglikelihood_rolling"
     assert ours.loglikelihood_rolling(instances(kind)) == stock.loglikelihood_rolling(instances(kind))
-    assert ours._trees._usable is None
+    assert ours._trees.trust.settled is None
 
 
 def test_every_answer_reaches_the_cache_hook(llama: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +118,7 @@ def test_a_model_that_does_not_take_trees_is_scored_as_stock(
     told = [record.getMessage() for record in caplog.records if "every prompt is run on its own" in record.getMessage()]
     assert len(told) == 1
     assert type(model).__name__ in told[0]
-    assert ours._trees._usable is False
+    assert ours._trees.trust.settled is False
 
 
 def test_a_model_that_ignores_the_mask_is_found_out(llama: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +128,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(llama: str, monkeypatch: pyt
         lm.model, "forward", lambda *args, **kwargs: forward(*args, **(kwargs | {"attention_mask": None}))
     )
     compare(lm, HFLM(pretrained=llama, device="cpu", softmax_dtype="float32"))
-    assert lm._trees._usable is False
+    assert lm._trees.trust.settled is False
 
 
 def test_an_adapter_takes_part(llama: str) -> None:
@@ -112,7 +142,7 @@ def test_an_adapter_takes_part(llama: str) -> None:
     options = {"pretrained": adapted.eval(), "tokenizer": stock.tokenizer, "max_length": 512}
     ours = CompressedHFLM(**options)
     compare(ours, HFLM(**options, softmax_dtype="float32"))
-    assert ours._trees._usable
+    assert ours._trees.trust.settled
     assert abs(ours.loglikelihood(instances())[0][0] - before[0][0]) > 1e-3
 
 

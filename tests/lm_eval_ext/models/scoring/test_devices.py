@@ -11,7 +11,8 @@ from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from transformers import DynamicCache
 
 from lm_eval_ext.models.scoring.draws import Branch
-from lm_eval_ext.models.scoring.engine import TreeScorer, _Row
+from lm_eval_ext.models.scoring.engine import TreeScorer
+from lm_eval_ext.models.scoring.rows import Row
 from lm_eval_ext.models.scoring.sampling import TreeSampler
 from lm_eval_ext.models.scoring.trie import build_forest
 from tests.helpers.tiny import tiny_model
@@ -29,7 +30,7 @@ def test_keys_and_values_stay_where_their_layer_is(family: str) -> None:
     sampler = TreeSampler(model, softmax_dtype=torch.float32, row_tokens=64, rows=2)
     devices = ["cpu", *["meta"] * (len(model.model.layers) - 1)]
     forest = build_forest([tuple(range(3, 20))])
-    row = _Row(
+    row = Row(
         torch.zeros(LENGTH, dtype=torch.long),
         torch.arange(PREFIX, PREFIX + LENGTH),
         torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril(),

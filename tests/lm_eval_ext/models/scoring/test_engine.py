@@ -73,6 +73,27 @@ def test_greedy_is_true_for_the_models_own_continuation() -> None:
     assert [score.greedy for score in scorer(model).score(queries)] == [True, False]
 
 
+def test_greedy_is_false_wherever_one_token_is_not_the_most_probable() -> None:
+    # The tokens behind the odd one are those that the model itself would say there.
+    model = tiny_model("llama")
+    context = [5, 6, 7, 8, 9]
+
+    def best(tokens: list[int]) -> int:
+        with torch.no_grad():
+            return int(model(torch.tensor([tokens])).logits[0, -1].argmax())
+
+    queries = []
+    for odd in (0, 1, 2, 3, None):
+        targets: list[int] = []
+        for place in range(4):
+            own = best(context + targets)
+            targets.append((own + 1) % 300 if place == odd else own)
+        queries.append(Query(tuple((context + targets)[:-1]), tuple(targets)))
+    found = scorer(model).score(queries)
+    assert [score.greedy for score in found] == [False, False, False, False, True]
+    assert [score.greedy for score in found] == [plain(model, query)[1] for query in queries]
+
+
 def test_order_and_batches_change_nothing_but_rounding() -> None:
     model, queries = tiny_model("qwen2"), some_queries(3)
     turned = queries[::-1]
@@ -147,7 +168,7 @@ def test_distinct_tokens_alone_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def count(*args: Any, **kwargs: Any) -> Any:
         nonlocal counted
-        counted += kwargs["input_ids"].numel()
+        counted += args[0].numel()
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(model, "forward", count)

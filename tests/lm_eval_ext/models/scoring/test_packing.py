@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_eval_ext.models.scoring.engine import _row
 from lm_eval_ext.models.scoring.packing import best_row_length, pack
+from lm_eval_ext.models.scoring.rows import packed_row
 from lm_eval_ext.models.scoring.trie import Forest, build_forest
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple), min_size=1, max_size=30)
@@ -68,7 +68,7 @@ def test_a_node_sees_its_path_in_its_own_piece_and_nothing_else(
     for group in pack(forest, scored, limit):
         above = len(group.prefix)
         for nodes in group.rows:
-            row = _row(forest, nodes, above, scored, claimed)
+            row = packed_row(forest, nodes, above, scored, claimed)
             taken += [node for _, node in row.scored]
             start = 0
             for piece in pieces_of(forest, nodes, above):
@@ -88,7 +88,7 @@ def test_a_repeated_ancestor_is_seen_in_the_copy_of_its_own_piece() -> None:
     forest = build_forest([(7, branch, leaf) for branch in (1, 2) for leaf in range(10, 18)])
     nodes = np.array([0, 1, 2, 3, 0, 10, 11])  # 7 1 10 11 | 7 2 10
     scored = scored_of(forest)
-    row = _row(forest, nodes, 0, scored, np.zeros(len(forest.tokens), dtype=bool))
+    row = packed_row(forest, nodes, 0, scored, np.zeros(len(forest.tokens), dtype=bool))
     assert row.tokens.tolist() == [7, 1, 10, 11, 7, 2, 10]
     seen = [line.nonzero().flatten().tolist() for line in row.visible]
     assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 3], [4], [4, 5], [4, 5, 6]]

@@ -111,7 +111,7 @@ def test_equals_a_plain_loop_by_trees_and_alone(
     assert "on its own" not in caplog.text
     monkeypatch.setattr("lm_eval_ext.models.scoring.seeded.TreeSampler", None)  # no tree is touched
     alone = load(family)
-    alone._trees._usable = False
+    alone._seeded.trust.refuse("is refused by the test")
     assert texts(alone, PROMPTS, KWARGS) == expected
 
 
@@ -212,6 +212,24 @@ def test_no_temperature_takes_the_most_probable_token(greedy: dict[str, Any], lo
     plain = {"until": ["\n"], "max_gen_toks": 5, "do_sample": False}
     stock = lm.generate_until([Instance("generate_until", {}, (p, dict(plain)), 0) for p in PROMPTS])
     assert texts(lm, PROMPTS, KWARGS | greedy) == {p: [text] * 5 for p, text in zip(PROMPTS, stock, strict=True)}
+
+
+def test_a_generation_config_acts_on_no_draw_and_says_so(load: Any, caplog: pytest.LogCaptureFixture) -> None:
+    expected = texts(load("llama"), PROMPTS[:3], KWARGS)
+    lm = load("llama")
+    told = [record for record in caplog.records if "generation_config" in record.getMessage()]
+    assert told == []
+    config = lm.model.generation_config
+    config.top_p, config.repetition_penalty, config.temperature, config.do_sample = 0.5, 1.3, 0.7, True
+    assert texts(lm, PROMPTS[:3], KWARGS) == expected
+    texts(lm, PROMPTS[:3], KWARGS)
+    lm.generate_until([Instance("generate_until", {}, (PROMPTS[1], {"until": ["\n"], "max_gen_toks": 3}), 0)])
+    told = [record.getMessage() for record in caplog.records if "generation_config" in record.getMessage()]
+    assert told == [
+        "requests with seeds are drawn from the model's own probabilities; its generation_config does not act on them: "
+        "top_p=0.5, repetition_penalty=1.3",
+        "the model's generation_config changes generated texts, and no score: repetition_penalty=1.3",
+    ]
 
 
 def test_requests_without_seeds_are_hflms_and_may_be_mixed(load: Any) -> None:

@@ -1,0 +1,118 @@
+"""How the model of a run samples: by our own seeds, by seeds that it is sent, or by none.
+
+lm_eval does not tell a task which model it builds requests for, and its models take seeds in different ways or not
+at all. What they do not know they ignore, refuse late, or answer with text where numbers are expected.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lm_eval_ext.errors import UserError
+
+__all__ = ["Sampler", "asking_model", "sampler_of"]
+
+# Classes of lm_eval by their full names: asking by name imports none of their libraries.
+_TAKE_SEED = ("lm_eval.models.vllm_causallms.VLLM", "lm_eval.models.openai_completions.LocalCompletionsAPI")
+_TAKE_NONE = ("lm_eval.models.anthropic_llms.AnthropicChat", "lm_eval.models.sglang_generate_API.SGLANGGENERATEAPI")
+_API = "lm_eval.models.api_models.TemplateAPI"
+_CHAT = "lm_eval.models.openai_completions.LocalChatCompletion"
+_HF = "lm_eval.models.huggingface.HFLM"
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What a sampled task sends to a model."""
+
+    name: str
+    """The model's class."""
+    kind: Literal["ours", "seeded", "unseeded"]
+    """ours: one request with all seeds, as `compressed_hf` answers; seeded: one request a seed, with `seed` among its
+    arguments; unseeded: one request, repeated."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Generation arguments without which the model would draw from a part of its vocabulary only."""
+
+    @property
+    def protocol(self) -> str:
+        """What the log names the protocol: draws of different samplers must not be taken for each other."""
+        if self.kind == "ours":
+            return "sampled"
+        return f"sampled by {self.name}" + (", unseeded" if self.kind == "unseeded" else "")
+
+
+def asking_model(chat_template: Callable[..., str] | None) -> Any:
+    """Find the model that lm_eval builds requests for.
+
+    Args:
+        chat_template: What lm_eval gave to `build_all_requests`: a method of the model, or None without a template.
+
+    Returns:
+        The model, without lm_eval's response cache around it; None outside of an evaluation. Where the template does
+        not tell, lm_eval's `evaluate` does, which calls the task: it holds the model as its argument `lm`.
+    """
+    model = getattr(chat_template, "__self__", None)
+    frame = None if model is not None else sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "evaluate" and frame.f_globals.get("__name__") == "lm_eval.evaluator":
+            model = frame.f_locals.get("lm")
+            break
+        frame = frame.f_back
+    # CachingLM forwards what it does not know, so that its class must be asked and not its attributes.
+    return vars(model).get("lm", model) if type(model).__name__ == "CachingLM" else model
+
+
+def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purpose: str) -> Sampler:
+    """Say how a model samples.
+
+    Args:
+        model: Of lm_eval; None is taken for one of ours.
+        arguments: What each request will hold, without a seed.
+        unseeded: Whether the user accepts texts that no seed repeats.
+        purpose: What needs it, to start messages with.
+
+    Returns:
+        The sampler. Whether a server honours the seed that it is sent, no client can tell.
+
+    Raises:
+        UserError: If the model takes no seeds and `unseeded` is not set, or sends another temperature than it is given.
+    """
+    if model is None or getattr(model, "answers_seeds", False):
+        return Sampler("compressed_hf", "ours")
+    name, classes = type(model).__name__, [f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__]
+    if _API in classes:
+        sent = _sent(model, arguments, chat=_CHAT in classes)
+        asked = arguments.get("temperature")
+        if sent is not None and None not in (asked, sent.get("temperature")) and sent["temperature"] != asked:
+            raise UserError(
+                f"{purpose} draws at temperature {asked}, but {name} sends {sent['temperature']} for the model "
+                f"{getattr(model, 'model', '')!r} whatever it is given; use another model, or that temperature"
+            )
+        takes_seed = sent is not None and "seed" in sent and not set(_TAKE_NONE).intersection(classes)
+        if takes_seed:
+            return Sampler(name, "seeded", {"top_p": 1.0})
+    elif set(_TAKE_SEED).intersection(classes):
+        return Sampler(name, "seeded")
+    whole = {"top_k": 0, "top_p": 1.0} if _HF in classes else {}
+    if not unseeded:
+        other = "use a model that does"
+        if _HF in classes:
+            other = "run it with --model compressed_hf and the same --model_args (no recipe: nothing is compressed)"
+        raise UserError(
+            f"{purpose} draws one text a seed, and {name} takes no seeds; {other}"
+            """, or accept texts that no seed repeats: --metadata '{"sampling": {"allow_unseeded": true}}'"""
+        )
+    return Sampler(name, "unseeded", whole)
+
+
+def _sent(model: Any, arguments: Mapping[str, Any], *, chat: bool) -> dict[str, Any] | None:
+    """What a client would send for one request; None where it can't be asked."""
+    message: Any = [{"role": "user", "content": "?"}] if chat else ["?"]
+    try:
+        given = {key: list(value) if isinstance(value, list) else value for key, value in arguments.items()}
+        payload = model._create_payload(message, generate=True, gen_kwargs=given | {"seed": 1}, seed=0, eos=None)
+    except Exception:  # clients differ in what they want; the run itself will show it
+        return None
+    return dict(payload) if payload.get("seed") == 1 else {k: v for k, v in payload.items() if k != "seed"}
