@@ -174,14 +174,21 @@ def test_a_template_of_parts_asks_the_same_as_one_of_text(llama: Path, tmp_path:
     assert prompts[0] == prompts[1]
 
 
-def test_without_a_chat_template_a_prompt_that_lacks_its_question_is_an_error(
-    llama: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("start", "end", "lost"),
+    [(0, "Question:", "'Question: "), ("Context:", None, "'Answer the multiple-choice question below.")],
+)
+def test_without_a_chat_template_a_prompt_that_lacks_a_line_is_an_error(
+    start: Any, end: str | None, lost: str, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lm_eval.api.task import ConfigurableTask
 
     whole = ConfigurableTask.fewshot_context
-    monkeypatch.setattr(
-        ConfigurableTask, "fewshot_context", lambda *args, **kwargs: whole(*args, **kwargs).split("Question:")[0]
-    )
-    with pytest.raises(UserError, match="task bbq_itemlevel_demo: the prompt of bbq_demo/Age/0 lacks 'Question: "):
+
+    def cut(*args: Any, **kwargs: Any) -> str:
+        prompt = whole(*args, **kwargs)
+        return str(prompt.split(end)[0] if end else prompt[prompt.index(start) :])
+
+    monkeypatch.setattr(ConfigurableTask, "fewshot_context", cut)
+    with pytest.raises(UserError, match=f"task bbq_itemlevel_demo: the prompt of bbq_demo/Age/0 lacks {lost}"):
         evaluate(llama, ["bbq_itemlevel_demo"], limit=1)
