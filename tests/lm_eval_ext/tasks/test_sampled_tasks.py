@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,18 @@ def test_settings_that_are_none(metadata: dict[str, Any], told: str, talker: Pat
     plugin.activate()
     with pytest.raises(UserError, match=told):
         evaluate(talker, [DEMO], model="compressed_hf", limit=1, metadata=metadata, bootstrap_iters=0)
+
+
+def test_the_command_line_of_the_documentation(talker: Path, tmp_path: Path) -> None:
+    """Both ways at once: --gen_kwargs wins, and the log says what was sent."""
+    line = [sys.executable, "-m", "lm_eval_ext", "run", "--model", "compressed_hf", "--tasks", DEMO, "--limit", "1"]
+    line += ["--model_args", f"pretrained={talker}", "--log_samples", "--output_path", str(tmp_path), "--device", "cpu"]
+    line += ["--metadata", '{"sampling": {"seeds": [1, 2, 3], "temperature": 0.7, "max_gen_toks": 8}}']
+    subprocess.run([*line, "--gen_kwargs", "seeds=[4,5],temperature=0.9"], check=True, capture_output=True)
+    (logged,) = lines(tmp_path)
+    sent = logged["arguments"]["gen_args_0"]["arg_1"]
+    assert (sent["seeds"], sent["temperature"], sent["max_gen_toks"]) == ([4, 5], 0.9, 8)
+    assert [draw["seed"] for draw in logged["answer"]["draws"]] == [4, 5]
 
 
 def test_the_answer_by_hand() -> None:
