@@ -38,7 +38,7 @@ class FaithfulTemplate:
         Args:
             template: Renders a list of messages; lm_eval's is a method of the model.
         """
-        self._template = template
+        self.method = template
         self._forms = list(_FORMS)
         self._last: tuple[list[Message], dict[str, Any]] = ([], {})
         self.model: Any = getattr(template, "__self__", None)
@@ -57,7 +57,7 @@ class FaithfulTemplate:
                 continue
             sent = _sent(trimmed, *form)
             try:
-                rendered = self._template(sent, **kwargs)
+                rendered = self.method(sent, **kwargs)
             except Exception as error:  # templates fail in as many ways as there are programs
                 faults[form] = f"it fails ({type(error).__name__}: {_first_line(error)})"
                 continue
