@@ -122,7 +122,8 @@ def prompt_text(rendered: Any) -> str:
     if isinstance(rendered, str):
         return rendered
     held = getattr(rendered, "prompt", None)
-    return held if isinstance(held, str) else json.dumps(rendered, ensure_ascii=False)
+    messages = json.loads(held) if isinstance(held, str) else rendered
+    return "\n".join(str(message["content"] if isinstance(message, dict) else message) for message in messages)
 
 
 def text_after(content: str, prompt: str, most: int = 200) -> str:

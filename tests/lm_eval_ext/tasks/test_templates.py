@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.models.api_models import JsonChatStr
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.templates import FaithfulTemplate, missing_line, text_after
@@ -146,7 +148,10 @@ def test_lines_are_compared_by_their_words() -> None:
     assert missing_line("Context: x\nQuestion: y", "<user>Context: x") == "Question: y"
     assert missing_line("ab", "a b") == "ab"
     assert missing_line("", "") is None
-    assert missing_line("Who?", [{"role": "user", "content": "Who?"}]) is None  # messages kept for a server
+    kept = [{"role": "user", "content": 'He\tsaid "so".\nWho?'}]  # messages kept for a server, as they are and as JSON
+    for rendered in (kept, JsonChatStr(json.dumps(kept))):
+        assert missing_line('He\tsaid "so".\nWho?', rendered) is None
+        assert missing_line("Who else?", rendered) == "Who else?"
 
 
 def test_the_end_behind_the_message() -> None:
