@@ -202,7 +202,9 @@ def _wanda(family: str, tokenizer: Any, *, sequential: bool) -> str:
 def _lm(family: str, tokenizer: Any, **keys: Any) -> Any:
     from lm_eval_ext.models.compressed_hf import CompressedHFLM
 
-    return CompressedHFLM(pretrained=tiny(family), tokenizer=tokenizer, device="cpu", batch_size=4, **keys)
+    return CompressedHFLM(
+        pretrained=tiny(family), tokenizer=tokenizer, device="cpu", batch_size=4, backend="causal", **keys
+    )
 
 
 def _instances(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -42,7 +42,7 @@ class Search:
         inside = {
             n: p for n, p in inner.named_parameters(remove_duplicate=False) if n.startswith(f"{self._list_name}.")
         }
-        self._flow = observe(base_model(inner), inside)
+        self._flow = observe(base_model(inner), inside, inner.get_input_embeddings())
         self._adapters = adapter_names(inner)
         self.inactive = inactive_names(inner)
         self.skips: list[Skip] = []
@@ -93,13 +93,16 @@ class Search:
         return _target(name, end, "weight", tuple(end.weight.shape), place=place, block=block)
 
     def _skip_outside(self) -> None:
-        """List the linear maps that lie in no block; the two ends are an option of their own."""
+        """List the matrices that lie in no block, tables aside; the two ends have options of their own."""
         inside = {id(module) for module in self._blocks.modules()}
         ends = (self._inner.get_input_embeddings(), self._inner.get_output_embeddings())
         inside |= {id(innermost(module)) for module in ends if module is not None}
         for name, module in self._inner.named_modules():
-            if isinstance(module, _LINEAR) and id(module) not in inside:
-                self.skips.append(Skip(f"{name}.weight", self._foreign(name) or "outside the decoder blocks"))
+            if id(module) in inside or isinstance(module, nn.Embedding):
+                continue
+            for parameter, value in module.named_parameters(recurse=False):
+                if sum(size > 1 for size in value.shape) >= 2:
+                    self.skips.append(Skip(f"{name}.{parameter}", self._foreign(name) or "outside the decoder blocks"))
 
     def _foreign(self, name: str) -> str:
         """Why a module is no part of the model proper; '' if it is one."""

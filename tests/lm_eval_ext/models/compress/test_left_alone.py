@@ -96,8 +96,8 @@ def test_a_vision_tower_with_as_many_blocks() -> None:
     names, skips = look(model)
     assert len(names) == 14
     assert all(name.startswith("model.language_model.layers.") for name in names)
-    # Two blocks of qkv, proj, fc1 and fc2, and the merger's two maps.
-    assert Counter(skips.values()) == {OUTSIDE: 2 * 4 + 2}
+    # Two blocks of qkv, proj, fc1 and fc2, the merger's two maps, and the convolution over patches.
+    assert Counter(skips.values()) == {OUTSIDE: 2 * 4 + 2 + 1}
     assert all(name.startswith("model.visual.") for name in skips)
 
 

@@ -274,3 +274,15 @@ def test_wanda_sees_the_inputs_of_stacked_experts(tokenizer: Any, text_file: Any
             now = now.T if name == "w2" else now
             kept = scores.topk(stored.shape[1] // 2, dim=1).indices.sort(dim=1).values
             assert torch.equal(kept, (now != 0).nonzero()[:, 1].reshape(stored.shape[0], -1)), (name, expert)
+
+
+def test_a_stack_that_does_not_know_its_embedding() -> None:
+    # BART's decoder wrapper raises where it is asked for it; the model itself knows.
+    from tools.families.build import tiny
+
+    model = tiny("bart")
+    with pytest.raises(NotImplementedError):
+        model.model.get_input_embeddings()
+    targets, _ = find_targets(model, make_step({"method": "magnitude", "sparsity": 0.5}))
+    # In each of two blocks four maps of attention, four of cross attention, two of the MLP.
+    assert len(targets) == 20
