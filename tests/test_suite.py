@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.logs.cache import cache_folder
 from lm_eval_ext.demo import model
@@ -73,6 +76,15 @@ def test_the_line_counts_what_was_skipped_for_want_of_data() -> None:
     reasons = ["shared test data bbq is absent", "needs a CUDA device", "shared test data x is absent"]
     assert (skipped_line(reasons) or "").startswith("2 tests were skipped")
     assert skipped_line(["needs a CUDA device"]) is None
+
+
+def test_no_example_is_timed() -> None:
+    @given(st.just(0.3))
+    @settings(max_examples=1)
+    def slow(seconds: float) -> None:
+        time.sleep(seconds)
+
+    slow()
 
 
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
