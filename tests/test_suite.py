@@ -90,9 +90,9 @@ def test_no_example_is_timed() -> None:
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
 def test_a_number_of_threads_that_is_set_is_kept(variable: str) -> None:
     show = f"import os, tests.conftest; print(os.environ[{variable!r}])"
-    for given, kept in (("1", "1"), (None, "2")):
+    for number, kept in (("1", "1"), (None, "2")):
         env = {name: value for name, value in os.environ.items() if name != variable}
-        env |= {} if given is None else {variable: given}
+        env |= {} if number is None else {variable: number}
         found = subprocess.run(
             [sys.executable, "-c", show], cwd=ROOT, env=env, check=True, capture_output=True, text=True
         )
