@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lm_eval_ext.demo.model import cache_folder
 from tests.helpers.shared import skipped_line
@@ -19,6 +20,10 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "2")
+
+# What else the machine does must not decide whether a test passes: no example is timed.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 _BUILT = cache_folder()
 """What is built once and for long, such as the demonstration model: the user's cache folder, as it was before."""

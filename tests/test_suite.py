@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.logs.cache import cache_folder
 from lm_eval_ext.demo import model
@@ -75,12 +78,21 @@ def test_the_line_counts_what_was_skipped_for_want_of_data() -> None:
     assert skipped_line(["needs a CUDA device"]) is None
 
 
+def test_no_example_is_timed() -> None:
+    @given(st.just(0.3))
+    @settings(max_examples=1)
+    def slow(seconds: float) -> None:
+        time.sleep(seconds)
+
+    slow()
+
+
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
 def test_a_number_of_threads_that_is_set_is_kept(variable: str) -> None:
     show = f"import os, tests.conftest; print(os.environ[{variable!r}])"
-    for given, kept in (("1", "1"), (None, "2")):
+    for number, kept in (("1", "1"), (None, "2")):
         env = {name: value for name, value in os.environ.items() if name != variable}
-        env |= {} if given is None else {variable: given}
+        env |= {} if number is None else {variable: number}
         found = subprocess.run(
             [sys.executable, "-c", show], cwd=ROOT, env=env, check=True, capture_output=True, text=True
         )
