@@ -68,8 +68,12 @@ def refuse_idle(
         if not fitting:
             blocks = [target for target in targets if target.place == "block"]
             first = [target.info for target in blocks if target.block == blocks[0].block]
+            # Patterns of other tools: regular expressions, names without what stands before them.
+            meant = "*." + pattern.removeprefix("re:").lstrip("^.*").rstrip("$")
+            hint = f" (did you mean {meant!r}?)" if any(fnmatchcase(name, meant) for name in names) else ""
             raise UserError(
-                f"exclude={pattern!r} matches no module of {kind}; matrices of its first block: {list_matrices(first)}"
+                f"exclude={pattern!r} matches no module of {kind}{hint}; matrices of its first block: "
+                f"{list_matrices(first)}"
             )
         known = [skip.reason for full in fitting for skip in skips if f"{skip.name}.".startswith(f"{full}.")]
         why = f" ({known[0]})" if known else ""

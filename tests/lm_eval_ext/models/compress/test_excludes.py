@@ -90,7 +90,8 @@ def test_both_ends() -> None:
     ("family", "pattern", "message"),
     [
         ("llama", "*.o_porj", r"matches no module of LlamaForCausalLM; .*layers.0.self_attn.o_proj.weight \[64, 64\]"),
-        ("llama", "self_attn", r"matches no module of LlamaForCausalLM"),
+        ("llama", "self_attn", r"no module of LlamaForCausalLM \(did you mean '\*.self_attn'\?\); matrices"),
+        ("llama", "re:.*o_proj$", r"no module of LlamaForCausalLM \(did you mean '\*.o_proj'\?\); matrices"),
         ("llama", "lm_head", r"removes no target of LlamaForCausalLM: it matches lm_head, which is left alone anyway"),
         ("llama", "*.input_layernorm", r"it matches model.layers.0.input_layernorm, which is left alone anyway"),
         ("mixtral", "*.gate", r"it matches model.layers.0.mlp.gate, which is left alone anyway \(router\)"),

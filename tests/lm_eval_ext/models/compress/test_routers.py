@@ -14,7 +14,7 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.layers import find_targets
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe, make_step
-from lm_eval_ext.models.compress.routers import observe
+from lm_eval_ext.models.compress.routers import Matrix, observe
 from tests.helpers.moe import EQUAL, FAMILIES, moe_model
 from tests.helpers.tiny import tiny_model
 
@@ -163,6 +163,19 @@ def _cast(h: Tensor, a: Any, b: Any, c: Any, d: Any) -> Tensor:
 )
 def test_what_is_chosen_by_an_output_makes_a_router(use: Any, routers: str) -> None:
     assert routes(use) == set(routers)
+
+
+def test_how_a_matrix_is_multiplied() -> None:
+    def use(h: Tensor, a: Any, b: Any, c: Any, d: Any) -> Tensor:
+        return a(h) + h @ b.weight + c(h) * (h @ c.weight) + nn.functional.linear(h[..., :8], d.weight[:8, :8]).sum()
+
+    stack = Stack(use)
+    seen = observe(stack, dict(stack.named_parameters())).matrices
+    # As [outputs, inputs]: the second is stored the other way round, the third is used both ways, of the last a part.
+    assert seen["layers.a.weight"] == Matrix((16, 16), (16, 1), 256)
+    assert seen["layers.b.weight"] == Matrix((16, 16), (1, 16), 256)
+    assert seen["layers.c.weight"] is None
+    assert seen["layers.d.weight"] == Matrix((8, 8), (16, 1), 64)
 
 
 def test_a_model_that_can_not_be_run_says_why() -> None:
