@@ -28,7 +28,11 @@ from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from tests.helpers.tiny import tiny_model, tiny_tokenizer
 from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, SEEDS, noise, texts
 
-PROMPTS = ["Who kept the key, and who lost it? Answer:", "Who kept the key? Answer:", "The bakery closes before noon"]
+PROMPTS = [
+    "Who kept the key, and who lost it? Answer:",
+    "Who kept the key? Answer:",
+    "The bakery closes before noon, and the ferry leaves at noon",
+]
 VIRTUAL = 4
 By_hand = Callable[[Tensor], Tensor]
 

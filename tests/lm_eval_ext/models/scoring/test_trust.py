@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionAndFullAttentionLayer
 
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
+from lm_eval_ext.models.scoring.alone import divisible
 from lm_eval_ext.models.scoring.engine import TreeScorer
+from lm_eval_ext.models.scoring.packing import Group
 from lm_eval_ext.models.scoring.sampling import TreeSampler
+from lm_eval_ext.models.scoring.trie import build_forest
 from lm_eval_ext.models.scoring.trust import difference
 from tests.helpers.tiny import tiny_model, tiny_tokenizer, write_tiny
 from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, asked, compare, warnings
@@ -157,6 +164,45 @@ def test_wrong_draws_behind_right_first_tokens_are_found_out(
     assert lm._trees.trust.settled
 
 
+def test_draws_are_compared_as_far_as_one_seed_goes(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Wrong from the second appended token on, which one of the seeds reaches, and others do not.
+    append = TreeSampler._append
+
+    def wrong(self: Any, branches: Any, spots: Any, keys: torch.Tensor, cache: Any) -> Any:
+        late = len(branches[0].drawn) > 1
+        return append(self, branches, [(row, place + late, seen) for row, place, seen in spots], keys, cache)
+
+    lm = tiny(tiny_checkpoint)
+    firsts = {prompt: slow(lm, prompt, KWARGS | {"max_gen_toks": 1}) for prompt in PROMPTS}
+    whole = {prompt: [text for text in found if text.isascii() and text.strip()] for prompt, found in firsts.items()}
+    prompt = next(prompt for prompt, found in whole.items() if len(set(found)) > 1)
+    going = whole[prompt][0]
+    lm._seeded._stops = {"abc": lambda text: not text.startswith(going)}
+    monkeypatch.setattr(TreeSampler, "_append", wrong)
+    texts(lm, [prompt], KWARGS | {"stop_when": "abc"})
+    assert lm._seeded.trust.settled is False
+
+
+def test_the_longest_sequence_need_not_be_in_the_longest_row() -> None:
+    # Two rows: five short sequences, 15 tokens in all, and one of eight tokens.
+    short = [(number, 7, 8) for number in range(20, 25)]
+    forest = build_forest([*short, tuple(range(30, 38))])
+    scored = np.zeros(len(forest.tokens), dtype=np.int64)
+    scored[forest.leaves] = 1
+    rows = [np.arange(15), np.arange(15, 23)]
+    asked_for: list[tuple[str, int, int]] = []
+
+    def wants(kind: str, length: int, row: int) -> bool:
+        asked_for.append((kind, length, row))
+        return True
+
+    trust: Any = SimpleNamespace(wants=wants)
+    scorer = TreeScorer(tiny_model("llama"), softmax_dtype=None, row_tokens=16, rows=1, trust=trust)
+    group = Group(prefix=np.empty(0, dtype=np.int64), rows=rows)
+    assert scorer._witnesses([group], [rows], forest, scored, 16) == {"rows": (0, 1, int(forest.leaves[-1]))}
+    assert asked_for == [("rows", 8, 16)]
+
+
 def test_draws_that_are_wrong_for_a_longer_prompt_alone(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The row of a comparison is filled up to 512, so lengths of prompts must tell: by the position of a token.
     append = TreeSampler._append
@@ -208,6 +254,23 @@ def test_a_cache_that_gives_other_numbers_is_not_used(monkeypatch: pytest.Monkey
     expected = {prompt: slow(lm, prompt, KWARGS) for prompt in PROMPTS[:3]}
     assert texts(lm, PROMPTS[:3], KWARGS) == expected
     assert lm._seeded._alone._caches is False
+
+
+def test_caches_that_are_known_to_divide() -> None:
+    def cache_of(*layers: Any) -> DynamicCache:
+        cache = DynamicCache()
+        cache.layers = list(layers)
+        for layer in layers:
+            layer.update(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))
+        return cache
+
+    plain, window = DynamicLayer(), DynamicSlidingWindowLayer(sliding_window=3)
+    assert divisible(cache_of(plain, window), 5)
+    # One that is short of a token, one that has a state beside its keys, and none at all.
+    assert not divisible(cache_of(DynamicLayer()), 6)
+    assert not divisible(cache_of(DynamicLayer(), LinearAttentionAndFullAttentionLayer()), 5)
+    assert not divisible(None, 5)
+    assert not divisible(((torch.zeros(1), torch.zeros(1)),), 5)
 
 
 ROWS = torch.tensor([[-0.1, -3.0, -5.0], [-0.2, -2.0, -torch.inf]])
