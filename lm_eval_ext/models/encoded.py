@@ -53,7 +53,9 @@ class EncodedHFLM(HFLM):
 
     def _create_tokenizer(self, *args: Any, add_bos_token: bool | None = None, **kwargs: Any) -> None:
         """Make the tokenizer, and find out what it adds before the model is loaded."""
-        super()._create_tokenizer(*args, add_bos_token=add_bos_token, **kwargs)
+        # Loaded with add_bos_token, a tokenizer forgets the EOS that it adds, which an encoder's input ends with.
+        asked = add_bos_token if self.backend == "causal" else None
+        super()._create_tokenizer(*args, add_bos_token=asked, **kwargs)
         self._encoding = Encoding(self.tokenizer, add_bos_token)
         if self._encoding.ends.last and self.backend == "causal":
             added = self.tokenizer.decode(list(self._encoding.ends.last))

@@ -360,6 +360,12 @@ class TestEncoderDecoder:
         facts = lm.get_model_info()["encoding"]
         assert (facts["behind"], facts["left_out"]) == (["</s>"] if template.endswith("</s>") else [], [])
 
+    @pytest.mark.parametrize("add_bos_token", [True, False])
+    def test_add_bos_token_leaves_the_end(self, add_bos_token: bool, folder: Path) -> None:
+        ended_tokenizer("$A </s>").save_pretrained(folder)
+        lm = CompressedHFLM(pretrained=str(folder), device="cpu", add_bos_token=add_bos_token)
+        assert lm.tok_encode("Who?") == [BOS] * add_bos_token + [*own("Who?"), EOS]
+
     def test_either_side_must_fit(self, folder: Path) -> None:
         ended_tokenizer("$A </s>").save_pretrained(folder)
         lm = CompressedHFLM(pretrained=str(folder), device="cpu", max_length=32)
