@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.answers import sampled_answer
 from lm_eval_ext.tasks.metrics import sampled_metrics
 from lm_eval_ext.tasks.rows import CATEGORIES
+from lm_eval_ext.tasks.sampled import _with_settings
 from tests.helpers.tiny import tiny_model, tiny_tokenizer
 from tests.lm_eval_ext.tasks.bbq_raw import raw_row, write_rows
-from tests.lm_eval_ext.tasks.runs import evaluate, strict
+from tests.lm_eval_ext.tasks.runs import evaluate, strict, task_manager
 
 DEMO, RATH = "bbq_itemlevel_sampled_demo", "bbq_itemlevel_rath_sampled"
 SEEDS = [42, 123, 456, 789, 1024]
@@ -199,6 +203,48 @@ def test_settings_that_are_none(metadata: dict[str, Any], told: str, talker: Pat
     plugin.activate()
     with pytest.raises(UserError, match=told):
         evaluate(talker, [DEMO], model="compressed_hf", limit=1, metadata=metadata, bootstrap_iters=0)
+
+
+def test_the_logged_seeds_are_those_of_the_requests_that_were_answered() -> None:
+    task = task_manager().load([DEMO])["tasks"][DEMO]
+    task.set_config("num_fewshot", 0)
+    task.set_config("generation_kwargs", {"seeds": [5, 6]}, update=True)
+    task.build_all_requests(limit=1, rank=0, world_size=1)
+    assert [request.repeats for request in task.instances] == [2, 1]
+    task.set_config("generation_kwargs", {"seeds": [7, 8]}, update=True)
+    (_, doc), *_ = task.doc_iterator(limit=1)
+    letters = json.dumps({"plain": [-1.0, -2.0, -3.0], "drawn": [-1.0, -4.0, -7.0]})
+    scored = task.process_results(doc, [["A", "B"], [letters]])
+    assert [(draw["seed"], draw["text"]) for draw in scored["answer"]["draws"]] == [(5, "A"), (6, "B")]
+    with pytest.raises(UserError, match="1 texts for 2 seeds; leave filter_list out"):
+        task.process_results(doc, [["A"], [letters]])
+    with pytest.raises(UserError, match="the model gave ' B' where the letters' probabilities were asked for"):
+        task.process_results(doc, [["A", "B"], [" B"]])
+
+
+def test_settings_of_one_task_are_no_other_tasks() -> None:
+    manager = task_manager(sampling={"temperature": 0.9})
+    names = [DEMO, "bbq_itemlevel_sampled_demo"]
+    first, second = (manager.load([name])["tasks"][name] for name in names)
+    first.set_config("generation_kwargs", {"seeds": [1]}, update=True)
+    first.config.generation_kwargs["until"].append("x")
+    assert (second.config.generation_kwargs["seeds"], second.config.generation_kwargs["until"]) == (SEEDS, [])
+    assert second.config.generation_kwargs["temperature"] == 0.9
+    config = {"generation_kwargs": {"seeds": [1]}, "metadata": {"sampling": {"seeds": [2]}}}
+    assert _with_settings(config)["generation_kwargs"] == {"seeds": [2]}
+    assert config["generation_kwargs"] == {"seeds": [1]}
+
+
+def test_the_command_line_of_the_documentation(talker: Path, tmp_path: Path) -> None:
+    """Both ways at once: --gen_kwargs wins, and the log says what was sent."""
+    line = [sys.executable, "-m", "lm_eval_ext", "run", "--model", "compressed_hf", "--tasks", DEMO, "--limit", "1"]
+    line += ["--model_args", f"pretrained={talker}", "--log_samples", "--output_path", str(tmp_path), "--device", "cpu"]
+    line += ["--metadata", '{"sampling": {"seeds": [1, 2, 3], "temperature": 0.7, "max_gen_toks": 8}}']
+    subprocess.run([*line, "--gen_kwargs", "seeds=[4,5],temperature=0.9"], check=True, capture_output=True)
+    (logged,) = lines(tmp_path)
+    sent = logged["arguments"]["gen_args_0"]["arg_1"]
+    assert (sent["seeds"], sent["temperature"], sent["max_gen_toks"]) == ([4, 5], 0.9, 8)
+    assert [draw["seed"] for draw in logged["answer"]["draws"]] == [4, 5]
 
 
 def test_the_answer_by_hand() -> None:
