@@ -162,7 +162,7 @@ ITEMS = Table(
         Column(
             name="status",
             kind="string",
-            doc="answered, unparsed (text without an answer) or unscored (no finite score).",
+            doc="answered, unparsed (text without an answer) or unscored (no usable score).",
         ),
         Column(
             name="choice",

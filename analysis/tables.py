@@ -69,7 +69,7 @@ RATES = Table(
         _count("n", "Answers to these items: n_answered + n_unparsed + n_unscored."),
         _count("n_answered", "Answers that name an option: the denominator of srs, usr and anti_rate."),
         _count("n_unparsed", "Texts in which no option was found."),
-        _count("n_unscored", "Items without a finite score."),
+        _count("n_unscored", "Items without a usable score."),
         _count("n_undetermined", "Answers left out because the item's roles are not known."),
         _count("n_stereotype", "Answers that pick the stereotype-consistent option."),
         _count("n_anti_stereotype", "Answers that pick the other person or group."),

@@ -103,10 +103,11 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
     """The answer of one sample line of any other task.
 
     multiple_choice: the option of the highest log-likelihood (the first of equals, as lm-eval), unscored if
-    one is NaN or none is finite; entropy and margin are those of the softmax over the options. loglikelihood:
-    no choice. Any other type is generated: the text that the row's filter left, unparsed if that is empty or
-    lm-eval's "[invalid]". Correctness is acc, exact_match, em or acc_norm, the first that is 0 or 1. Where
-    acc_norm decides, the choice is missing: lm-eval does not log the lengths that it divided by.
+    one is NaN, none is finite or all have probability 1; entropy and margin are those of the softmax over the
+    options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left,
+    unparsed if that is empty or lm-eval's "[invalid]". Correctness is acc, exact_match, em or acc_norm, the
+    first that is 0 or 1. Where acc_norm decides, the choice is missing: lm-eval does not log the lengths
+    that it divided by.
     """
     name = next((metric for metric in CORRECT_METRICS if indicator(line.get(metric)) is not None), None)
     correct = None if name is None else indicator(line[name])
@@ -152,6 +153,8 @@ def _option_scores(line: Mapping[str, Any], responses: Sequence[Any]) -> list[fl
 def _choice_answer(scores: list[float]) -> dict[str, Any]:
     top = max(scores, default=-math.inf)
     if any(map(math.isnan, scores)) or not math.isfinite(top):
+        return {"status": "unscored"}
+    if len(scores) > 1 and min(scores) >= 0:  # each option certain: what a server gives that scores no prompt
         return {"status": "unscored"}
     weights = [math.exp(value - top) for value in scores]
     total = sum(weights)
