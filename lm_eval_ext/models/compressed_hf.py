@@ -24,6 +24,7 @@ from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
 from lm_eval_ext.models.encoded import EncodedHFLM
 from lm_eval_ext.models.loading import load_fault, refuse_no_model
+from lm_eval_ext.models.scoring.ahead import looks_ahead, refuse_texts
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
 from lm_eval_ext.models.scoring.obstacles import calling_of
@@ -120,6 +121,7 @@ class CompressedHFLM(EncodedHFLM):
                 softmax_dtype=str(softmax_dtype).removeprefix("torch."),
                 autocast=self.mixed_precision_dtype,
             )
+        self.looks_ahead = looks_ahead(self)
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if saves:
             self._save(str(save_compressed))
@@ -155,6 +157,8 @@ class CompressedHFLM(EncodedHFLM):
         self, requests: list[Request], disable_tqdm: bool, override_bs: int | None
     ) -> list[tuple[float, bool]]:
         """HFLM's answers, one prompt a pass where this model's numbers depend on what stands beside them."""
+        if self.looks_ahead:
+            refuse_texts(self, [target for _, _, target in requests])
         given: int | str = self.batch_size
         # A model that trees suit is causal: it does not see what follows.
         together = (

@@ -65,7 +65,10 @@ class EncodedHFLM(HFLM):
         if self._max_length:
             return int(self._max_length)
         found = model_positions(self.model)
-        return int(super().max_length) if found is None else found
+        if found is not None:
+            return found
+        guessed = int(super().max_length)
+        return guessed if guessed > 0 else self._DEFAULT_MAX_LENGTH  # XLNet's config says -1 for no limit
 
     def tok_encode(
         self,

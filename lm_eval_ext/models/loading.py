@@ -54,11 +54,13 @@ def load_fault(error: Exception, pretrained: Any) -> UserError:
     if len(text) > _LONGEST:
         text = text[:_LONGEST].rsplit(" ", 1)[0] + " ..."
     name = pretrained if isinstance(pretrained, str) else type(pretrained).__name__
-    return UserError(f"the model {name} can't be loaded as asked: {text}{_hint(text, pretrained)}")
+    return UserError(f"the model {name} can't be loaded as asked: {text}{_hint(error, text, pretrained)}")
 
 
-def _hint(text: str, pretrained: Any) -> str:
-    """What a look at the folder adds to a library's words."""
+def _hint(error: Exception, text: str, pretrained: Any) -> str:
+    """What the kind of error and a look at the folder add to a library's words."""
+    if type(error).__name__ == "SafetensorError":
+        return "; a weights file is damaged or cut short: copy or download it again"
     if not isinstance(pretrained, str):
         return ""
     folder = Path(pretrained)
@@ -74,7 +76,13 @@ def _refuse_path(key: str, value: str) -> None:
     path = Path(value)
     if path.is_file():
         raise UserError(f"{key}={value} is a file; name the folder that it lies in (a GGUF file by gguf_file=NAME)")
-    is_path = path.is_absolute() or value.startswith((".", "~")) or value.count("/") > 1 or value.endswith("/")
+    is_path = (
+        path.is_absolute()
+        or value.startswith((".", "~"))
+        or value.count("/") > 1
+        or value.endswith("/")
+        or "\\" in value
+    )
     if is_path and not path.is_dir():
         reason = "~ is not expanded here" if value.startswith("~") else "there is no such folder"
         raise UserError(f"{key}={value}: {reason}; give the folder of a model, or its name on the hub (OWNER/NAME)")

@@ -8,6 +8,7 @@ from typing import Any
 
 from lm_eval_ext.tasks.answers import ROTATIONS
 from lm_eval_ext.tasks.protocols import ChatTask, copied
+from lm_eval_ext.tasks.samplers import asking_model
 from lm_eval_ext.tasks.spellings import Spellings, Tokens
 
 __all__ = ["CyclicTask", "LettersTask"]
@@ -55,7 +56,7 @@ class LettersTask(ChatTask):
 
     def _found(self, letters: Sequence[str]) -> Spellings:
         if self._spellings is None:
-            model = None if self.template is None else self.template.model
+            model = asking_model(None if self.template is None else self.template.method)
             tokens = Tokens.of_model(model) or Tokens.of_metadata(self.config.metadata or {})
             if tokens is None:
                 log.warning(

@@ -104,7 +104,6 @@ class TextTask(ChatTask):
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
         self._counter = TokenCounter.from_metadata(self.config.metadata or {}, f"task {self.config.task}")
-        self._counted: dict[str, list[int]] = {}
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Any]:
         """Build one request an option, and one for the prompt's trailing white space where it is needed."""
@@ -123,9 +122,7 @@ class TextTask(ChatTask):
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score one sample, after putting its token counts back: lm_eval reads the documents anew here."""
-        if not self._counted:
-            self._counted = {r.doc["item"]["item_id"]: r.doc["option_tokens"] for r in self.instances}
-        doc["option_tokens"] = self._counted[doc["item"]["item_id"]]
+        doc["option_tokens"] = self.asked(doc)[0].doc["option_tokens"]
         return super().process_results(doc, results)
 
 

@@ -38,7 +38,7 @@ class FaithfulTemplate:
         Args:
             template: Renders a list of messages; lm_eval's is a method of the model.
         """
-        self._template = template
+        self.method = template
         self._forms = list(_FORMS)
         self._last: tuple[list[Message], dict[str, Any]] = ([], {})
         self.model: Any = getattr(template, "__self__", None)
@@ -57,7 +57,7 @@ class FaithfulTemplate:
                 continue
             sent = _sent(trimmed, *form)
             try:
-                rendered = self._template(sent, **kwargs)
+                rendered = self.method(sent, **kwargs)
             except Exception as error:  # templates fail in as many ways as there are programs
                 faults[form] = f"it fails ({type(error).__name__}: {_first_line(error)})"
                 continue
@@ -122,7 +122,8 @@ def prompt_text(rendered: Any) -> str:
     if isinstance(rendered, str):
         return rendered
     held = getattr(rendered, "prompt", None)
-    return held if isinstance(held, str) else json.dumps(rendered, ensure_ascii=False)
+    messages = json.loads(held) if isinstance(held, str) else rendered
+    return "\n".join(str(message["content"] if isinstance(message, dict) else message) for message in messages)
 
 
 def text_after(content: str, prompt: str, most: int = 200) -> str:

@@ -289,6 +289,8 @@ def test_estimates_that_differ_by_noise_alone_are_drawn_as_far_as_it_goes() -> N
     assert shrink(np.ones(3), np.eye(3), np.ones(3), df=9) is None
     with pytest.raises(ValueError, match="positive"):
         shrink(np.ones(4), np.zeros((4, 4)), np.ones(4), df=9)
+    with pytest.raises(ValueError, match="positive"):
+        shrink(np.ones(4), np.eye(4), np.array([1.0, 1, 1, 0]), df=9)
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])

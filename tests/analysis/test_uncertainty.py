@@ -117,6 +117,20 @@ def test_bins_by_hand(tables: dict[str, pd.DataFrame]) -> None:
     assert table[table["bins"] == "margin_quantiles"].groupby("flip")["n_items"].sum().tolist() == [24, 24]
 
 
+def test_a_flip_of_bias_is_to_or_from_unknown() -> None:
+    # One template of four items, one doubt: unknown to stereotype, stereotype to anti-stereotype, to unknown, and none.
+    moves = [("unknown", "stereotype"), ("stereotype", "anti_stereotype"), ("stereotype", "unknown"), ("unknown",) * 2]
+    rows = []
+    for number, (before, after) in enumerate(moves):
+        key = {"item": f"i{number}", "cluster": f"t{number % 2}"}
+        rows.append({**key, "run": "a", "role": before, "margin": 0.9, "entropy": 0.1})
+        rows.append({**key, "run": "b", "role": after})
+    table = uncertainty_tables(items_frame(rows), PAIR)["uncertainty_bins"]
+    low = table[(table["bins"] == "entropy_thirds") & (table["bin"] == "low")].set_index("flip")
+    assert low["n"].tolist() == [4, 4]
+    assert low.loc[["response", "bias"], "n_flips"].tolist() == [3, 2]
+
+
 def test_a_ratio_has_its_interval_on_the_log_scale() -> None:
     # Ten templates of two low and two high items; low flips in templates 0 to 4, high in all, once each.
     words = ["f.f."] * 5 + ["..f."] * 5

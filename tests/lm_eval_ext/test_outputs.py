@@ -14,7 +14,7 @@ import pytest
 
 from lm_eval_ext import plugin
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.outputs import refuse_unwritable
+from lm_eval_ext.outputs import _lines, refuse_unwritable
 from tests.helpers.venvs import LM_EVAL, Venv
 
 RESULTS = {
@@ -135,3 +135,11 @@ def test_the_stock_command_ends_before_the_model_is_loaded(installed: Venv, tmp_
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: --output_path taken/runs: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"), [(b"", 0), (b"a\n", 1), (b"a\nb", -1), (b"a", -1), (b"a\n" * 600_000, 600_000), (b"\n", 1)]
+)
+def test_lines_count_only_where_the_last_is_whole(text: bytes, lines: int, tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_bytes(text)
+    assert _lines(tmp_path / "samples.jsonl") == lines

@@ -28,7 +28,8 @@ class LoneSampler:
     All branches of a prompt have drawn equally many tokens, so they are a batch without padding. A cache that can't be
     divided into branches (a state space model's, for one) is not used: the prompt is run again with every token, as
     lm-eval would call the model. So it is where virtual tokens come before the prompt, where positions depend on the
-    length, and for good where the first step behind a cache differs from the same step without one.
+    length, where the model looks at tokens that follow, and for good where the first step behind a cache differs
+    from the same step without one.
     """
 
     def __init__(self, lm: Any) -> None:
@@ -63,7 +64,9 @@ class LoneSampler:
         call = calling_of(self._lm)
         ids = torch.tensor([prompt.tokens])
         config: Any = call.inner.config.get_text_config()
-        if self._caches is False or call.by_the_whole_prompt() or rotation_by_length(config, longest):
+        # What a cache holds of earlier tokens did not see the later ones.
+        ahead = getattr(self._lm, "looks_ahead", False)
+        if self._caches is False or ahead or call.by_the_whole_prompt() or rotation_by_length(config, longest):
             return self._whole(prompt, [Branch(0, ())]), None
         output = call(ids, use_cache=True)
         cache = getattr(output, "past_key_values", None)

@@ -31,6 +31,8 @@ def obstacle(lm: Any, longest: int) -> str | None:
     """
     if lm.backend != "causal":
         return "is an encoder-decoder model, which prefix trees are not made for"
+    if getattr(lm, "looks_ahead", False):
+        return "looks at tokens that follow"
     call = calling_of(lm)
     adapter = call.by_the_whole_prompt()
     if adapter is not None:

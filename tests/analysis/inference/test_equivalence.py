@@ -51,6 +51,14 @@ def test_verdicts(p: float | None, q: float | None, said: str) -> None:
     assert verdict(p, q) == said
 
 
+def test_a_p_value_at_the_level_is_not_below_it() -> None:
+    # As the interval that touches the margin does not lie inside it.
+    assert verdict(0.05, None) == "undecided"
+    assert verdict(None, 0.05) == "undecided"
+    assert (verdict(0.0499, None), verdict(0.9, 0.0499)) == ("changed", "equivalent")
+    assert (verdict(0.1, 0.1, alpha=0.1), verdict(0.09, 0.1, alpha=0.1)) == ("undecided", "changed")
+
+
 def test_the_smallest_detectable_change_is_detected_in_80_percent() -> None:
     change = smallest_detectable(0.02, 24)
     assert change == pytest.approx((2.0639 + 0.8569) * 0.02, abs=1e-5)  # t quantiles of a table: 0.975 and 0.8 at 24

@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy.special import expit
+from scipy.stats import t as student
 
-from analysis.inference.gee import gee
+from analysis.inference._gee import fit_gee
+from analysis.inference._logit import Records
+from analysis.inference.gee import gee, gee_curve
 
 TERMS = ("intercept", "x1", "x2", "x3")
 
@@ -100,6 +104,28 @@ def test_interval_is_t_on_clusters_minus_terms() -> None:
     # R: qt(0.975, 23) = 2.068658
     assert dose.conf_high == pytest.approx(dose.estimate + 2.068658 * dose.std_error, rel=1e-6)
     assert (ratio.estimate, ratio.conf_low) == pytest.approx((np.exp(dose.estimate), np.exp(dose.conf_low)))
+    for entry in (result["intercept"], dose, result["marginal_effect dose"]):
+        assert entry.statistic == pytest.approx(entry.estimate / entry.std_error)
+        assert entry.p_value == pytest.approx(2 * student.sf(abs(entry.estimate / entry.std_error), 23))
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_curves_band_is_the_interval_of_the_log_odds(level: float) -> None:
+    frame = _clustered()
+    # Shifted so that the dose asked for is 0, the intercept is the log-odds there.
+    for dose in (0.0, 1.5, 4.0):
+        x = np.column_stack([np.ones(len(frame)), frame["dose"] - dose])
+        given = (frame["y"], np.ones(len(frame)), x, frame["cluster"])
+        there = gee(*given, terms=("intercept", "dose"), working="independence", level=level)["intercept"]
+        fit = fit_gee(Records.of(*given), working="independence")
+        found = [ends[0] for ends in gee_curve(fit, np.array([[1.0, 0.0]]), level)]
+        assert found == pytest.approx(list(expit([there.estimate, there.conf_low, there.conf_high])))
+        # From the fit with the dose as it is, the same.
+        plain = fit_gee(
+            Records.of(frame["y"], np.ones(len(frame)), x + np.array([0, dose]), frame["cluster"]),
+            working="independence",
+        )
+        assert [ends[0] for ends in gee_curve(plain, np.array([[1.0, dose]]), level)] == pytest.approx(found, rel=1e-6)
 
 
 @pytest.mark.parametrize(

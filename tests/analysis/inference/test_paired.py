@@ -184,6 +184,7 @@ def test_a_role_that_never_changes_has_no_say() -> None:
     assert bowker([[50, 12, 0], [30, 40, 0], [0, 0, 9]])["symmetry"].df == 1
     for test in (stuart_maxwell, bowker):
         assert test(np.diag([3, 4, 5])).status == "no discordant pair"
+        assert (test(np.diag([3, 4, 5])).n, test(np.diag([3, 4, 5])).n_events) == (12, 0)
         assert test(np.zeros((3, 3))).status == "no pair"
         assert test([[1, 2, 0], [3, 1, 0], [0, 1, 1]]).status.startswith("6 discordant pairs")
         with pytest.raises(ValueError, match="square table"):

@@ -135,3 +135,24 @@ def test_a_continuation_is_what_follows_the_open_prompt(template: str) -> None:
     assert joined.continuation("Who?\n", "A") == PLAIN.encode("Who?\nA")[len(WHO) :]
     apart = Joined(Encoding(ended_tokenizer(template)), apart=True)
     assert apart.continuation("Who?\n", "A") == PLAIN.encode("\nA")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [("ByT5Tokenizer", [], ["</s>"]), ("PerceiverTokenizer", ["[CLS]"], ["[SEP]"]), ("CanineTokenizer", [], [])],
+)
+def test_tokenizers_of_bytes_and_characters(name: str, first: list[Any], last: list[Any]) -> None:
+    """Real tokenizers, written in Python, that need no file; ids by their own tables."""
+    import transformers
+
+    tokenizer = getattr(transformers, name)()
+    encoding = Encoding(tokenizer)
+    ends = [list(encoding.ends.first), list(encoding.ends.last)]
+    if name == "CanineTokenizer":  # its special tokens are code points of a private area
+        assert [len(ids) for ids in ends] == [1, 1]
+        assert all(id_ >= 0xE000 for ids in ends for id_ in ids)
+    else:
+        assert [tokenizer.convert_ids_to_tokens(ids) for ids in ends] == [first, last]
+    shift = {"ByT5Tokenizer": 3, "PerceiverTokenizer": 6, "CanineTokenizer": 0}[name]
+    assert encoding.text("key") == [shift + byte for byte in b"key"]
+    assert encoding.prompt("key") == [*ends[0], *encoding.text("key")]

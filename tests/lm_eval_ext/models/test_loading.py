@@ -29,7 +29,9 @@ def message(**arguments: Any) -> str:
 
 
 @pytest.mark.parametrize("key", ["pretrained", "peft", "delta", "tokenizer"])
-@pytest.mark.parametrize("path", ["/nope", "./nope", "../nope", "models/of/mine", "nope/", "~/nope"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "./nope", "../nope", "models/of/mine", "nope/", "~/nope", "C:\\models\\nope"]
+)
 def test_a_folder_that_is_not_there(key: str, path: str, whole: Path) -> None:
     arguments = {"pretrained": str(whole)} | {key: path}
     # Never the hub's words ("Repo id must use alphanumeric chars"): nobody meant the hub.
@@ -84,7 +86,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no configuration": (removed("config.json"), "holds no config.json, so it is no model"),
     "no weights": (removed("*.safetensors"), "no file named model.safetensors"),
     "no tokenizer": (removed("tokenizer*"), "the folder holds no tokenizer: copy its files there"),
-    "weights cut short": (cut, "can't be loaded as asked"),
+    "weights cut short": (cut, "damaged or cut short: copy or download it again"),
     "weights of zero bytes": (
         lambda f: (f / "model.safetensors").write_bytes(b"") and None,
         "can't be loaded as asked",

@@ -256,7 +256,10 @@ def test_a_ready_made_model_needs_a_named_tokenizer_for_texts_only(llama: Path) 
         manager = task_manager(**metadata)
         return lm_eval.simple_evaluate(model=model, tasks=[task], task_manager=manager, limit=1)
 
-    assert run("bbq_itemlevel_demo")["results"]["bbq_itemlevel_demo"]["unscored,none"] == 0
+    letters = run("bbq_itemlevel_demo")
+    assert letters["results"]["bbq_itemlevel_demo"]["unscored,none"] == 0
+    # The model has a tokenizer, which says in which spellings a letter is one token.
+    assert len(letters["samples"]["bbq_itemlevel_demo"][0]["arguments"]) == 6
     with pytest.raises(UserError, match="task bbq_itemlevel_text_demo counts tokens, but the run names no tokenizer"):
         run("bbq_itemlevel_text_demo")
     named = run("bbq_itemlevel_text_demo", tokenizer=str(llama))

@@ -140,3 +140,23 @@ def test_prompts_that_another_model_would_cut(task: str, llama: Path) -> None:
         UserError, match=rf"^task {task}: the longest request needs {needed} tokens, max_length={needed - 1}"
     ):
         evaluate(llama, [task], limit=4, args={"max_length": needed - 1})
+
+
+@pytest.mark.parametrize(("backend", "needed"), [("causal", 7 + 20), ("seq2seq", 7)])
+def test_room_for_an_answer_is_part_of_the_length(backend: str, needed: int) -> None:
+    """Of another model's generation: prompt and answer together, or an encoder's prompt alone."""
+    from types import SimpleNamespace
+
+    from lm_eval.api.instance import Instance
+
+    from lm_eval_ext.tasks.fresh import _refuse_cut
+
+    requests = [Instance("generate_until", {}, ("Who? Me", {"max_new_tokens": 20}), 0)]
+    lm = SimpleNamespace(
+        tokenizer=SimpleNamespace(all_special_ids=[]), backend=backend, max_gen_toks=256, tok_encode=list
+    )
+    lm.max_length = needed
+    _refuse_cut("t", lm, requests)
+    lm.max_length = needed - 1
+    with pytest.raises(UserError, match=f"needs {needed} tokens, max_length={needed - 1}"):
+        _refuse_cut("t", lm, requests)

@@ -42,7 +42,8 @@ def run(score: Any, task: str, caplog: pytest.LogCaptureFixture, limit: int = 4,
     results = lm_eval.simple_evaluate(
         model=model, tasks=[task], task_manager=task_manager(**metadata), limit=limit, bootstrap_iters=0
     )
-    told = [r.getMessage() for r in caplog.records if r.name.startswith("lm_eval_ext") and r.levelname == "WARNING"]
+    records = [r for r in caplog.records if r.name.startswith("lm_eval_ext") and r.levelname == "WARNING"]
+    told = [r.getMessage() for r in records if r.name != "lm_eval_ext.tasks.documents"]  # that is about the limit
     return results["samples"][task], told, results["results"][task], model.asked
 
 
@@ -91,6 +92,45 @@ def test_a_low_letter_mass_is_one_warning(
     if warned:
         assert "median letter mass 0.099, below 0.1 for 4 of 4 items." in told[0]
         assert told[0].endswith("try --apply_chat_template")
+
+
+@pytest.mark.parametrize(("masses", "warned"), [((0.5, 0.02, 0.05), True), ((0.5, 0.4, 0.02), False)])
+def test_half_of_the_items_decide(masses: tuple[float, ...], warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    scores = iter([math.log(mass * share) for mass in masses for share in (0.5, 0.3, 0.2)])
+    _, told, _, _ = run(lambda _: next(scores), "bbq_itemlevel_demo", caplog, limit=3)
+    low = [line for line in told if "letter mass" in line]
+    assert len(low) == warned
+    assert all("median letter mass 0.05, below 0.1 for 2 of 3 items" in line for line in low)
+
+
+class Chats:
+    """A model with a chat template and a tokenizer: a decoder's, or an encoder-decoder's, which drops spaces."""
+
+    tokenizer = object()
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+
+    def apply_chat_template(self, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return "\n".join(message["content"] for message in messages)
+
+    def tok_encode(self, text: str, **_: Any) -> list[int]:
+        if self.backend == "seq2seq":
+            return [ord(mark) for mark in text if not mark.isspace()]
+        return [sum(map(ord, word)) for word in re.findall(r" ?\w+|\W", text)]
+
+
+def test_the_spellings_are_those_of_the_model_that_answers() -> None:
+    task = task_manager().load(["bbq_itemlevel_demo"])["tasks"]["bbq_itemlevel_demo"]
+    task.set_config("num_fewshot", 0)
+    for backend, expected in (
+        ("causal", ["A", "B", "C", " A", " B", " C"]),
+        ("seq2seq", ["A", "B", "C"]),
+        ("causal", ["A", "B", "C", " A", " B", " C"]),
+    ):
+        template = Chats(backend).apply_chat_template
+        task.build_all_requests(limit=1, apply_chat_template=True, chat_template=template)
+        assert [request.args[1] for request in task.instances] == expected
 
 
 def test_two_runs_of_one_task_object_are_told_apart(llama: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -75,6 +75,30 @@ def test_a_letter_that_joins_only_sometimes_is_left_out_for_all() -> None:
     assert Spellings(Tokens(encode), "ABC").before(PROMPT, " ") == [" "]
 
 
+def test_a_letter_that_changes_how_the_prompt_is_cut_is_left_out() -> None:
+    def encode(text: str) -> list[int]:
+        # "r:" is one token at the end, but "r" and ":A" before a letter: the prompt that is scored is another one.
+        cut = list(text.encode())
+        if text.endswith("Answer:"):
+            return [*cut[:-2], 300]
+        if text[:-1].endswith("Answer:"):
+            return [*cut[:-3], cut[-3], 301 + cut[-1]]
+        return cut if not text.endswith(tuple(f" {letter}" for letter in "ABC")) else [*cut[:-4], 300, 400 + cut[-1]]
+
+    assert Tokens(encode).behind(PROMPT, " A") == (465,)
+    assert Tokens(encode).behind(PROMPT, "A") == ()
+    assert Spellings(Tokens(encode), "ABC").before(PROMPT, " ") == [" "]
+
+
+def test_a_space_that_joins_the_prompts_line_break_is_left_out() -> None:
+    def encode(text: str) -> list[int]:
+        return [ord(mark) for mark in text.replace("\n ", "\u0100")]  # a line break and a space are one token
+
+    # "\n", "A" is the prompt and a letter; "\n ", "A" is another prompt and a letter.
+    assert Tokens(encode).behind(PROMPT + "\n", " A") == (256, 65)
+    assert Spellings(Tokens(encode), "ABC").before(PROMPT + "\n", "") == [""]
+
+
 def test_where_nothing_can_be_scored_is_one_line() -> None:
     def joined(text: str) -> list[int]:
         return [len(text)]

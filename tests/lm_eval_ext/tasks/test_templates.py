@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.models.api_models import JsonChatStr
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.templates import FaithfulTemplate, missing_line, text_after
@@ -146,7 +148,10 @@ def test_lines_are_compared_by_their_words() -> None:
     assert missing_line("Context: x\nQuestion: y", "<user>Context: x") == "Question: y"
     assert missing_line("ab", "a b") == "ab"
     assert missing_line("", "") is None
-    assert missing_line("Who?", [{"role": "user", "content": "Who?"}]) is None  # messages kept for a server
+    kept = [{"role": "user", "content": 'He\tsaid "so".\nWho?'}]  # messages kept for a server, as they are and as JSON
+    for rendered in (kept, JsonChatStr(json.dumps(kept))):
+        assert missing_line('He\tsaid "so".\nWho?', rendered) is None
+        assert missing_line("Who else?", rendered) == "Who else?"
 
 
 def test_the_end_behind_the_message() -> None:
@@ -174,14 +179,23 @@ def test_a_template_of_parts_asks_the_same_as_one_of_text(llama: Path, tmp_path:
     assert prompts[0] == prompts[1]
 
 
-def test_without_a_chat_template_a_prompt_that_lacks_its_question_is_an_error(
-    llama: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("start", "end", "lost"),
+    [(0, "Question:", "'Question: "), ("Context:", None, "'Answer the multiple-choice question below.")],
+)
+def test_without_a_chat_template_a_prompt_that_lacks_a_line_is_an_error(
+    start: Any, end: str | None, lost: str, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lm_eval.api.task import ConfigurableTask
 
     whole = ConfigurableTask.fewshot_context
-    monkeypatch.setattr(
-        ConfigurableTask, "fewshot_context", lambda *args, **kwargs: whole(*args, **kwargs).split("Question:")[0]
-    )
-    with pytest.raises(UserError, match="task bbq_itemlevel_demo: the prompt of bbq_demo/Age/0 lacks 'Question: "):
+
+    def cut(*args: Any, **kwargs: Any) -> str:
+        prompt = whole(*args, **kwargs)
+        return str(prompt.split(end)[0] if end else prompt[prompt.index(start) :])
+
+    monkeypatch.setattr(ConfigurableTask, "fewshot_context", cut)
+    with pytest.raises(
+        UserError, match=f"task bbq_itemlevel_demo: the prompt of bbq_demo/[A-Za-z_]*/[0-9]* lacks {lost}"
+    ):
         evaluate(llama, ["bbq_itemlevel_demo"], limit=1)

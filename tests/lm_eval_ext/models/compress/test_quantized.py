@@ -80,6 +80,7 @@ def test_a_mark_alone_is_no_fault() -> None:
     # A model read from GGUF, or dequantized on load, keeps the mark and has plain weights.
     model = tiny_model("llama")
     model.config.quantization_config = {"quant_method": "gguf"}
+    model.model.layers[0].register_buffer("order", torch.arange(64, dtype=torch.int32))
     assert len(find_targets(model, STEP)[0]) == 14
 
 

@@ -221,3 +221,18 @@ def test_label_does_not_depend_on_the_order_of_the_keys() -> None:
     name = "wanda-30(calibration=demo,samples=16,seqlen=256)"
     assert resolve(recipe="wanda-50", **keys).name == resolve(recipe="wanda-50", **turned).name == name
     assert resolve(method="wanda", **keys).name == resolve(method="wanda", **turned).name
+
+
+def test_a_packaged_name_is_taken_only_with_its_texts_and_its_dtype(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "name: half\nsteps: [{method: wanda, sparsity: 0.5}]\ncalibration: {source: demo, samples: 8, seqlen: 64}\n",
+        encoding="utf-8",
+    )
+    # Steps of wanda-30, but not its text.
+    assert resolve(recipe=str(file), sparsity=0.3).label == "wanda-30(calibration=demo,samples=8,seqlen=64)"
+    # Steps and text of rath-wanda-50, which belongs to bfloat16.
+    same = resolve(recipe="wanda-50", exclude="*.o_proj+*.down_proj", sequential=False)
+    assert does(same) == does(load_recipe("rath-wanda-50"))
+    assert same.label == "wanda-50(exclude=*.o_proj+*.down_proj,sequential=False,seqlen=2048)"
+    assert same.dtype is None

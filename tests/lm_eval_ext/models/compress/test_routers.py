@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.layers import find_targets
 from lm_eval_ext.models.compress.recipe import Calibration, Recipe, make_step
 from lm_eval_ext.models.compress.routers import observe
 from tests.helpers.moe import EQUAL, FAMILIES, moe_model
+from tests.helpers.tiny import tiny_model
 
 # An older transformers has fewer.
 KNOWN = [family for family in FAMILIES if family in CONFIG_MAPPING_NAMES]
@@ -129,6 +131,11 @@ def _looked_up(h: Tensor, a: Any, b: Any, c: Any, d: Any) -> Tensor:
     return b(h) * a(h).sigmoid().gather(-1, index) + d(c(h))
 
 
+def _tokens_looked_up(h: Tensor, a: Any, b: Any, c: Any, d: Any) -> Tensor:
+    order = torch.arange(h.shape[1]).flip(0).view(1, -1, 1).expand_as(h)
+    return a(h).gather(1, order) + d(c(b(h)))
+
+
 def _gate(h: Tensor, a: Any, b: Any, c: Any, d: Any) -> Tensor:
     return a(h).sigmoid() * b(h) + d(c(h))
 
@@ -149,6 +156,7 @@ def _cast(h: Tensor, a: Any, b: Any, c: Any, d: Any) -> Tensor:
         (_sparse_neurons, ""),
         (_index_of_tokens, ""),
         (_looked_up, "a"),
+        (_tokens_looked_up, ""),
         (_gate, ""),
         (_cast, "a"),
     ],
@@ -163,6 +171,59 @@ def test_a_model_that_can_not_be_run_says_why() -> None:
 
     stack = Stack(use)
     assert observe(stack, dict(stack.named_parameters())).failed == "RuntimeError: no kernel for this"
+
+
+def test_what_may_be_a_router_is_refused_where_the_model_can_not_be_run() -> None:
+    model = tiny_model("llama")
+    for block in model.model.layers:
+        block.mlp = nn.ModuleDict(
+            {
+                "wg": nn.Linear(64, 4),
+                "up": nn.Linear(64, 96),
+                "experts": nn.ModuleList(nn.Linear(64, 64) for _ in range(4)),
+            }
+        )
+    # Four outputs are coefficients whatever they are for; eight may be a choice among four, or features.
+    assert not [t for t in find_targets(model, STEP)[0] if "wg" in t.info.name]
+    for block in model.model.layers:
+        block.mlp["wg"] = nn.Linear(64, 8)
+    message = r"layers.0.mlp.wg.weight \[8, 64\] may route to .*can't be run.*exclude=model.layers.\*.mlp.wg$"
+    with pytest.raises(UserError, match=message) as caught:
+        find_targets(model, STEP)
+    assert "\n" not in str(caught.value)
+    # The way out that it names is one: attention, up and the experts stay.
+    way_out = make_step({"method": "magnitude", "sparsity": 0.5, "exclude": ["model.layers.*.mlp.wg"]})
+    assert len(find_targets(model, way_out)[0]) == 2 * (4 + 1 + 4)
+
+
+def test_lists_of_other_modules_are_no_experts() -> None:
+    # LongCat's blocks have two attention layers and two MLPs in lists, and 8 experts in a tensor (two more do nothing).
+    targets, _ = find_targets(moe_model("longcat_flash"), STEP)
+    routed = {_below(target.info.name) for target in targets if target.routed}
+    assert routed == {"mlp.experts.gate_up_proj", "mlp.experts.down_proj"}
+    assert {_below(t.info.name).split(".")[0] for t in targets if not t.routed} == {"self_attn", "mlps"}
+
+
+class Halves(nn.Module):
+    """A dense block's matrix that is used in two parts: no experts, since nothing chooses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.Parameter(torch.randn(128, 64) / 8)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        first, second = (nn.functional.linear(hidden, part) for part in self.both.view(2, 64, 64))
+        return first * second.sigmoid()
+
+
+def test_parts_of_a_matrix_are_no_experts_without_a_choice() -> None:
+    model = tiny_model("llama")
+    model.model.layers[0].mlp = Halves()
+    targets, skips = find_targets(model, STEP)
+    assert len(targets) == 14 - 3
+    assert [(skip.name, skip.reason) for skip in skips] == [
+        ("model.layers.0.mlp.both", "not a linear map (Halves)"),
+    ]
 
 
 def test_stacked_experts_are_compressed_one_by_one(tokenizer: Any) -> None:

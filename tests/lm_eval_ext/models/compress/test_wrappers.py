@@ -76,6 +76,22 @@ def test_of_two_adapters_the_active_one_is_in_use() -> None:
         assert f"model.layers.1.mlp.up_proj.modules_to_save.{idle}.weight" in skips
 
 
+def test_an_adapter_without_copies_uses_the_originals() -> None:
+    model = wrapped(tiny_model("llama"), ["up_proj"])
+    model.add_adapter("other", peft.LoraConfig(r=4, target_modules=["q_proj"]))
+    model.set_adapter("other")
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        for block in model.get_base_model().model.layers:
+            block.mlp.up_proj.modules_to_save["default"].weight.zero_()
+        assert torch.equal(model(input_ids=ids).logits, before)
+    names, _ = found(model)
+    assert [name for name in names if "up_proj" in name] == [
+        f"model.layers.{block}.mlp.up_proj.original_module.weight" for block in range(2)
+    ]
+
+
 def test_patterns_go_by_the_models_own_names() -> None:
     model = wrapped(tiny_model("llama"), ["up_proj"])
     assert len(found(model, exclude=["*.up_proj"])[0]) == 12
