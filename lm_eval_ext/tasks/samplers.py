@@ -16,11 +16,13 @@ from lm_eval_ext.errors import UserError
 __all__ = ["Sampler", "asking_model", "sampler_of"]
 
 # Classes of lm_eval by their full names: asking by name imports none of their libraries.
-_TAKE_SEED = ("lm_eval.models.vllm_causallms.VLLM", "lm_eval.models.openai_completions.LocalCompletionsAPI")
-_TAKE_NONE = ("lm_eval.models.anthropic_llms.AnthropicChat", "lm_eval.models.sglang_generate_API.SGLANGGENERATEAPI")
+_VLLM = "lm_eval.models.vllm_causallms.VLLM"
 _API = "lm_eval.models.api_models.TemplateAPI"
-_CHAT = "lm_eval.models.openai_completions.LocalChatCompletion"
+# Sends on whatever it is given, to a service that refuses `seed`.
+_ANTHROPIC = "lm_eval.models.anthropic_llms.AnthropicChat"
 _HF = "lm_eval.models.huggingface.HFLM"
+_SEED = 1
+"""What a client's payload is looked through for."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +85,16 @@ def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purp
         return Sampler("compressed_hf", "ours")
     name, classes = type(model).__name__, [f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__]
     if _API in classes:
-        sent = _sent(model, arguments, chat=_CHAT in classes)
+        sent = _sent(model, arguments)
         asked = arguments.get("temperature")
         if sent is not None and None not in (asked, sent.get("temperature")) and sent["temperature"] != asked:
             raise UserError(
                 f"{purpose} draws at temperature {asked}, but {name} sends {sent['temperature']} for the model "
                 f"{getattr(model, 'model', '')!r} whatever it is given; use another model, or that temperature"
             )
-        takes_seed = sent is not None and "seed" in sent and not set(_TAKE_NONE).intersection(classes)
-        if takes_seed:
+        if sent is not None and sent.get("seed") == _SEED and _ANTHROPIC not in classes:
             return Sampler(name, "seeded", {"top_p": 1.0})
-    elif set(_TAKE_SEED).intersection(classes):
+    elif _VLLM in classes:
         return Sampler(name, "seeded")
     whole = {"top_k": 0, "top_p": 1.0} if _HF in classes else {}
     if not unseeded:
@@ -107,12 +108,11 @@ def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purp
     return Sampler(name, "unseeded", whole)
 
 
-def _sent(model: Any, arguments: Mapping[str, Any], *, chat: bool) -> dict[str, Any] | None:
-    """What a client would send for one request; None where it can't be asked."""
-    message: Any = [{"role": "user", "content": "?"}] if chat else ["?"]
+def _sent(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a client would send for one request with a seed; None where it can't be asked."""
+    given = {key: list(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    message = [{"role": "user", "content": "?"}]
     try:
-        given = {key: list(value) if isinstance(value, list) else value for key, value in arguments.items()}
-        payload = model._create_payload(message, generate=True, gen_kwargs=given | {"seed": 1}, seed=0, eos=None)
+        return dict(model._create_payload(message, generate=True, gen_kwargs=given | {"seed": _SEED}, seed=0, eos=None))
     except Exception:  # clients differ in what they want; the run itself will show it
         return None
-    return dict(payload) if payload.get("seed") == 1 else {k: v for k, v in payload.items() if k != "seed"}

@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.tasks.examples import OtherTemplates
+from lm_eval_ext.tasks.examples import OtherTemplates, _nearest
 from lm_eval_ext.tasks.items import Doc, bbq_docs
 from lm_eval_ext.tasks.rows import CATEGORIES, parse_row
 from lm_eval_ext.tasks.sources import Source, read_rows
@@ -50,6 +50,7 @@ def test_examples_of_every_real_item(category: str) -> None:
             assert {item["category"] for item in items} == {category}
             assert even([item["correct"] for item in items], 3)
             assert even([item["roles"][item["correct"]] for item in items], 3)
+            assert even([item["polarity"] for item in items], 2)
             assert all(set(item["roles"]) == ROLES for item in items)
         # Over templates, the first example stands at each letter as often.
         assert even([items[0]["correct"] for items in shown.values()], 3)
@@ -89,6 +90,23 @@ def test_roles_give_way_where_a_category_lacks_them_but_letters_do_not() -> None
         UserError, match=r"task t: few-shot examples come from other templates .* Age has only Age/0 here"
     ):
         OtherTemplates(ambiguous[:3], 1, "task t").of(ambiguous[0]["item"], 1)
+
+
+def test_what_gives_way_first() -> None:
+    """The polarity, then a template that is not shown yet, then the role; the letter never."""
+    other, shown = "Age/2", "Age/3"
+    cells = [
+        (1, "unknown", "neg", other),  # another letter
+        (0, "stereotype", "neg", other),  # another role
+        (0, "unknown", "neg", shown),  # a template again
+        (0, "unknown", "nonneg", other),  # another polarity
+        (0, "unknown", "neg", other),  # all as wanted
+    ]
+    for last in (5, 4, 3, 2):
+        assert _nearest(cells[:last], 0, "unknown", "neg", {shown}) == [cells[last - 1]]
+    assert _nearest(cells[:1], 0, "unknown", "neg", {shown}) == []
+    both = [(0, "unknown", "neg", "Age/2"), (0, "unknown", "neg", "Age/1")]
+    assert _nearest(both, 0, "unknown", "neg", {shown}) == sorted(both)
 
 
 def lettered(doc: Any) -> str:

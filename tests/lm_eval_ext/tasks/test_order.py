@@ -105,11 +105,16 @@ def test_every_beginning_of_one_condition(condition: str) -> None:
 
 
 def test_every_beginning_of_several_categories() -> None:
-    docs = [doc for name in ("Religion", "Sexual_orientation", "Age") for doc in real(name)]
+    names = ("Religion", "Sexual_orientation", "Age", "Nationality", "Physical_appearance")
+    docs = [doc for name in names for doc in real(name)]
     found = balanced(docs)
     assert off(found, lambda item: item["category"]) <= 2
     for name, of in TRAITS.items():
+        assert off(found, of, 40) <= 3, name
         assert off(found, of) <= 12, name
+        for category in names:
+            own = [doc for doc in found if doc["item"]["category"] == category]
+            assert off(own, of) <= 9, (name, category)
 
 
 def test_sixty_of_religion_are_all_its_templates() -> None:
