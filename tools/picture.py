@@ -13,17 +13,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis import analyze
+from analysis import Analysis, analyze
 from analysis.report import print_analysis
 
 
-def draw(runs: Path, picture: Path, folder: str) -> None:
+def draw(runs: Path, picture: Path, folder: str) -> Analysis:
     """Analyse runs elsewhere and save the terminal's view of it.
 
     Args:
         runs: Folder of the runs.
         picture: SVG file to write.
         folder: Where the picture says that runs and report lie: `FOLDER/runs` and `FOLDER/report`.
+
+    Returns:
+        The analysis; its report is gone.
     """
     console = Console(record=True, width=150)
     before, picture = Path.cwd(), picture.resolve()
@@ -31,11 +34,13 @@ def draw(runs: Path, picture: Path, folder: str) -> None:
         shutil.copytree(runs, Path(elsewhere) / folder / "runs")
         os.chdir(elsewhere)  # so that the picture shows the names and not where they happened to lie
         try:
-            print_analysis(analyze(Path(folder) / "runs", Path(folder) / "report"), console)
+            analysis = analyze(Path(folder) / "runs", Path(folder) / "report")
+            print_analysis(analysis, console)
         finally:
             os.chdir(before)
     picture.parent.mkdir(parents=True, exist_ok=True)
     console.save_svg(str(picture), title=f"lm-eval-ext analyze {folder}/runs --output {folder}/report")
+    return analysis
 
 
 def main() -> None:

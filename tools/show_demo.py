@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from picture import draw
 
-from analysis import Analysis, analyze
+from analysis import Analysis
 from analysis.report.render import cells, present_headline
 from lm_eval_ext.demo.run import RECIPES, options, run_demo
 
@@ -90,8 +90,7 @@ def main() -> None:
         if runs is None:
             run_demo(Path(folder) / "demo-output", lambda line: print(f"$ {line}", flush=True))
             runs = Path(folder) / "demo-output" / "runs"
-        analysis = analyze(runs, Path(folder) / "report")
-        draw(runs, ROOT / "docs" / "images" / "analyze.svg", "demo-output")
+        analysis = draw(runs, ROOT / "docs" / "images" / "analyze.svg", "demo-output")
     readme = ROOT / "README.md"
     last = RECIPES[-1].removeprefix("recipe=")
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), block(shown(analysis, last))), encoding="utf-8")

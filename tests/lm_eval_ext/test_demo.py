@@ -72,16 +72,12 @@ def test_the_whole_of_it_on_a_tiny_model(
     import show_demo
     from picture import draw
 
-    from analysis import analyze
-
-    found = analyze(tmp_path / "out" / "runs", tmp_path / "again")
-    assert (tmp_path / "again" / "summary.md").is_file()
+    found = draw(tmp_path / "out" / "runs", tmp_path / "analyze.svg", "demo-output")
     assert (report / "summary.md").is_file()
     text = show_demo.shown(found, "rtn-3")
     (line,) = [line for line in text.splitlines() if line.startswith("| rtn-3 |")]
     assert "| 50 |" in line
     assert "| dense | rtn-3: stereotype | anti-stereotype | unknown | all |" in text
-    draw(tmp_path / "out" / "runs", tmp_path / "analyze.svg", "demo-output")
     picture = (tmp_path / "analyze.svg").read_text(encoding="utf-8")
     assert "wanda-50" in picture
     assert "demo-output/report" in picture

@@ -76,6 +76,17 @@ def test_a_full_disk_behind_stdout_is_a_line(arguments: tuple[str, ...]) -> None
 
 
 @needs_full
+def test_what_stays_in_the_buffer_is_written_before_the_end() -> None:
+    source = "from lm_eval_ext.cli import app, main; app.command('short')(lambda: print('x')); main()"
+    line = [sys.executable, "-c", source, "short"]
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with FULL.open("w") as full:
+        done = subprocess.run(line, cwd=ROOT, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device (LM_EVAL_EXT_DEBUG=1 shows where)\n"
+
+
+@needs_full
 def test_debug_shows_where() -> None:
     with FULL.open("w") as full:
         done = ext("recipes", "show", "rtn-4", stdout=full, LM_EVAL_EXT_DEBUG="1")

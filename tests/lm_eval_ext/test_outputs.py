@@ -143,3 +143,10 @@ def test_the_stock_command_ends_before_the_model_is_loaded(installed: Venv, tmp_
 def test_lines_count_only_where_the_last_is_whole(text: bytes, lines: int, tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_bytes(text)
     assert _lines(tmp_path / "samples.jsonl") == lines
+
+
+def test_samples_that_stop_between_two_lines_are_an_error(tracker: object, tmp_path: Path) -> None:
+    tracker.save_results_aggregated(dict(RESULTS), {"t": [SAMPLE]})
+    with pytest.raises(UserError, match=r"samples_t_.*jsonl could not be written \(the warnings above say why\)"):
+        tracker.save_results_samples("t", [dict(SAMPLE), {"arguments": []}])
+    assert [path.name.split("_")[0] for path in (tmp_path / "runs" / "m").iterdir()] == ["results"]
