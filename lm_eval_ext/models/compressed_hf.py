@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from lm_eval_ext.errors import UserError, require_extra, unknown_name
+from lm_eval_ext.errors import UserError, require_extra
 
 require_extra(("torch", "transformers", "accelerate"), "hf", "model compressed_hf")
 
 # The check comes first: it turns a missing torch into one line.
 import torch
 from lm_eval.api.registry import register_model
-from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
+from lm_eval_ext.models.arguments import refuse_unknown
 from lm_eval_ext.models.compress.calibration import refuse_unreadable
 from lm_eval_ext.models.compress.checkpoints import refuse_occupied, refuse_unsaveable, save_checkpoint
 from lm_eval_ext.models.compress.driver import compress_
 from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
 from lm_eval_ext.models.encoded import EncodedHFLM
 from lm_eval_ext.models.loading import load_fault, refuse_no_model
+from lm_eval_ext.models.processes import SharedHFLM
 from lm_eval_ext.models.scoring.ahead import looks_ahead, refuse_texts
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 @register_model("compressed_hf")
-class CompressedHFLM(EncodedHFLM):
+class CompressedHFLM(SharedHFLM, EncodedHFLM):
     """HFLM with every argument kept, plus a recipe.
 
     The model is compressed after HFLM has loaded it (HFLM ties weights at the end of its construction, which would
@@ -80,7 +80,7 @@ class CompressedHFLM(EncodedHFLM):
                 compressed as asked before a weight is changed.
         """
         ours = {key: kwargs.pop(key) for key in recipe_keys().intersection(kwargs)}
-        _refuse_unknown(kwargs)
+        refuse_unknown(kwargs)
         refuse_no_model(pretrained, kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
@@ -217,25 +217,6 @@ class CompressedHFLM(EncodedHFLM):
             length = len(requests[pos][1]) + len(requests[pos][2])
         return stock_rows(self, min(length, self.max_length))
 
-    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """This process's value in the place of every process's, [processes].
-
-        lm-eval gathers counts of requests and batch sizes, so that all processes make as many forward passes, which a
-        model in shards needs: a process with less to do repeats its last request, and logs each answer. Here every
-        process has the whole model, and none waits for another before its documents are done.
-        """
-        return tensor if self.world_size == 1 else tensor.reshape(-1).repeat(self.world_size)
-
-    def gather_object(self, obj: Any, dst: int = 0) -> Any:
-        """The samples or metrics of all processes, by task, as one process would have listed them.
-
-        Returns:
-            On process `dst` a list with one such dictionary, elsewhere None. lm-eval appends one process's documents to
-            another's, which changes the order of the logs, and with it the task's hash in the results.
-        """
-        parts = super().gather_object(obj, dst)
-        return parts if parts is None or self.world_size == 1 else [in_turn(parts)]
-
     def _get_backend(self, config: Any, backend: Any = "default", trust_remote_code: bool | None = False) -> None:
         """HFLM's choice of a loader; a checkpoint that the loader has no class for ends here, in one line."""
         super()._get_backend(config, backend, trust_remote_code)
@@ -266,67 +247,6 @@ class CompressedHFLM(EncodedHFLM):
         super().set_cache_hook(cache_hook)
 
 
-def in_turn(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Merge what lm-eval gathers from N processes, of which the r-th has the documents r, r + N, r + 2N ...
-
-    Args:
-        parts: By process, then by task: either a list of samples, all of one filter before those of the next, or lists
-            of values by metric and filter.
-
-    Returns:
-        By task, in the order of the documents.
-    """
-    merged: dict[str, Any] = {}
-    for task, first in parts[0].items():
-        lists = [part[task] for part in parts]
-        if isinstance(first, dict):
-            merged[task] = {key: _alternate([values.get(key, []) for values in lists]) for key in first}
-            continue
-        filters = dict.fromkeys(sample["filter"] for sample in first)
-        merged[task] = [
-            sample
-            for name in filters
-            for sample in _alternate([[s for s in samples if s["filter"] == name] for samples in lists])
-        ]
-    return merged
-
-
-def _alternate(lists: Sequence[list[Any]]) -> list[Any]:
-    """The first of each list, the second of each ...; shorter lists end earlier."""
-    most = max(map(len, lists))
-    return [values[place] for place in range(most) for values in lists if place < len(values)]
-
-
-# What from_pretrained and the models' configs take besides HFLM's own arguments.
-_LOADER_KEYS = (
-    "attn_implementation",
-    "cache_dir",
-    "code_revision",
-    "device_map",
-    "experts_implementation",
-    "force_download",
-    "generation_config",
-    "key_mapping",
-    "local_files_only",
-    "low_cpu_mem_usage",
-    "max_memory",
-    "max_position_embeddings",
-    "offload_buffers",
-    "offload_state_dict",
-    "proxies",
-    "quantization_config",
-    "rope_parameters",
-    "rope_scaling",
-    "rope_theta",
-    "sliding_window",
-    "token",
-    "torch_dtype",
-    "use_safetensors",
-    "variant",
-    "weights_only",
-)
-
-
 @contextmanager
 def _fed(model: torch.nn.Module) -> Iterator[None]:
     """Give an encoder-decoder model's decoder the encoder's tokens: the canary prompt of the evidence has no others."""
@@ -346,13 +266,3 @@ def _abc_decided(text: str) -> bool:
     from lm_eval_ext.tasks.parsers import decided
 
     return decided(text)
-
-
-def _refuse_unknown(kwargs: dict[str, Any]) -> None:
-    """Raise UserError for a model argument that nobody knows, with the nearest one that somebody does."""
-    known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in {"self", "kwargs"}]
-    known.append("rolling_bos")
-    ours = sorted({*recipe_keys(), "save_compressed"})
-    for key in kwargs:
-        if key not in known and key not in _LOADER_KEYS:
-            raise unknown_name("model argument", key, [*ours, *known, *_LOADER_KEYS])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.encoding import added_ends
+from lm_eval_ext.tasks.asking import asking_model
 
 __all__ = ["FreshTask"]
 
@@ -37,7 +37,7 @@ class FreshTask(ConfigurableTask):
             UserError: If the model answers from lm_eval's response cache, which is keyed by the prompt alone; if it
                 would score behind an end token that its tokenizer adds; if a prompt is longer than the model takes.
         """
-        lm, task = _running_model(), str(self.config.task)
+        lm, task = asking_model(), str(self.config.task)
         _refuse_cached(task, lm)
         rolling = self.OUTPUT_TYPE == "loglikelihood_rolling"
         if not rolling:
@@ -47,19 +47,6 @@ class FreshTask(ConfigurableTask):
         super().build_all_requests(**kwargs | {"cache_requests": False, "rewrite_requests_cache": False})
         if not rolling:
             _refuse_cut(task, lm, self.instances)
-
-
-def _running_model() -> Any:
-    """The model of the evaluation that is building its requests; None outside of one.
-
-    lm_eval gives a task the chat template and no model, so it is looked up in the frame of its evaluate().
-    """
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_name == "evaluate" and frame.f_globals.get("__name__") == "lm_eval.evaluator":
-            return frame.f_locals.get("lm")
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def _refuse_cached(task: str, lm: Any) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lm_eval_ext.tasks.answers import ROTATIONS
+from lm_eval_ext.tasks.asking import asking_model
 from lm_eval_ext.tasks.protocols import ChatTask, copied
-from lm_eval_ext.tasks.samplers import asking_model
 from lm_eval_ext.tasks.spellings import Spellings, Tokens
 
 __all__ = ["CyclicTask", "LettersTask"]

@@ -12,8 +12,9 @@ from lm_eval.api.filter import Filter
 from lm_eval.filters import build_filter_ensemble
 
 from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.tasks.asking import asking_model
 from lm_eval_ext.tasks.protocols import ChatTask, copied
-from lm_eval_ext.tasks.samplers import Sampler, asking_model, sampler_of
+from lm_eval_ext.tasks.samplers import Sampler, sampler_of
 
 __all__ = ["Sampled", "SampledTask"]
 

@@ -6,14 +6,13 @@ at all. What they do not know they ignore, refuse late, or answer with text wher
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lm_eval_ext.errors import UserError
 
-__all__ = ["Sampler", "asking_model", "sampler_of"]
+__all__ = ["Sampler", "sampler_of"]
 
 # Classes of lm_eval by their full names: asking by name imports none of their libraries.
 _VLLM = "lm_eval.models.vllm_causallms.VLLM"
@@ -43,27 +42,6 @@ class Sampler:
         if self.kind == "ours":
             return "sampled"
         return f"sampled by {self.name}" + (", unseeded" if self.kind == "unseeded" else "")
-
-
-def asking_model(chat_template: Callable[..., str] | None) -> Any:
-    """Find the model that lm_eval builds requests for.
-
-    Args:
-        chat_template: What lm_eval gave to `build_all_requests`: a method of the model, or None without a template.
-
-    Returns:
-        The model, without lm_eval's response cache around it; None outside of an evaluation. Where the template does
-        not tell, lm_eval's `evaluate` does, which calls the task: it holds the model as its argument `lm`.
-    """
-    model = getattr(chat_template, "__self__", None)
-    frame = None if model is not None else sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_name == "evaluate" and frame.f_globals.get("__name__") == "lm_eval.evaluator":
-            model = frame.f_locals.get("lm")
-            break
-        frame = frame.f_back
-    # CachingLM forwards what it does not know, so that its class must be asked and not its attributes.
-    return vars(model).get("lm", model) if type(model).__name__ == "CachingLM" else model
 
 
 def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purpose: str) -> Sampler:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from lm_eval_ext import plugin
-from lm_eval_ext.models.compressed_hf import CompressedHFLM, in_turn
+from lm_eval_ext.models.compressed_hf import CompressedHFLM
+from lm_eval_ext.models.processes import in_turn
 from tests.helpers.shared import ROOT
 from tests.helpers.tiny import write_tiny
 from tests.lm_eval_ext.tasks.runs import evaluate

@@ -21,7 +21,8 @@ from analysis import analyze
 from analysis.settings import Settings
 from lm_eval_ext import plugin
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.tasks.samplers import asking_model, sampler_of
+from lm_eval_ext.tasks.asking import asking_model
+from lm_eval_ext.tasks.samplers import sampler_of
 from tests.lm_eval_ext.tasks.runs import evaluate, strict
 
 DEMO = "bbq_itemlevel_sampled_demo"
