@@ -54,7 +54,7 @@ BATCHES = (4, 8, 16)
 
 
 def requests(lm: Any, part: str, count: int) -> list[Any]:
-    """Tokenised requests of the first `count` items."""
+    """Tokenised requests of the first `count` items, by the numbers that BBQ gives them."""
     from lm_eval.tasks import TaskManager
 
     name = PARTS[part][0]
@@ -62,7 +62,9 @@ def requests(lm: Any, part: str, count: int) -> list[Any]:
     manager = TaskManager(include_defaults=False, metadata=metadata)
     task = manager.load([name])["tasks"][name]
     chat = {"apply_chat_template": True, "chat_template": lm.apply_chat_template, "tokenizer_name": ""}
-    task.build_all_requests(limit=count, rank=0, world_size=1, **chat)
+    numbers = [int(item["item_id"].rpartition("/")[2]) for item in task.eval_docs["item"]]
+    first = sorted(range(len(numbers)), key=numbers.__getitem__)[:count]
+    task.build_all_requests(samples=first, rank=0, world_size=1, **chat)
     if part != "twelve":
         pairs = [instance.args for instance in task.instances]
     else:
