@@ -70,11 +70,11 @@ _OWN: dict[str, dict[str, Any]] = {
     "gemma4_text": _TWO_WINDOWS | {"num_kv_shared_layers": 2},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 16},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_offset": 0},
-    "kimi_linear": _LINEAR | _AS_MANY_KEYS,
+    "kimi_linear": _LINEAR | _AS_MANY_KEYS | {"linear_num_heads": 4, "linear_head_dim": 16},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "llama4_text": {"layer_types": ["chunked_attention", "full_attention"], "attention_chunk_size": 16},
-    "longcat_flash": _AS_MANY_KEYS | {"head_dim": 8},
+    "longcat_flash": _AS_MANY_KEYS | {"head_dim": 8, "zero_expert_num": 2},
     "mamba2": {"num_heads": 8, "head_dim": 16, "n_groups": 2},
     "qwen4_exp_text": _LINEAR
     | {"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 64}

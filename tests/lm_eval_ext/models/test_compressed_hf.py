@@ -217,5 +217,5 @@ def test_calibration_is_looked_for_before_the_model(tmp_path: Path, monkeypatch:
     for source in ({"calibration": "c4"}, {"calibration": "wikitext"}, {}):
         with pytest.raises(UserError, match="can't be had from the hub"):
             CompressedHFLM(pretrained="any", method="wanda", sparsity=0.5, **source)
-    with pytest.raises(AssertionError, match="the model was loaded first"):
+    with pytest.raises((AssertionError, UserError), match="the model was loaded first"):
         CompressedHFLM(pretrained="any", method="wanda", sparsity=0.5, calibration="demo")
