@@ -73,14 +73,13 @@ def test_a_wrong_value_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_score_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     from lm_eval_ext.models.scoring.checked import TreeScoring
 
-    score = TreeScoring.score
+    answers = TreeScoring.answers
 
     def off(self: Any, requests: Any, done: Any) -> Any:
-        return [(value + 0.01, flag) for value, flag in score(self, requests, done)]
+        found = answers(self, requests, done)
+        return None if found is None else [(value + 0.02, flag) for value, flag in found]
 
-    monkeypatch.setattr(TreeScoring, "score", off)
-    # The model's own check takes the plain path; without it the value reaches the reference.
-    monkeypatch.setattr(TreeScoring, "_check", lambda *args: True)
+    monkeypatch.setattr(TreeScoring, "answers", off)
     assert checks.run_check(checks.letters, "llama", tiny_tokenizer()).status == "wrong"
 
 
@@ -104,6 +103,7 @@ def test_the_table_lists_every_family_and_every_line(tmp_path: Path) -> None:
         "one": cells,
         "two": cells | {"wanda": ("refused", "use sequential=False")},
         "three": {"build": ("left out", "a composite")},
+        "four": cells | {"saving": ("wrong", "logits differ")},
     }
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
@@ -112,9 +112,15 @@ def test_the_table_lists_every_family_and_every_line(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "| one | " + " | ".join(["yes"] * len(checks.CHECKS)) + " |" in text
-    assert "refused [1]" in text
-    assert "1. use sequential=False" in text
+    assert "4 model types, 3 of them built and checked." in text
+    assert "Everything works (1): one." in text
+    works = ["works"] * len(checks.CHECKS)
+    place = list(checks.CHECKS).index("wanda")
+    assert "| two | " + " | ".join([*works[:place], "refused (2)", *works[place + 1 :]]) + " |" in text
+    assert "| four | " + " | ".join([*works[:-1], "**wrong** (1)"]) + " |" in text
+    assert "1. logits differ\n2. use sequential=False" in text
     assert "- three: a composite" in text
+    other = tmp_path / "other.md"
+    other.write_text("no marks")
     with pytest.raises(ValueError, match="marks"):
-        table.write(tmp_path.joinpath("other.md"), found) if tmp_path.joinpath("other.md").write_text("x") else None
+        table.write(other, found)

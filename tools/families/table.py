@@ -1,4 +1,4 @@
-"""The table of all families as Markdown, between two marks of a page."""
+"""What the checks found, as Markdown between two marks of a page."""
 
 from __future__ import annotations
 
@@ -10,36 +10,43 @@ from tools.families.checks import CHECKS
 __all__ = ["BEGIN", "END", "render", "write"]
 
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
-_MARKS = {"works": "yes", "wrong": "**wrong**", "traceback": "**traceback**"}
+_MARKS = {"works": "works", "refused": "refused", "wrong": "**wrong**", "traceback": "**traceback**"}
 Table = Mapping[str, Mapping[str, tuple[str, str]]]
 
 
 def render(table: Table) -> str:
-    """One row a family that can be built, the refusals' lines below, and the families that can't be built."""
+    """The families where everything works, a row for each other one with its lines below, and those left out."""
+    built = {family: cells for family, cells in sorted(table.items()) if cells["build"][0] == "built"}
+    whole = [family for family, cells in built.items() if all(cells[check][0] == "works" for check in CHECKS)]
+    parts = [
+        f"{len(table)} model types, {len(built)} of them built and checked.",
+        f"Everything works ({len(whole)}): {', '.join(whole)}.",
+    ]
+    if len(whole) < len(built):
+        parts += _others({family: cells for family, cells in built.items() if family not in whole})
+    left: dict[str, list[str]] = {}
+    for family, cells in sorted(table.items()):
+        if family not in built:
+            left.setdefault(cells["build"][1], []).append(family)
+    if left:
+        parts.append(
+            "Not built:\n\n" + "\n".join(f"- {', '.join(names)}: {_plain(why)}" for why, names in left.items())
+        )
+    return "\n\n".join(parts)
+
+
+def _others(table: Table) -> list[str]:
     notes: dict[str, int] = {}
     lines = ["| family | " + " | ".join(CHECKS) + " |", "|" + "---|" * (len(CHECKS) + 1)]
-    left = []
-    for family, cells in sorted(table.items()):
-        status, reason = cells["build"]
-        if status != "built":
-            left.append(f"- {family}: {reason}")
-            continue
-        row = [family + (" (reads later tokens)" if reason else "")]
+    for family, cells in table.items():
+        row = [family]
         for check in CHECKS:
-            state, detail = cells.get(check, ("", ""))
-            if state in ("refused", "wrong", "traceback"):
-                number = notes.setdefault(detail, len(notes) + 1)
-                row.append(f"{_MARKS.get(state, 'refused')} [{number}]")
-            else:
-                row.append(_MARKS.get(state, state))
+            state, detail = cells[check]
+            number = "" if state == "works" else f" ({notes.setdefault(detail, len(notes) + 1)})"
+            row.append(_MARKS[state] + number)
         lines.append("| " + " | ".join(row) + " |")
-    refusals = [f"{number}. {_plain(detail)}" for detail, number in notes.items()]
-    parts = ["\n".join(lines)]
-    if refusals:
-        parts.append("What is refused, with its line:\n\n" + "\n".join(refusals))
-    if left:
-        parts.append("No tiny model can be made of:\n\n" + "\n".join(left))
-    return "\n\n".join(parts)
+    said = "\n".join(f"{number}. {_plain(detail)}" for detail, number in notes.items())
+    return ["\n".join(lines), f"The lines:\n\n{said}"]
 
 
 def write(page: Path, table: Table) -> None:
