@@ -10,7 +10,13 @@ from tools.families.checks import CHECKS
 __all__ = ["BEGIN", "END", "render", "write"]
 
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
-_MARKS = {"works": "works", "refused": "refused", "wrong": "**wrong**", "traceback": "**traceback**"}
+_MARKS = {
+    "works": "works",
+    "refused": "refused",
+    "wrong": "**wrong**",
+    "traceback": "**traceback**",
+    "no reference": "no reference",
+}
 Table = Mapping[str, Mapping[str, tuple[str, str]]]
 
 

@@ -164,6 +164,8 @@ class Search:
         """
         seen = self._flow.matrices.get(full)
         declared = getattr(module, "is_transposed", None)
+        if declared is None and not self._flow.failed and full not in self._flow.multiplied:
+            return None  # a recurrence's (Zamba's A_log), applied entry by entry
         if value.ndim == 2:
             if not has_router or seen is None or value.numel() % seen.numel or value.numel() == seen.numel:
                 return None

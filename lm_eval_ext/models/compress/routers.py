@@ -58,6 +58,8 @@ class Flow:
     routers: frozenset[str] = frozenset()
     matrices: dict[str, Matrix | None] = field(default_factory=dict)
     """By parameter: the matrix that was multiplied; None if it was used in different ways."""
+    multiplied: frozenset[str] = frozenset()
+    """Parameters that took part in some product of matrices, a convolution or an attention."""
     failed: str = ""
     """Why the model could not be run, if so; nothing is known then."""
 
@@ -85,7 +87,7 @@ def observe(stack: nn.Module, parameters: dict[str, nn.Parameter], embedding: An
     except Exception as error:  # whatever a model raises: the caller decides if it matters
         lines = str(error).splitlines()
         return Flow(failed=f"{type(error).__name__}: {lines[0] if lines else ''}".strip(": "))
-    return Flow(follower.routers(), follower.matrices)
+    return Flow(follower.routers(), follower.matrices, frozenset(follower.multiplied))
 
 
 class _Follower(TorchFunctionMode):
@@ -100,6 +102,7 @@ class _Follower(TorchFunctionMode):
         self._choosers: set[str] = set()
         self._feeds: dict[str, set[str]] = defaultdict(set)
         self.matrices: dict[str, Matrix | None] = {}
+        self.multiplied: set[str] = set()
         for name, parameter in parameters.items():
             self._weights.add(parameter, {name})
 
@@ -152,6 +155,7 @@ class _Follower(TorchFunctionMode):
     def _product(self, name: str, operands: list[Tensor], result: Any) -> None:
         held = [self._weights.of(operand) for operand in operands]
         weights = frozenset().union(*held)
+        self.multiplied |= weights
         for operand in operands:
             for source in self._sources.of(operand):
                 self._feeds[source] |= weights or {_OUTSIDE}

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -163,6 +164,7 @@ class _ExpertInputs(TorchFunctionMode):
     """Sees every matrix product whose weight lies inside a watched expert tensor.
 
     Fused experts are no modules, so there is nothing to hook; their products are told by the address of the weight.
+    Where all experts are multiplied at once (Llama-4), tokens that an expert does not get are rows of zeros.
     """
 
     _PRODUCTS = frozenset({"linear", "matmul", "__matmul__", "__rmatmul__", "mm", "addmm", "bmm", "baddbmm"})
@@ -171,15 +173,28 @@ class _ExpertInputs(TorchFunctionMode):
         super().__init__()
         self._norms = norms
         self._by_address = {target.view().data_ptr(): target for target in targets}
+        self._whole: dict[tuple[int, int], list[Target]] = defaultdict(list)
+        for target in targets:
+            weight = getattr(target.module, target.parameter)
+            if weight.ndim == 3:
+                self._whole[weight.data_ptr(), weight.numel()].append(target)
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         if self._by_address and getattr(func, "__name__", "") in self._PRODUCTS:
             tensors = [arg for arg in args if isinstance(arg, Tensor)]
-            for position, tensor in enumerate(tensors):
-                target = self._by_address.get(tensor.data_ptr()) if tensor.ndim == 2 else None
-                if target is not None and position > 0:
-                    self._norms.add(target, tensors[position - 1])
+            for inputs, weight in pairwise(tensors):
+                target = self._by_address.get(weight.data_ptr()) if weight.ndim == 2 else None
+                if target is not None:
+                    self._norms.add(target, inputs)
+                elif weight.ndim == inputs.ndim == 3 and len(weight) == len(inputs):
+                    self._add_all(inputs, self._whole.get((weight.data_ptr(), weight.numel()), ()))
         return func(*args, **(kwargs or {}))
+
+    def _add_all(self, inputs: Tensor, experts: Sequence[Target]) -> None:
+        for target in experts:
+            assert target.expert is not None
+            rows = inputs[target.expert]
+            self._norms.add(target, rows[(rows != 0).any(-1)])
 
 
 @contextmanager

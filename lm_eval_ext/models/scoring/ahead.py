@@ -10,7 +10,7 @@ import torch
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.evidence import canary_ids
 from lm_eval_ext.models.scoring.obstacles import calling_of
-from lm_eval_ext.models.scoring.trust import difference
+from lm_eval_ext.models.scoring.trust import FAULTS, difference
 
 __all__ = ["looks_ahead", "refuse_texts"]
 
@@ -29,14 +29,24 @@ def looks_ahead(lm: Any) -> bool:
 
     Returns:
         False for encoder-decoder models, and where the tokenizer makes too few tokens to tell.
+
+    Raises:
+        UserError: If the model can't be run at all; this is its first pass of the kind that scoring makes.
     """
     tokens = canary_ids(lm.tokenizer)[: min(_LONG, lm.max_length)]
     if lm.backend != "causal" or len(tokens) <= _SHORT:
         return False
     whole = torch.tensor([tokens], device=lm.device)
-    # Virtual tokens of an adapter come before a prompt's own.
-    long = lm._model_call(whole)[0, -len(tokens) :][:_SHORT]
-    short = lm._model_call(whole[:, :_SHORT])[0, -_SHORT:]
+    try:
+        # Virtual tokens of an adapter come before a prompt's own.
+        long = lm._model_call(whole)[0, -len(tokens) :][:_SHORT]
+        short = lm._model_call(whole[:, :_SHORT])[0, -_SHORT:]
+    except FAULTS as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        name = type(calling_of(lm).inner).__name__
+        raise UserError(
+            f"{name} can't be run as lm_eval runs it, on a text of {len(tokens)} tokens: {reason}"
+        ) from error
     narrow = torch.finfo(calling_of(lm).narrowest).bits < 32
     return difference(short.log_softmax(-1), long.log_softmax(-1), narrow=narrow) is not None
 
