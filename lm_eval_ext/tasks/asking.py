@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["asking_model"]
+__all__ = ["asking_model", "tokenizer_of"]
 
 
 def asking_model(chat_template: Callable[..., str] | None = None) -> Any:
@@ -28,3 +28,11 @@ def asking_model(chat_template: Callable[..., str] | None = None) -> Any:
         frame = frame.f_back
     # CachingLM forwards what it does not know, so that its class must be asked and not its attributes.
     return vars(model).get("lm", model) if type(model).__name__ == "CachingLM" else model
+
+
+def tokenizer_of(model: Any) -> Any:
+    """A model's transformers tokenizer; None if it has none or can't load it (lm_eval's dummy asks the hub for one)."""
+    try:
+        return getattr(model, "tokenizer", None)
+    except Exception:  # loading fails in many ways; to the caller they are one
+        return None

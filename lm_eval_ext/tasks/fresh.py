@@ -10,7 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.encoding import added_ends
-from lm_eval_ext.tasks.asking import asking_model
+from lm_eval_ext.tasks.asking import asking_model, tokenizer_of
 
 __all__ = ["FreshTask"]
 
@@ -59,7 +59,7 @@ def _refuse_cached(task: str, lm: Any) -> None:
 
 def _encodes(lm: Any) -> bool:
     """Whether a model turns texts into tokens by a transformers tokenizer of its own, as lm_eval's hf does."""
-    return hasattr(getattr(lm, "tokenizer", None), "all_special_ids") and hasattr(lm, "tok_encode")
+    return hasattr(tokenizer_of(lm), "all_special_ids") and hasattr(lm, "tok_encode")
 
 
 def _refuse_ended(task: str, lm: Any) -> None:

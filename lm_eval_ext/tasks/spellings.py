@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.tasks.asking import tokenizer_of
 from lm_eval_ext.tasks.tokens import TokenCounter
 
 __all__ = ["Spellings", "Tokens"]
@@ -41,7 +42,7 @@ class Tokens:
     @classmethod
     def of_model(cls, model: Any) -> Tokens | None:
         """Those of one of lm_eval's models; None if it does not say."""
-        if not callable(getattr(model, "tok_encode", None)) or getattr(model, "tokenizer", None) is None:
+        if not callable(getattr(model, "tok_encode", None)) or tokenizer_of(model) is None:
             return None
         if getattr(model, "backend", "causal") == "seq2seq":
             return cls(lambda text: list(model.tok_encode(text, add_special_tokens=False)), apart=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.tasks.asking import tokenizer_of
 
 __all__ = ["FaithfulTemplate", "missing_line", "prompt_text", "text_after"]
 
@@ -78,7 +79,7 @@ class FaithfulTemplate:
     @property
     def name(self) -> str:
         """The template by the name of its tokenizer or model, for messages."""
-        tokenizer, names = getattr(self.model, "tokenizer", None), ("pretrained", "model")
+        tokenizer, names = tokenizer_of(self.model), ("pretrained", "model")
         known = [getattr(tokenizer, "name_or_path", None), *(getattr(self.model, name, None) for name in names)]
         name = next((name for name in known if isinstance(name, str) and name), None)
         return "the chat template" if name is None else f"the chat template of {name}"
@@ -86,7 +87,7 @@ class FaithfulTemplate:
     @property
     def source(self) -> str:
         """The text of the template, of all where there are several; "" if it is not known."""
-        found = getattr(getattr(self.model, "tokenizer", None), "chat_template", None)
+        found = getattr(tokenizer_of(self.model), "chat_template", None)
         return "\n".join(map(str, found.values())) if isinstance(found, dict) else str(found or "")
 
     def again(self, **switches: Any) -> str:

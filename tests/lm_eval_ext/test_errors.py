@@ -116,7 +116,8 @@ def test_a_path_with_an_accent_under_the_c_locale(variables: dict[str, str], tmp
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 from lm_eval_ext.cli import app, main
 def wait():
     print("ready", flush=True)

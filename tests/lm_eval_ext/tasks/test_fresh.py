@@ -95,7 +95,7 @@ def test_the_text_is_the_one_that_was_named(llama: Path, tmp_path: Path) -> None
         assert sample["doc"]["text"] == words
 
 
-@pytest.mark.parametrize(("task", "chat"), [(LETTERS, True), (SAMPLED, False), ("text_perplexity", False)])
+@pytest.mark.parametrize(("task", "chat"), [(LETTERS, True), (LETTERS, False), ("text_perplexity", False)])
 def test_the_response_cache_is_refused(task: str, chat: bool, llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^task {task}: --use_cache is refused: lm_eval keys its cache by the prompt"):
         evaluate(llama, [task], limit=2, apply_chat_template=chat, use_cache=str(tmp_path / "responses"))

@@ -251,12 +251,14 @@ def test_models_whose_numbers_depend_on_their_company(
     def alone(tokens: list[int]) -> Any:
         return model(torch.tensor([tokens])).logits[0].log_softmax(-1)
 
-    found = ours.loglikelihood(asked(PAIRS), disable_tqdm=True)
-    for (context, target), (value, _) in zip(PAIRS, found, strict=True):
+    # Where later tokens act on earlier ones, a text of several tokens has no score; see test_ahead.
+    pairs = PAIRS if not ours.looks_ahead else [(context, " A") for context, _ in PAIRS if context]
+    found = ours.loglikelihood(asked(pairs), disable_tqdm=True)
+    for (context, target), (value, _) in zip(pairs, found, strict=True):
         prompt, wanted = ours._encode_pair(context, target) if context else ([1], ours.tok_encode(target))
         logits = alone([*prompt, *wanted][:-1])[-len(wanted) :]
         assert value == pytest.approx(float(logits[range(len(wanted)), wanted].sum()), abs=2e-4)
-    texts_ = [context for context, _ in PAIRS if context]
+    texts_ = [] if ours.looks_ahead else [context for context, _ in PAIRS if context]
     rolled = ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (t,), 0) for t in texts_])
     for text, value in zip(texts_, rolled, strict=True):
         wanted = ours.tok_encode(text)

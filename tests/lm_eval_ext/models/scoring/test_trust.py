@@ -52,6 +52,7 @@ def length(lm: Any, pair: tuple[str, str]) -> int:
 
 def test_one_pass_over_the_longest_of_each_kind(tiny_checkpoint: Path, compared: list[int]) -> None:
     lm = tiny(tiny_checkpoint)
+    compared.clear()  # what a load looks at
     many = [(f"{PAIRS[5][0]} {number}?", " A") for number in range(40)]
     lm.loglikelihood(asked(many), disable_tqdm=True)
     # All begin alike: one kind, whose rows stand behind a cached prefix.
