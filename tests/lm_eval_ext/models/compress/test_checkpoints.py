@@ -235,18 +235,27 @@ def test_a_checkpoint_compresses_again(tokenizer: Any, tmp_path: Path) -> None:
     assert more.weights_hash_after == at_once.weights_hash_after
 
 
+@pytest.mark.parametrize("sign", [False, True])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_one_bit_on_disk(family: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_bit_on_disk(
+    family: str, sign: bool, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import load_file, save_file
 
     model, recipe, evidence = compressed(tokenizer, family, torch.bfloat16)
     name = {"llama": "model.layers.1.mlp.down_proj.weight", "gpt2": "transformer.h.1.mlp.c_proj.bias"}[family]
     honest = model.save_pretrained
+    if sign:
+        model.get_parameter(name).data.reshape(-1)[-1] = 0.0
 
     def flip(folder: Path, **keys: Any) -> None:
         honest(folder, **keys)
         tensors = load_file(folder / "model.safetensors")
-        tensors[name].view(torch.int16).reshape(-1)[-1] ^= 1
+        # The last bit of a number, or the sign of a zero, which == does not tell from the other zero.
+        if sign:
+            tensors[name].reshape(-1)[-1] = -0.0
+        else:
+            tensors[name].view(torch.int16).reshape(-1)[-1] ^= 1
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
     monkeypatch.setattr(model, "save_pretrained", flip)

@@ -85,6 +85,16 @@ def test_eight_of_a_side_are_features() -> None:
     assert set(skips.values()) == {"coefficients (4 x 64: fewer than 8 on one side)"}
 
 
+def test_a_recurrence_in_three_dimensions_is_no_set_of_experts() -> None:
+    # Zamba's A_log, [heads, channels, states], is applied entry by entry; its projections of that shape are multiplied.
+    from tools.families.build import tiny
+
+    names, skips = look(tiny("zamba"))
+    reason = skips["model.layers.0.mamba.A_log"]
+    assert reason.startswith("not a linear map")
+    assert {"model.layers.0.mamba.x_proj_weight[0]", "model.layers.0.mamba.x_proj_weight[1]"} <= names
+
+
 def test_a_vision_tower_with_as_many_blocks() -> None:
     # Both lists have two modules and lie as deep; the text decoder's is the one.
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration

@@ -43,10 +43,22 @@ def test_letters_are_those_of_the_model_alone(family: str) -> None:
         assert value == pytest.approx(float(plain(model, context)[letter]), abs=1e-4)
 
 
-def test_a_text_of_several_tokens_is_refused() -> None:
+@pytest.mark.parametrize("target", [[7, 8], [7, 8, 9]])
+def test_a_text_of_several_tokens_is_refused(target: list[int]) -> None:
     lm = loaded(tiny("roformer"))
-    with pytest.raises(UserError, match="looks at tokens that follow, so a text of 3 tokens would be scored by itself"):
-        lm._loglikelihood_tokens([(("a", "b"), [5, 6], [7, 8, 9])], True)
+    expected = f"looks at tokens that follow, so a text of {len(target)} tokens would be scored by itself"
+    with pytest.raises(UserError, match=expected):
+        lm._loglikelihood_tokens([(("a", "b"), [5, 6], target)], True)
+
+
+def test_a_model_that_fails_as_lm_eval_runs_it_is_one_line() -> None:
+    # xLSTM's plain code can't take a state whose two widths differ; without a cache the same model runs.
+    model = tiny("xlstm")
+    with torch.no_grad():
+        model(input_ids=torch.tensor([[5, 6, 7]]), use_cache=False)
+    with pytest.raises(UserError, match="xLSTMForCausalLM can't be run as lm_eval runs it") as error:
+        loaded(model)
+    assert "\n" not in str(error.value)
 
 
 def test_doge_is_causal_with_eager_attention() -> None:
