@@ -121,8 +121,7 @@ class InputNorms:
         """Some expert of every tensor is always used; if none was seen, its products go unseen, not its tokens."""
         names = {(id(target.module), target.parameter): target for target in fused}
         seen = {(id(target.module), target.parameter) for target in fused if self.tokens(target)}
-        for key in names.keys() - seen:
-            target = names[key]
+        for target in (target for key, target in names.items() if key not in seen):
             raise UserError(
                 f"the inputs of {target.module_name}.{target.parameter} can't be observed in "
                 f"{type(target.module).__name__}; leave such modules out with "
