@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.helpers.tiny import SIZES
+
 # Values of the config fields that a family has; 64 channels, two blocks, 8 experts of which a token gets two.
-COMMON: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+COMMON: dict[str, Any] = SIZES | {
     "head_dim": 16,
     "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "tie_word_embeddings": False,
     "moe_intermediate_size": 48,
     "num_experts": 8,
     "num_local_experts": 8,

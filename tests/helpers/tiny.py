@@ -21,6 +21,21 @@ NO_SYSTEM_TEMPLATE = (
     + SYSTEM_TEMPLATE
 )
 
+SIZES: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "tie_word_embeddings": False,
+}
+"""Config fields of a tiny model, as most families call them."""
+
 
 @cache
 def tokenizer_json() -> str:
@@ -59,19 +74,6 @@ def tiny_config(family: str, **changes: Any) -> Any:
     """Config of a two-block (gemma2: four) model with 64 channels, 300 tokens and 512 positions."""
     from transformers import AutoConfig
 
-    common = {
-        "vocab_size": 300,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 512,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "tie_word_embeddings": False,
-    }
     own: dict[str, dict[str, Any]] = {
         "gemma2": {"num_hidden_layers": 4, "head_dim": 16, "sliding_window": 8, "tie_word_embeddings": True},
         "mistral": {"sliding_window": 16},
@@ -79,7 +81,7 @@ def tiny_config(family: str, **changes: Any) -> Any:
         "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512, "tie_word_embeddings": True},
         "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     }
-    values = common | own.get(family, {}) | changes
+    values = SIZES | own.get(family, {}) | changes
     if family == "gpt2":
         for name in (
             "hidden_size",

@@ -64,20 +64,18 @@ class Flow:
     """Why the model could not be run, if so; nothing is known then."""
 
 
-def observe(stack: nn.Module, parameters: dict[str, nn.Parameter], embedding: Any = None) -> Flow:
+def observe(stack: nn.Module, parameters: dict[str, nn.Parameter], embedding: Any) -> Flow:
     """Run the decoder stack once on a few tokens and see what its matrices do.
 
     Args:
         stack: The decoder without its output layer, in evaluation mode; takes `input_ids`.
         parameters: Those to follow, by name. Vectors among them are ignored.
-        embedding: Its input embedding, where the stack itself can't name it (BART's decoder).
+        embedding: The model's input embedding; not every stack can name its own (BART's decoder).
 
     Returns:
         The flow; one that says why, if the model can't be run (weights that are not there, a missing kernel).
     """
     follower = _Follower({name: parameter for name, parameter in parameters.items() if parameter.ndim >= 2})
-    if embedding is None:
-        embedding = stack.get_input_embeddings()  # type: ignore[operator]
     weight = embedding.weight
     ids = (torch.arange(_TOKENS, device=weight.device) + 3) % weight.shape[0]
     try:

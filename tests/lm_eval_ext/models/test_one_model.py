@@ -26,7 +26,7 @@ from lm_eval_ext.models.compress.methods.wanda import Wanda
 from lm_eval_ext.models.compress.workbench import Workbench
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from tests.helpers.tiny import tiny_model, tiny_tokenizer
-from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, SEEDS, noise, texts
+from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, SEEDS, slow, texts
 
 PROMPTS = [
     "Who kept the key, and who lost it? Answer:",
@@ -108,23 +108,6 @@ def last(by_hand: By_hand, tokens: list[int]) -> Tensor:
     return by_hand(torch.tensor([tokens]))[0, -1].float().log_softmax(-1)
 
 
-def loop(lm: Any, by_hand: By_hand, prompt: str) -> list[str]:
-    """What is drawn, from logits by hand and the documented noise."""
-    out = []
-    for seed in SEEDS:
-        drawn: list[int] = []
-        while len(drawn) < KWARGS["max_gen_toks"]:
-            values = last(by_hand, lm.tok_encode(prompt) + drawn).double() / KWARGS["temperature"]
-            token = int((values + torch.tensor(noise(prompt, seed, len(drawn), len(values)))).argmax())
-            if token == lm.tokenizer.eos_token_id:
-                break
-            drawn.append(token)
-            if "\n" in lm.tokenizer.decode(drawn):
-                break
-        out.append(lm.tokenizer.decode(drawn, skip_special_tokens=True).split("\n")[0])
-    return out
-
-
 def _rolled(lm: Any) -> list[float]:
     asks = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in PROMPTS]
     found: list[float] = lm.loglikelihood_rolling(asks, disable_tqdm=True)
@@ -150,7 +133,9 @@ def everything_is_by_hand(lm: Any, by_hand: By_hand, tolerance: float = 2e-4, *,
         values = last(by_hand, lm.tok_encode(prompt))
         assert plain == pytest.approx([float(values[spelt[word]].logsumexp(0)) for word in "AB"], abs=tolerance)
     if tolerance < 1e-3:
-        assert texts(lm, PROMPTS, KWARGS) == {prompt: loop(lm, by_hand, prompt) for prompt in PROMPTS}
+        assert texts(lm, PROMPTS, KWARGS) == {
+            prompt: slow(lm, prompt, KWARGS | {"seeds": SEEDS}, by_hand) for prompt in PROMPTS
+        }
 
 
 @pytest.mark.parametrize("kind", ["prompt tuning", "p-tuning", "prefix tuning", "LoRA", "IA3"])

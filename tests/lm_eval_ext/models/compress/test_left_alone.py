@@ -14,20 +14,9 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compress.layers import find_targets
 from lm_eval_ext.models.compress.recipe import make_step
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
-from tests.helpers.tiny import tiny_model, tiny_tokenizer
+from tests.helpers.tiny import SIZES, tiny_model, tiny_tokenizer
 
-TEXT: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+TEXT: dict[str, Any] = {name: value for name, value in SIZES.items() if name != "tie_word_embeddings"}
 OUTSIDE = "outside the decoder blocks"
 
 

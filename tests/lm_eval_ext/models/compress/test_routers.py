@@ -81,7 +81,7 @@ class Stack(nn.Module):
 
 def routes(use: Any) -> set[str]:
     stack = Stack(use)
-    flow = observe(stack, dict(stack.named_parameters()))
+    flow = observe(stack, dict(stack.named_parameters()), stack.get_input_embeddings())
     assert flow.failed == ""
     return {name.split(".")[1] for name in flow.routers}
 
@@ -170,7 +170,7 @@ def test_how_a_matrix_is_multiplied() -> None:
         return a(h) + h @ b.weight + c(h) * (h @ c.weight) + nn.functional.linear(h[..., :8], d.weight[:8, :8]).sum()
 
     stack = Stack(use)
-    seen = observe(stack, dict(stack.named_parameters())).matrices
+    seen = observe(stack, dict(stack.named_parameters()), stack.get_input_embeddings()).matrices
     # As [outputs, inputs]: the second is stored the other way round, the third is used both ways, of the last a part.
     assert seen["layers.a.weight"] == Matrix((16, 16), (16, 1), 256)
     assert seen["layers.b.weight"] == Matrix((16, 16), (1, 16), 256)
@@ -183,7 +183,10 @@ def test_a_model_that_can_not_be_run_says_why() -> None:
         raise RuntimeError("no kernel for this\nand more")
 
     stack = Stack(use)
-    assert observe(stack, dict(stack.named_parameters())).failed == "RuntimeError: no kernel for this"
+    assert (
+        observe(stack, dict(stack.named_parameters()), stack.get_input_embeddings()).failed
+        == "RuntimeError: no kernel for this"
+    )
 
 
 def test_what_may_be_a_router_is_refused_where_the_model_can_not_be_run() -> None:

@@ -66,15 +66,19 @@ def noise(prompt: str, seed: int, position: int, vocabulary: int) -> list[float]
     return numbers
 
 
-def slow(lm: Any, prompt: str, kwargs: dict[str, Any]) -> list[str]:
-    """The protocol as a loop: whole prompt run again for each token of each seed, alone and without a cache."""
+def slow(lm: Any, prompt: str, kwargs: dict[str, Any], by_hand: Any = None) -> list[str]:
+    """The protocol as a loop: whole prompt run again for each token of each seed, alone and without a cache.
+
+    `by_hand` gives the logits of token ids, [1, length], where the model's own are what is tested.
+    """
     out = []
     for seed in kwargs["seeds"]:
         drawn: list[int] = []
         while len(drawn) < kwargs["max_gen_toks"]:
             ids = torch.tensor([lm.tok_encode(prompt) + drawn])
             with torch.no_grad():
-                logits = lm.model(input_ids=ids, use_cache=False).logits[0, -1]
+                found = by_hand(ids) if by_hand else lm.model(input_ids=ids, use_cache=False).logits
+            logits = found[0, -1]
             values = torch.log_softmax(logits.double(), -1).numpy() / kwargs["temperature"]
             token = int(np.argmax(values + np.array(noise(prompt, seed, len(drawn), len(values)))))
             if token == lm.tokenizer.eos_token_id:

@@ -20,7 +20,12 @@ def test_by_hand() -> None:
 
 def test_the_vocabulary_is_read_once_and_not_before_it_is_asked_for() -> None:
     read: list[int] = []
-    spellings = Spellings(3, lambda tokens: read.append(tokens[0]) or WORDS[tokens[0]])  # type: ignore[func-returns-value]
+
+    def decode(tokens: list[int]) -> str:
+        read.extend(tokens)
+        return WORDS[tokens[0]]
+
+    spellings = Spellings(3, decode)
     assert read == []
     spellings.of("A").append(99)
     assert spellings.of("A") == [0, 2]
