@@ -53,13 +53,16 @@ class Tokens:
         """Those of the model that a run's arguments name; None if they name none that can be loaded."""
         if metadata.get("tokenizer_backend") in ("tiktoken", "remote", "None", "none"):
             return None
-        name = next((metadata[key] for key in _NAMES if metadata.get(key)), None)
-        if name is None:
+        key = next((key for key in _NAMES if metadata.get(key)), None)
+        if key is None:
             return None
-        chosen = {key: metadata[key] for key in _OPTIONS if isinstance(metadata.get(key), str | bool)}
-        if not isinstance(name, str):
-            return _load(None, tuple(chosen.items()), name)
-        return _load(name, (*chosen.items(), ("config", metadata.get("pretrained"))))
+        wanted = {name: metadata[name] for name in _OPTIONS if isinstance(metadata.get(name), str | bool)}
+        wanted |= {"pretrained": metadata.get("pretrained")}
+        if key != "pretrained":
+            wanted["tokenizer"] = metadata[key]
+        plain = all(isinstance(value, str | bool | None) for value in wanted.values())
+        # What is loaded by name is kept; an object would be kept alive with it.
+        return (_load if plain else _load.__wrapped__)(tuple(wanted.items()))
 
     def behind(self, context: str, continuation: str) -> tuple[int, ...]:
         """The tokens that lm_eval scores; () where the continuation runs into the prompt's last token."""
@@ -126,24 +129,9 @@ class Spellings:
 
 
 @cache
-def _load(name: str | None, options: tuple[tuple[str, Any], ...], model: Any = None) -> Tokens | None:
-    metadata: dict[str, Any] = {"tokenizer": name if model is None else model, **dict(options)}
-    config, backend = metadata.pop("config", None), metadata.pop("backend", None)
-    if metadata.get("gguf_file"):
-        metadata["pretrained"] = metadata.pop("tokenizer")
+def _load(options: tuple[tuple[str, Any], ...]) -> Tokens | None:
     try:
-        counter = TokenCounter.from_metadata(metadata, "the letters protocol")
+        counter = TokenCounter.from_metadata(dict(options), "the letters protocol")
     except UserError:
         return None
-    return Tokens(counter.encode, apart=backend == "seq2seq" or _encodes(config, metadata))
-
-
-def _encodes(name: Any, metadata: Mapping[str, Any]) -> bool:
-    """Whether a model has an encoder, by its configuration; no where that cannot be read."""
-    from transformers import AutoConfig
-
-    options = {key: metadata[key] for key in ("revision", "trust_remote_code", "subfolder") if metadata.get(key)}
-    try:
-        return isinstance(name, str) and bool(AutoConfig.from_pretrained(name, **options).is_encoder_decoder)
-    except Exception:  # a folder without one, another kind of file: then lm_eval takes it for a decoder too
-        return False
+    return Tokens(counter.encode, apart=counter.encoder_decoder)

@@ -33,6 +33,7 @@ class TokenCounter:
 
     def __init__(self, tokenizer: Any, add_bos_token: bool | None = None, *, encoder_decoder: bool = False) -> None:
         """`encoder_decoder`: continuations are encoded by themselves, as lm_eval does for such models."""
+        self.encoder_decoder = encoder_decoder
         self._encoding = Encoding(tokenizer, add_bos_token)
         self._joined = Joined(self._encoding, apart=encoder_decoder)
 
