@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.logs.values import LogError, indicator, integer, number, score
+from .values import LogError, indicator, integer, number, score
 
 __all__ = ["determined", "item_answers", "plain_answer"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.logs.groups import encode_groups, encode_options
-from analysis.logs.values import LogError, boolean, integer, number, text, words
+from .groups import encode_groups, encode_options
+from .values import LogError, boolean, integer, number, text, words
 
 __all__ = ["ITEM_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
 

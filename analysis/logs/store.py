@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.columns import ITEMS
-from analysis.logs.table import DICTIONARY, ITEM_SCHEMA, PARQUET
+from ..schema.items import ITEMS
+from .table import DICTIONARY, ITEM_SCHEMA, PARQUET
 
 __all__ = ["CATEGORIES", "ItemStore", "to_pandas"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.columns import ITEMS
+from ..schema.items import ITEMS
 
 __all__ = ["DICTIONARY", "ITEM_SCHEMA", "LINE_COLUMNS", "PARQUET", "ROW_COLUMNS", "Rows", "repeated_items", "with_run"]
 

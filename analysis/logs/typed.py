@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from analysis.logs.answers import determined
-from analysis.logs.groups import encode_groups, encode_options
-from analysis.logs.values import LogError
+from .answers import determined
+from .groups import encode_groups, encode_options
+from .values import LogError
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
 

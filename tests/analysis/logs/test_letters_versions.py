@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from analysis.compare.baselines import choose_baselines
+from analysis.compare.pairing import pair_runs
 from analysis.logs import ItemStore, read_logs
-from analysis.pairing import pair_runs
-from analysis.runs import choose_baselines
 from tests.helpers.runlogs import DENSE, Task, bbq_line, evidence, write_run
 
 NEW: dict[str, Any] = {"spellings": {" A": 0.97, "A": 0.03}, "reason": None}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.columns import ITEMS
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead, read_samples
 from analysis.logs.store import to_pandas
+from analysis.schema.items import ITEMS
 from tests.helpers.runlogs import (
     bbq_item,
     bbq_line,
