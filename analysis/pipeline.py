@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis._answers import Answers
-from analysis.flips import FLIP_COLUMNS, FLIPS, flips
-from analysis.letters import one_option_issues
-from analysis.logs import Issue, ItemStore, Logs, read_logs
-from analysis.pairing import Pairing, check_allowed, pair_runs
-from analysis.perplexity import evaluation_gap, perplexity_changes
-from analysis.replicate_items import replicate_items
-from analysis.report import headline, write_report
-from analysis.report.folder import staged_folder
-from analysis.result import Analysis
-from analysis.role_tables import role_tables
-from analysis.roles import role_frames
-from analysis.runs import Baselines, choose_baselines, runs_frame
-from analysis.settings import Settings
+from .answers.answers import Answers
+from .compare.baselines import Baselines, choose_baselines
+from .compare.frames import role_frames
+from .compare.one_option import one_option_issues
+from .compare.pairing import Pairing, check_allowed, pair_runs
+from .compare.replicate_items import replicate_items
+from .logs import Issue, ItemStore, Logs, read_logs
+from .report import headline, write_report
+from .report.folder import staged_folder
+from .result import Analysis
+from .settings import Settings
+from .tables.flips import FLIP_COLUMNS, FLIPS, flips
+from .tables.perplexity import evaluation_gap, perplexity_changes
+from .tables.role_tables import role_tables
+from .tables.runs import runs_frame
 
 __all__ = ["Analysis", "analyze"]
 

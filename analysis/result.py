@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.logs import Issue
-from analysis.pairing import Pairing
-from analysis.settings import Settings
+from .compare.pairing import Pairing
+from .logs import Issue
+from .settings import Settings
 
 __all__ = ["Analysis"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from analysis.errors import UserError
-from analysis.inference.equivalence import MARGIN
+from .errors import UserError
+from .inference.equivalence import MARGIN
 
 __all__ = ["Settings"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-DATA = Path(__file__).resolve().parents[1] / "lm_eval_ext" / "tasks" / "bbq_itemlevel" / "data"
+DATA = Path(__file__).resolve().parents[1] / "lm_eval_ext" / "datasets" / "bbq" / "data"
 TEMPLATES = DATA / "demo_templates.yaml"
 ITEMS = DATA / "demo.jsonl"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import t
 
-from analysis._shrink import shrink
-from analysis._simultaneous import ratios, simultaneous_quantiles
-from analysis.inference._strata import COUNT_NAMES
+from analysis.answers.measures import cohens_h, measures_of
+from analysis.answers.strata import COUNT_NAMES
 from analysis.inference.clusters import cluster_bootstrap, jackknife_change, sign_flip
-from analysis.inference.effects import cohens_h, measures_of
 from analysis.inference.equivalence import tost
 from analysis.inference.paired import mcnemar
 from analysis.inference.result import Result
+from analysis.inference.shrinkage import shrink
+from analysis.inference.simultaneous import ratios, simultaneous_quantiles
 from analysis.inference.square import bowker, stuart_maxwell
 from validity.checks import ALPHA, Check, Procedure, Scores, covers, rejects
 from validity.doses import DOSES

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from analysis.inference._logit import Floats, Records, fit_logit, no_estimate
-from analysis.inference._rounding import RELATIVE, settled
-from analysis.inference.gee import gee
-from analysis.inference.result import Estimate, Result
-from analysis.inference.trend import dose_counts, signs
+from ._logit import Floats, Records, fit_logit, no_estimate
+from ._rounding import RELATIVE, settled
+from .gee import gee
+from .result import Estimate, Result
+from .trend import dose_counts, signs
 
 __all__ = ["MIN_DOSES", "breakpoint_test"]
 

@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from analysis.inference._rounding import RELATIVE, settled
-from analysis.inference.result import Estimate, Result
+from ._rounding import RELATIVE, settled
+from .result import Estimate, Result
 
 __all__ = [
     "NO_CHANGE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy.special import stdtr, stdtrit
 
-from analysis.inference.result import Estimate, Result
+from .result import Estimate, Result
 
 __all__ = ["MARGIN", "smallest_detectable", "tost", "unchanged", "verdict"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 import pandas as pd
 
-from analysis.inference._show import shown
+from ._show import shown
 
 __all__ = ["Estimate", "Result"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from analysis.inference._logit import Floats
-from analysis.inference._rounding import RELATIVE, settled
-from analysis.inference.result import Estimate, Result
+from ._logit import Floats
+from ._rounding import RELATIVE, settled
+from .result import Estimate, Result
 
 __all__ = ["clustered_trend", "cochran_armitage", "dose_counts", "signs"]
 

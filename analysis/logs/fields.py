@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.logs.groups import encode_groups, encode_options
-from analysis.logs.values import LogError, boolean, integer, number, text, words
+from .groups import encode_groups, encode_options
+from .values import LogError, boolean, integer, number, text, words
 
 __all__ = ["ITEM_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
 
@@ -106,11 +106,14 @@ _LINE = (
     Field("status", "$given.status", text, required=True),
     Field("choice", "$given.choice", integer),
     Field("role", "$given.role", text),
+    Field("axis", "$given.axis", text),
+    Field("scheme", "$given.scheme", text),
     Field("determined", "$given.determined", boolean),
     Field("correct", "$given.correct", boolean),
-    Field("p_stereotype", "$given.p_stereotype", number),
-    Field("p_anti_stereotype", "$given.p_anti_stereotype", number),
-    Field("p_unknown", "$given.p_unknown", number),
+    Field("p_toward", "$given.p_toward", number),
+    Field("p_against", "$given.p_against", number),
+    Field("p_neutral", "$given.p_neutral", number),
+    Field("p_off", "$given.p_off", number),
     Field("letter_mass", "$given.letter_mass", number),
     Field("drawn_letter_mass", "$given.drawn_letter_mass", number),
     Field("entropy", "$given.entropy", number),

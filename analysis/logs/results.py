@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from analysis.logs.fields import RUN_FIELDS, take_all
-from analysis.logs.find import RunFiles
-from analysis.logs.issues import Issue
-from analysis.logs.values import LogError, integer, number
+from .fields import RUN_FIELDS, take_all
+from .find import RunFiles
+from .issues import Issue
+from .values import LogError, integer, number
 
 __all__ = ["RunLog", "TaskLog", "read_results"]
 

@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.logs.answers import item_answers, plain_answer
-from analysis.logs.fields import ITEM_FIELDS, PLAIN_FIELDS, take_all
-from analysis.logs.issues import Issue
-from analysis.logs.results import ROLLING, TaskLog
-from analysis.logs.table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_run
-from analysis.logs.typed import TypedLine, parse, request_hash, typed_line
-from analysis.logs.values import LogError, score
+from .answers import item_answers, plain_answer
+from .fields import ITEM_FIELDS, PLAIN_FIELDS, take_all
+from .issues import Issue
+from .results import ROLLING, TaskLog
+from .table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_run
+from .typed import TypedLine, parse, request_hash, typed_line
+from .values import LogError, score
 
 __all__ = ["BBQ_ROLES", "SamplesRead", "read_file", "read_samples"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.noise import FIRST_TOKENS
+from ..tables.noise.table import FIRST_TOKENS
 
 __all__ = ["MEASURES", "changes_that_hold", "noise_beside"]
 

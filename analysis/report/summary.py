@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.catalogue import REPORT_TABLES
-from analysis.report.holds import changes_that_hold, noise_beside
-from analysis.report.render import cells, present, present_headline
-from analysis.result import Analysis
+from ..result import Analysis
+from ..tables.catalogue import REPORT_TABLES
+from .holds import changes_that_hold, noise_beside
+from .render import cells, present, present_headline
 
 __all__ = ["READING", "compared", "summary_markdown"]
 

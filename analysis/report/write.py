@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.catalogue import REPORT_TABLES
-from analysis.logs import issues_frame
-from analysis.report.folder import MARKER, MARKER_FORMAT
-from analysis.report.metadata import made_by, metadata
-from analysis.report.summary import summary_markdown
-from analysis.result import Analysis
+from ..logs import issues_frame
+from ..result import Analysis
+from ..tables.catalogue import REPORT_TABLES
+from .folder import MARKER, MARKER_FORMAT
+from .metadata import made_by, metadata
+from .summary import summary_markdown
 
 __all__ = ["write_report"]
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lm_eval_ext.tasks.answers import sampled_answer
+from lm_eval_ext.protocols.answers import sampled_answer
+from lm_eval_ext.protocols.metrics import sampled_metrics
 from lm_eval_ext.tasks.bbq_itemlevel.utils import lettered_prompt, load_items
-from lm_eval_ext.tasks.metrics import sampled_metrics
 
 DATA = Path(os.environ.get("LM_EVAL_EXT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "bbq"
 TASK = "bbq_itemlevel_sampled"

@@ -264,6 +264,6 @@ def _fed(model: torch.nn.Module) -> Iterator[None]:
 
 def _abc_decided(text: str) -> bool:
     """`stop_when: abc`: whether both parsers of the BBQ tasks have their letter, whatever follows."""
-    from lm_eval_ext.tasks.parsers import decided
+    from lm_eval_ext.protocols.parsers import decided
 
     return decided(text)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import Analysis, Settings, UserError, analyze
-from analysis.catalogue import REPORT_TABLES
-from analysis.columns import ITEMS
+from analysis.schema.items import ITEMS
+from analysis.tables.catalogue import REPORT_TABLES
 from tests.helpers.runlogs import (
     DENSE,
     Task,

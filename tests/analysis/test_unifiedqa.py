@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 import pytest
 
-from analysis.measures import bias_scores
-from analysis.transitions import role_transitions, transitions
+from analysis.tables.bias_scores import bias_scores
+from analysis.tables.transitions.table import role_transitions, transitions
 from tests.helpers.answers import match_option, read_tables, write_unifiedqa_logs
 from tests.helpers.shared import shared_data
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import ITEMS
+from analysis.compare.baselines import choose_baselines
 from analysis.logs import ItemStore, Logs, read_logs
-from analysis.runs import choose_baselines, runs_frame
+from analysis.schema.items import ITEMS
+from analysis.tables.runs import runs_frame
 
 ROLES = ("stereotype", "anti_stereotype", "unknown")
 FORMATS = ("race", "arc", "qonly")

@@ -25,7 +25,7 @@ def test_contents(wheel: Path) -> None:
     assert wanted <= names
     # Enough that an emptied folder can't make the comparison above hold by itself.
     assert any(name.startswith("lm_eval_ext/recipes/wanda") for name in names)
-    assert any(name.startswith("lm_eval_ext/tasks/bbq_itemlevel/") and name.endswith(".jsonl") for name in names)
+    assert any(name.startswith("lm_eval_ext/datasets/bbq/") and name.endswith(".jsonl") for name in names)
     roots = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert roots == {"lm_eval_ext", "analysis", "lm_eval_ext_hook.pth", "_lm_eval_ext_hook.py"}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lm_eval_ext.datasets.bbq.items import bbq_docs, bbq_features
+from lm_eval_ext.datasets.bbq.rows import CATEGORIES
+from lm_eval_ext.datasets.bbq.sources import choose_source, read_rows
 from lm_eval_ext.errors import UserError, unknown_name
-from lm_eval_ext.tasks.answers import cyclic_answer, letters_answer, sampled_answer, text_answer
-from lm_eval_ext.tasks.items import bbq_docs, bbq_features
-from lm_eval_ext.tasks.letters import CyclicTask, LettersTask
-from lm_eval_ext.tasks.metrics import (
+from lm_eval_ext.protocols.answers import cyclic_answer, letters_answer, sampled_answer, text_answer
+from lm_eval_ext.protocols.letters import CyclicTask, LettersTask
+from lm_eval_ext.protocols.metrics import (
     aggregate_answered,
     aggregate_bias_amb,
     aggregate_bias_disamb,
@@ -17,11 +19,9 @@ from lm_eval_ext.tasks.metrics import (
     sample_metrics,
     sampled_metrics,
 )
-from lm_eval_ext.tasks.order import balanced
-from lm_eval_ext.tasks.protocols import TextTask
-from lm_eval_ext.tasks.rows import CATEGORIES
-from lm_eval_ext.tasks.sampled import Sampled, SampledTask
-from lm_eval_ext.tasks.sources import choose_source, read_rows
+from lm_eval_ext.protocols.order import balanced
+from lm_eval_ext.protocols.sampled import Sampled, SampledTask
+from lm_eval_ext.protocols.text import TextTask
 
 __all__ = [
     "CyclicTask",

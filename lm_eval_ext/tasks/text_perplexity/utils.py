@@ -10,10 +10,10 @@ from typing import Any
 
 from lm_eval.api.metrics import bits_per_byte, weighted_perplexity
 
+from lm_eval_ext.datasets.texts import read_texts
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.tasks.fresh import FreshTask
-from lm_eval_ext.tasks.texts import read_texts
-from lm_eval_ext.tasks.tokens import TokenCounter
+from lm_eval_ext.protocols.fresh import FreshTask
+from lm_eval_ext.protocols.tokens import TokenCounter
 
 __all__ = ["PerplexityTask", "aggregate_bits", "aggregate_perplexity", "load_texts", "process_results"]
 

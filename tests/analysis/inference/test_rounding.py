@@ -7,15 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from analysis._floors import Chances, change_of_rates, expected
-from analysis._shrink import shrink
-from analysis._simultaneous import ratios
 from analysis.inference._rounding import RELATIVE, settled
 from analysis.inference.breakpoint import breakpoint_test
 from analysis.inference.clusters import cluster_bootstrap, from_left_out, jackknife, jackknife_change, ratio
 from analysis.inference.gee import gee
 from analysis.inference.mixed import mixed_logit
 from analysis.inference.result import Result
+from analysis.inference.shrinkage import shrink
+from analysis.inference.simultaneous import ratios
+from analysis.tables.noise.floors import Chances, change_of_rates, expected
 
 SIZES = np.random.default_rng(0).integers(1, 9, 30)
 """Templates of unequal size: with these the sums below are off 0 by rounding."""

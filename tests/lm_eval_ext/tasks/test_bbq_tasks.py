@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from lm_eval_ext.datasets.bbq.rows import CATEGORIES
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.tasks.rows import CATEGORIES
+from tests.helpers.bbq_raw import raw_row, write_rows
+from tests.helpers.runs import TASKS, evaluate, model_args, strict, task_manager
 from tests.helpers.shared import shared_data
-from tests.lm_eval_ext.tasks.bbq_raw import raw_row, write_rows
-from tests.lm_eval_ext.tasks.runs import TASKS, evaluate, model_args, strict, task_manager
 
 DEMOS = ["bbq_itemlevel_demo", "bbq_itemlevel_text_demo", "bbq_itemlevel_cyclic_demo"]
 LETTERS = ["acc", "acc_amb", "acc_disamb", "srs", "usr", "anti_rate", "unscored", "bias_amb", "bias_disamb", "answer"]

@@ -12,8 +12,8 @@ import torch
 
 from lm_eval_ext import plugin
 from tests.helpers.ends import write_ended
+from tests.helpers.runs import evaluate, model_args, strict, task_manager
 from tests.helpers.tiny import tiny_tokenizer
-from tests.lm_eval_ext.tasks.runs import evaluate, model_args, strict, task_manager
 
 NAMES = ["word_perplexity", "byte_perplexity", "bits_per_byte", "token_perplexity"]
 TASK = "text_perplexity"
@@ -92,7 +92,7 @@ def test_tokens_are_those_that_were_scored(
 def test_the_window_that_is_asked_for_is_used_and_logged(
     llama: Path, text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.lm_eval_ext.tasks import runs
+    from tests.helpers import runs
 
     monkeypatch.setattr(runs, "model_args", lambda folder: model_args(folder, max_length=16))
     results = evaluate(llama, [TASK], metadata={"text_file": str(text_file)})

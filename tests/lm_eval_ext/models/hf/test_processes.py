@@ -15,9 +15,9 @@ import torch
 from lm_eval_ext import plugin
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.hf.processes import in_turn
+from tests.helpers.runs import evaluate
 from tests.helpers.shared import ROOT
 from tests.helpers.tiny import write_tiny
-from tests.lm_eval_ext.tasks.runs import evaluate
 
 TASKS = ("bbq_itemlevel_demo", "bbq_itemlevel_text_demo", "bbq_itemlevel_sampled_demo", "text_perplexity")
 LIMIT = 5  # of which two processes get three and two

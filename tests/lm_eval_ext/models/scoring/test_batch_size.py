@@ -15,9 +15,9 @@ from lm_eval_ext import plugin
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring import memory
 from lm_eval_ext.models.scoring.memory import attention_width, row_bytes, rows_per_pass, size_of, stock_rows
+from tests.helpers.runs import evaluate
 from tests.helpers.tiny import tiny_model, write_tiny
 from tests.lm_eval_ext.models.scoring.test_fallbacks import PAIRS, TREES, asked, build
-from tests.lm_eval_ext.tasks.runs import evaluate
 
 GIB = 2**30
 # Tiny Llama, numbers a token: 8 x 64 hidden, 3 x 128 of the MLP, keys and values 2 x 2 layers x 2 heads x 16, a mask of

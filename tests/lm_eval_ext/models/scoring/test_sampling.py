@@ -18,7 +18,7 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.scoring.draws import Drawer, Prompt, Protocol, gumbel, stream
 from lm_eval_ext.models.scoring.sampling import TreeSampler
-from lm_eval_ext.tasks.parsers import decided
+from lm_eval_ext.protocols.parsers import decided
 from tests.helpers.tiny import write_tiny
 
 SEEDS = [42, 123, 456, 789, 1024]

@@ -1,0 +1,1 @@
+"""How an item is asked: from an item to requests, and from what comes back to an answer."""

@@ -1,0 +1,205 @@
+"""From log-likelihoods to an answer: which option, with what probability, how surely.
+
+Every protocol ends in the same record. An answer that cannot be had is named "unscored" and has no choice; it
+is never a number. Ties between some options go to the first in the item's order, which the margin of 0 shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lm_eval_ext.contract.answer import Answer, Draw, Protocol, Reason
+from lm_eval_ext.protocols.parsers import strict_parse, study_parse
+from lm_eval_ext.protocols.plausible import (
+    distinct_spellings,
+    letters_fault,
+    probability,
+    text_fault,
+)
+
+__all__ = ["ROTATIONS", "cyclic_answer", "letters_answer", "sampled_answer", "text_answer"]
+
+ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+"""The three orders in which the cyclic protocol shows an item's options: each stands once at each letter."""
+
+
+def letters_answer(scores: Mapping[str, Sequence[float]], roles: Sequence[str]) -> Answer:
+    """Answer by the letters' probabilities: P_k = sum over spellings of exp(l_k), p_k = P_k / sum_j P_j.
+
+    Args:
+        scores: By spelling, the natural log-likelihood of each option's letter after the same prompt. A spelling whose
+            scores are another's is the same token, and counts once.
+        roles: The options' roles.
+
+    Returns:
+        The answer; unscored for scores that no model can have given, or that tell nothing apart (`letters_fault`).
+        The letter mass is the sum of the P_k.
+    """
+    return _by_letters("letters", [scores], ((0, 1, 2),), roles)
+
+
+def text_answer(
+    log_likelihoods: Sequence[float],
+    tokens: Sequence[int],
+    roles: Sequence[str],
+    texts: Sequence[str],
+    whitespace: float = 0.0,
+) -> Answer:
+    """Answer by the options' texts, each log-likelihood divided by its number of tokens.
+
+    g_k = exp((l_k - w) / n_k), p_k = g_k / sum_j g_j: the geometric mean of the tokens' probabilities, as
+    PostTrainingBiasBench (arXiv 2602.06181) scores.
+
+    Args:
+        log_likelihoods: Natural log-likelihood of each option's text after the same prompt.
+        tokens: Number of tokens in each option's text, all positive.
+        roles: The options' roles.
+        texts: The options' texts.
+        whitespace: Log-likelihood w of the prompt's own white space, where it is scored with every option.
+
+    Returns:
+        The answer; unscored as in `letters_answer` (`text_fault`).
+    """
+    reason = text_fault(log_likelihoods, tokens, texts, whitespace)
+    means = [(value - whitespace) / count for value, count in zip(log_likelihoods, tokens, strict=True)]
+    return _answer("text", None if reason else _softmax(means), roles, reason=reason)
+
+
+def cyclic_answer(rotations: Sequence[Mapping[str, Sequence[float]]], roles: Sequence[str]) -> Answer:
+    """Answer by the letters' probabilities, averaged over the three rotations of the options.
+
+    Args:
+        rotations: For each order of ROTATIONS in turn, as `letters_answer`.
+        roles: The options' roles, in the item's own order.
+
+    Returns:
+        The answer in the item's own order. An option's probability is the mean of its three, the letter mass and the
+        spellings' shares are the means of the rotations'. Unscored if one rotation is; where the scores of one rotation
+        alone are equal, the others tell.
+    """
+    return _by_letters("cyclic", rotations, ROTATIONS, roles)
+
+
+def sampled_answer(
+    texts: Sequence[str],
+    seeds: Sequence[int | None],
+    plain: Sequence[float] | None,
+    drawn: Sequence[float] | None,
+    roles: Sequence[str],
+    *,
+    texts_only: bool = False,
+) -> Answer:
+    """Answer by one text a seed, with the exact probabilities of the letters as first token beside them.
+
+    Args:
+        texts: What was drawn with each seed.
+        seeds: The seeds; None for a text that no seed repeats.
+        plain: Natural log-probability of each option's letter as the first token, of the model itself.
+        drawn: The same at the texts' temperature, over the whole vocabulary.
+        roles: The options' roles.
+        texts_only: Whether the letters' probabilities are missing because the model was not asked for them.
+
+    Returns:
+        The answer, without a choice of its own. `probs` are those of `drawn`, divided by their sum
+        `drawn_letter_mass`: how probable each letter is as the first token drawn, given that it is a letter. They are
+        missing where `drawn` is not a number, or no letter has a positive probability.
+    """
+    draws = []
+    for seed, text in zip(seeds, texts, strict=True):
+        strict, study = strict_parse(text), study_parse(text)
+        draws.append(
+            Draw(
+                seed=seed,
+                text=text,
+                status="unparsed" if strict is None else "answered",
+                choice=strict,
+                role=None if strict is None else roles[strict],
+                study_choice=study,
+                study_role=None if study is None else roles[study],
+            )
+        )
+    known = [values for values in (plain, drawn) if values is not None]
+    reason = letters_fault([{"": values} for values in known]) if len(known) == 2 else "no_number"
+    reason = "texts_only" if texts_only and not known else reason
+    usable = reason in (None, "no_probability")  # no letter can be drawn: that is known too
+    probs = _softmax(drawn) if drawn is not None and usable else None
+    answer = _answer("sampled", probs, roles, reason=reason)
+    answer["letter_mass"] = _mass(plain) if plain is not None and usable else None
+    answer["drawn_letter_mass"] = _mass(drawn) if drawn is not None and usable else None
+    answered = any(draw["status"] == "answered" for draw in draws)
+    answer["status"] = "answered" if answered else "unparsed"
+    answer["choice"] = answer["role"] = None
+    answer["draws"] = draws
+    return answer
+
+
+def _by_letters(
+    protocol: Protocol,
+    rounds: Sequence[Mapping[str, Sequence[float]]],
+    orders: Sequence[Sequence[int]],
+    roles: Sequence[str],
+) -> Answer:
+    rounds = [distinct_spellings(scores) for scores in rounds]
+    reason = letters_fault(rounds)
+    if reason is not None:
+        return _answer(protocol, None, roles, reason=reason)
+    of_option: list[list[float]] = [[] for _ in roles]
+    masses, shares = [], []
+    for scores, order in zip(rounds, orders, strict=True):
+        values = [value for row in scores.values() for value in row]
+        top = max(values)  # so that letters of tiny probability keep their ratios
+        weights = {name: [math.exp(value - top) for value in row] for name, row in scores.items()}
+        total = math.fsum(weight for row in weights.values() for weight in row)
+        for letter, option in enumerate(order):
+            of_option[option].append(math.fsum(row[letter] for row in weights.values()) / total)
+        masses.append(_mass(values))
+        shares.append({name: math.fsum(row) / total for name, row in weights.items()})
+    # fsum: options whose probabilities are the same three numbers in another order tie exactly.
+    answer = _answer(protocol, [math.fsum(values) / len(rounds) for values in of_option], roles)
+    answer["letter_mass"] = math.fsum(masses) / len(rounds)
+    names = dict.fromkeys(name for share in shares for name in share)
+    answer["spellings"] = {name: math.fsum(s.get(name, 0.0) for s in shares) / len(rounds) for name in names}
+    return answer
+
+
+def _answer(
+    protocol: Protocol, probs: list[float] | None, roles: Sequence[str], *, reason: Reason | None = None
+) -> Answer:
+    """The record of these probabilities; unscored without them. Masses, draws and spellings are the caller's."""
+    answer = Answer(
+        protocol=protocol,
+        status="unscored",
+        choice=None,
+        role=None,
+        probs=None,
+        letter_mass=None,
+        drawn_letter_mass=None,
+        entropy=None,
+        margin=None,
+        draws=None,
+        spellings=None,
+        reason=reason,
+    )
+    if probs is None:
+        return answer
+    choice = max(range(len(probs)), key=probs.__getitem__)
+    first, second = sorted(probs, reverse=True)[:2]
+    answer["status"], answer["choice"], answer["role"], answer["probs"] = "answered", choice, roles[choice], probs
+    answer["entropy"] = sum(-p * math.log2(p) for p in probs if p > 0)
+    answer["margin"] = first - second
+    return answer
+
+
+def _softmax(values: Sequence[float]) -> list[float] | None:
+    """Softmax of values without NaN; None if none is finite."""
+    top = max(values)
+    if math.isinf(top):
+        return None
+    weights = [math.exp(value - top) for value in values]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _mass(values: Sequence[float]) -> float:
+    """Probability that one of several letters comes, of scores without a fault: above 1 by rounding alone."""
+    return min(1.0, probability(values))
