@@ -11,10 +11,13 @@ import pandas as pd
 
 from ..errors import UserError
 
-__all__ = ["GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
-STATES = ("stereotype", "anti_stereotype", "unknown", "undetermined", "unparsed", "unscored")
-"""What an answer can be. An answered option without one of the three roles is 'undetermined'."""
+AXES = ("toward", "against", "neutral", "off")
+"""Where an option can lie: with the stereotype, against it, on neither side, or beside the question."""
+
+STATES = (*AXES, "undetermined", "unparsed", "unscored")
+"""What an answer can be; 'undetermined' is an option whose axis is not told."""
 
 GROUP = ["task", "filter", "condition", "category"]
 """What rows are made per, besides the run."""
@@ -22,10 +25,12 @@ GROUP = ["task", "filter", "condition", "category"]
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
 
-SCORES = ("p_stereotype", "p_anti_stereotype", "p_unknown", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_letter_mass", "entropy", "margin")
 """What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
-_UNDETERMINED, _UNPARSED, _UNSCORED = 3, 4, 5
+_UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in ("undetermined", "unparsed", "unscored"))
+_BBQ = {"stereotype": "toward", "anti_stereotype": "against", "unknown": "neutral"}
+"""Axes of BBQ's roles, for items without an axis of their own."""
 _ITEM = ["task", "filter", "item_id"]
 
 
@@ -167,11 +172,11 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
 
 def _states(items: pd.DataFrame) -> npt.NDArray[np.int8]:
     """State of each answer, an index into STATES."""
-    role = items["role"].astype("category")
+    axis = (items["axis"] if "axis" in items else items["role"].replace(_BBQ)).astype("category")
     index = {name: i for i, name in enumerate(STATES[:_UNPARSED])}
-    # Looked up per distinct role; the last entry serves code -1, a missing role.
-    table = np.array([index.get(str(name), _UNDETERMINED) for name in role.cat.categories] + [_UNDETERMINED])
-    state = table[role.cat.codes.to_numpy()].astype(np.int8)
+    # Looked up per distinct axis; the last entry serves code -1, a missing one.
+    table = np.array([index.get(str(name), _UNDETERMINED) for name in axis.cat.categories] + [_UNDETERMINED])
+    state = table[axis.cat.codes.to_numpy()].astype(np.int8)
     state[(items["status"] == "unparsed").to_numpy(bool)] = _UNPARSED
     state[(items["status"] == "unscored").to_numpy(bool)] = _UNSCORED
     return state
@@ -210,8 +215,10 @@ def _scores(
     size: int,
 ) -> dict[str, pd.DataFrame]:
     """SCORES per run and item, from the first seed of each; `item` is in the order of `order`."""
-    names = [name for name in SCORES if name in items]
-    values = {name: items[name].to_numpy(dtype=np.float64, na_value=np.nan)[order] for name in names}
+    sources = {axis: f"p_{role}" for role, axis in ((role, f"p_{axis}") for role, axis in _BBQ.items())}
+    found_in = {name: name if name in items else sources.get(name, name) for name in SCORES}
+    names = [name for name in SCORES if found_in[name] in items]
+    values = {name: items[found_in[name]].to_numpy(dtype=np.float64, na_value=np.nan)[order] for name in names}
     out = {}
     for label, span in spans.items():
         found, first = np.unique(item[span], return_index=True)
