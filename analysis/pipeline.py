@@ -13,7 +13,7 @@ from .compare.frames import role_frames
 from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
 from .compare.replicate_items import replicate_items
-from .logs import Issue, ItemStore, Logs, read_logs
+from .logs import DocumentStore, Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
 from .result import Analysis
@@ -56,7 +56,8 @@ def analyze(
     allowed, patterns = check_allowed(allow), tuple(tasks)
     with staged_folder(output, folder) as stage:
         with ItemStore(stage / "items.parquet") as store:
-            logs = read_logs(folder, store, patterns)
+            with DocumentStore(stage / "documents.parquet") as documents:
+                logs = read_logs(folder, store, patterns, documents=documents)
             baselines = choose_baselines(logs.runs, baseline)
             pairing = pair_runs(logs, baselines, allowed)
             perplexities, left_out = perplexity_changes(logs, pairing.pairs)
