@@ -32,6 +32,8 @@ PROBLEMS = {
     f"{', '.join(AXES)}, or null",
     "item_version": f"items of version {{seen}}, which this release does not know (it reads 1 and {VERSION}). Upgrade "
     "lm-eval-ext",
+    "stock_document": "documents or answers that are not those of lm_eval's task of this name: {seen}. They are read "
+    "as those of a task without items",
 }
 """What keeps a line out of the tables by role, by kind of issue."""
 
