@@ -14,12 +14,13 @@ from ...answers.answers import AXES, Answers
 from ...answers.measures import PROPORTIONS, cohens_h, measures_of, span_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
-from ...inference.equivalence import MARGIN, smallest_detectable, tost, unchanged, verdict
+from ...inference.equivalence import smallest_detectable, tost, unchanged, verdict
 from ...inference.multiplicity import benjamini_hochberg, holm
 from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
+from ...settings import Settings
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 
 __all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
@@ -30,15 +31,7 @@ _OFF = AXES.index("off")
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
 
 
-def paired_changes(
-    items: pd.DataFrame | Answers,
-    runs: pd.DataFrame,
-    *,
-    margin: float = MARGIN,
-    level: float = 0.95,
-    draws: int = 9999,
-    seed: int = 0,
-) -> pd.DataFrame:
+def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
     A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
@@ -50,11 +43,8 @@ def paired_changes(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        margin: Difference that counts as none, in the measures' unit (0.05 is five points). A choice that the reader
-            has to make; nothing in the data says what matters.
-        level: Of the intervals; 1 - level is the level of the verdicts.
-        draws: Exchanges of the test.
-        seed: Of these.
+        settings: Of intervals, tests and verdicts. The margin is a choice that the reader has to make; nothing in the
+            data says what matters.
 
     Returns:
         Table PAIRED_CHANGES. Where a measure is undefined or hangs on one template the row says so in `status`.
@@ -64,16 +54,18 @@ def paired_changes(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
         measures = measures_of(stratum.condition)
-        tests = sign_flips(before, after, measures, draws=draws, seed=seed)
+        tests = sign_flips(before, after, measures, exchanges=given.exchanges, seed=given.seed)
         for name, statistic in measures.items():
-            row = _change(jackknife_change(before, after, statistic, level=level), margin, span_of(name))
+            found = jackknife_change(before, after, statistic, level=given.level)
+            row = _change(found, given.margin, span_of(name))
             row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
             if name in PROPORTIONS:
-                angle = jackknife_change(before, after, cohens_h(name), level=level)
+                angle = jackknife_change(before, after, cohens_h(name), level=given.level)
                 row |= _numbers(angle.estimates, _ENDS, "cohens_h")
             rows.append({**_keys(stratum), "measure": name, **row})
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
@@ -81,11 +73,11 @@ def paired_changes(
         return PAIRED_CHANGES.empty()
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
-    frame["verdict"] = [verdict(p, q, alpha=1 - level) for p, q in both]
+    frame["verdict"] = [verdict(p, q, alpha=given.alpha) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
 
 
-def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """McNemar's test per run, category and outcome: the textbook's test, with one answer an item.
 
     A row takes the items as independent of each other, which those of one template are not: where templates move
@@ -96,7 +88,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Args:
         items: As for `paired_changes`.
         runs: As for `paired_changes`.
-        level: Of the intervals.
+        settings: The level is that of the intervals.
 
     Returns:
         Table MCNEMAR_TESTS; p-values corrected over all runs and categories of a task, filter, condition and outcome.
@@ -104,6 +96,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Raises:
         UserError: As `paired_changes`.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
@@ -111,7 +104,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
             chosen = _correctness(stratum) if axis is None else roles.chose(AXES.index(axis))
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
-            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=level))
+            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=given.level))
             row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
             rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})
     return _conformed(_corrected(rows, MCNEMAR_TESTS, "outcome"), MCNEMAR_TESTS)
