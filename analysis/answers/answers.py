@@ -23,7 +23,7 @@ GROUP = ["task", "filter", "condition", "category"]
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
 
-SCORES = ("p_stereotype", "p_anti_stereotype", "p_unknown", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+SCORES = ("p_toward", "p_against", "p_neutral", "letter_mass", "drawn_letter_mass", "entropy", "margin")
 """What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = 3, 4, 5

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
 from ..answers.match import KEY, match
-from ..errors import UserError
+from ..errors import unknown_name
 from ..logs import Issue, ItemStore, Logs, RunLog
 from .baselines import Baselines
 from .differences import DIFFERENCES, Difference, item_differences, setting_differences
@@ -95,9 +94,7 @@ def check_allowed(allow: Iterable[str]) -> frozenset[str]:
     """
     names = frozenset(allow)
     for name in sorted(names - set(DIFFERENCES)):
-        near = get_close_matches(name, DIFFERENCES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"unknown difference {name!r} (--allow).{hint} Known: {', '.join(DIFFERENCES)}.")
+        raise unknown_name("difference (--allow)", name, list(DIFFERENCES))
     return names
 
 

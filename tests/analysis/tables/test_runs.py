@@ -200,5 +200,5 @@ def test_a_named_baseline_adopts_a_quantized_checkpoint_of_another_name(tmp_path
 def test_an_unknown_baseline_lists_the_labels(tmp_path: Path, store: ItemStore) -> None:
     write_run(tmp_path / "runs", 1, {"a": mc()})
     logs = read(tmp_path / "runs", store)
-    with pytest.raises(UserError, match=r"no run has the label 'densse'.*Did you mean 'dense'\? Labels: dense\."):
+    with pytest.raises(UserError, match=r"unknown label of a run .* 'densse'\. Did you mean 'dense'\? Known: dense\."):
         choose_baselines(logs.runs, "densse")
