@@ -137,9 +137,9 @@ def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
 
 
 def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
-    found = analysed(runs, settings=Settings(margin=0.1, draws=199, seed=3))
+    found = analysed(runs, settings=Settings(margin=0.1, exchanges=199, seed=3))
     facts = json.loads((found.output / "tables" / "metadata.json").read_text())
-    assert (facts["margin"], facts["alpha"], facts["draws"], facts["seed"]) == (0.1, 0.05, 199, 3)
+    assert (facts["margin"], facts["alpha"], facts["exchanges"], facts["seed"]) == (0.1, 0.05, 199, 3)
     assert set(facts["runs"]) == {"dense", "wanda-50"}
     assert facts["versions"]["pandas"] == pd.__version__
     path = found.output / "tables" / "paired_changes.parquet"
@@ -152,7 +152,13 @@ def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"level": 1.0}, "level: expected"), ({"margin": 0.0}, "margin: expected"), ({"draws": 5}, "draws: expected")],
+    [
+        ({"level": 1.0}, "level: expected"),
+        ({"margin": 0.0}, "margin: expected"),
+        ({"exchanges": 5}, "exchanges: expected"),
+        ({"texts_per_item": 0}, "texts_per_item: expected"),
+        ({"seed": -1}, "seed: expected"),
+    ],
 )
 def test_settings_out_of_range_are_named(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

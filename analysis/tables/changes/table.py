@@ -14,12 +14,13 @@ from ...answers.answers import AXES, Answers
 from ...answers.measures import ACC, SRS, USR, Measure, cohens_h, measures_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
-from ...inference.equivalence import MARGIN, smallest_detectable, tost, unchanged, verdict
+from ...inference.equivalence import smallest_detectable, tost, unchanged, verdict
 from ...inference.multiplicity import benjamini_hochberg, holm
 from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
+from ...settings import Settings
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 
 __all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
@@ -30,15 +31,7 @@ _OUTCOMES = {"stereotype": SRS, "unknown": USR, "correct": ACC}
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
 
 
-def paired_changes(
-    items: pd.DataFrame | Answers,
-    runs: pd.DataFrame,
-    *,
-    margin: float = MARGIN,
-    level: float = 0.95,
-    draws: int = 9999,
-    seed: int = 0,
-) -> pd.DataFrame:
+def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
     A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
@@ -50,11 +43,8 @@ def paired_changes(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        margin: Difference that counts as none, in the measures' unit (0.05 is five points). A choice that the reader
-            has to make; nothing in the data says what matters.
-        level: Of the intervals; 1 - level is the level of the verdicts.
-        draws: Exchanges of the test.
-        seed: Of these.
+        settings: Of intervals, tests and verdicts. The margin is a choice that the reader has to make; nothing in the
+            data says what matters.
 
     Returns:
         Table PAIRED_CHANGES. Where a measure is undefined (no item offers an option on its axis, nothing was
@@ -65,30 +55,32 @@ def paired_changes(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
         measures = measures_of(stratum.condition)
         undefined = {name: measure.undefined(stratum.offered) for name, measure in measures.items()}
         defined = {name: measure.value for name, measure in measures.items() if undefined[name] is None}
-        tests = sign_flips(before, after, defined, draws=draws, seed=seed)
+        tests = sign_flips(before, after, defined, exchanges=given.exchanges, seed=given.seed)
         for name, measure in measures.items():
-            row: dict[str, object] = {"status": undefined[name], "margin": margin}
+            row: dict[str, object] = {"status": undefined[name], "margin": given.margin}
             if name in defined:
-                row = _change(jackknife_change(before, after, measure.value, level=level), margin, measure.span)
+                found = jackknife_change(before, after, measure.value, level=given.level)
+                row = _change(found, given.margin, measure.span)
                 row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
-                row |= _angle(before, after, measure, level)
+                row |= _angle(before, after, measure, given.level)
             rows.append({**_keys(stratum), "measure": name, **row})
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
     if frame.empty:
         return PAIRED_CHANGES.empty()
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
-    frame["verdict"] = [verdict(p, q, alpha=1 - level) for p, q in both]
+    frame["verdict"] = [verdict(p, q, alpha=given.alpha) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
 
 
-def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """McNemar's test per run, category and outcome: the textbook's test, with one answer an item.
 
     A row takes the items as independent of each other, which those of one template are not: where templates move
@@ -99,7 +91,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Args:
         items: As for `paired_changes`.
         runs: As for `paired_changes`.
-        level: Of the intervals.
+        settings: The level is that of the intervals.
 
     Returns:
         Table MCNEMAR_TESTS; p-values corrected over all runs and categories of a task, filter, condition and outcome.
@@ -107,6 +99,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Raises:
         UserError: As `paired_changes`.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
@@ -115,7 +108,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
             reason = measure.undefined(stratum.offered)
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
-            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=level))
+            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=given.level))
             row = row if reason is None else {"status": reason}
             row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
             rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})

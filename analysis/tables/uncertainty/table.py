@@ -22,6 +22,7 @@ from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
 from ...inference.clusters import jackknife
 from ...inference.result import Estimate, Result
+from ...settings import Settings
 from .columns import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
 
 __all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_SCORES", "uncertainty_tables"]
@@ -79,7 +80,7 @@ class _Flips:
 
 
 def uncertainty_tables(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
 ) -> dict[str, pd.DataFrame]:
     """Flips by the baseline's uncertainty.
 
@@ -87,7 +88,7 @@ def uncertainty_tables(
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it. Answers with the baseline's
             entropy and margin count.
         runs: One row per run with columns run and baseline.
-        level: Of the intervals, which take templates as the unit of independence.
+        settings: The level is that of the intervals, which take templates as the unit of independence.
 
     Returns:
         Tables uncertainty_bins, uncertainty_scores and risk_curve by name.
@@ -95,6 +96,7 @@ def uncertainty_tables(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
     rows: dict[str, list[dict[str, object]]] = {"bins": [], "scores": [], "curve": []}
     for flips in _flips(answers, runs):
