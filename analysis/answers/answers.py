@@ -235,7 +235,7 @@ def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64]) -> pd.DataFram
         found = first_rows[name].astype("object") if name in items else pd.Series(None, index=first_rows.index)
         table[name] = found.where(found.notna(), None).to_numpy()
     table = table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
-    return with_options(table, first_rows)
+    return with_options(table, first_rows["option_axes"])
 
 
 def _scores(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..schema.schemes import AXES, scheme_of
+from ..schema.schemes import AXES
 
 __all__ = ["OFFERS", "offered_axes", "with_options"]
 
@@ -14,24 +14,23 @@ OFFERS = [f"offers_{axis}" for axis in AXES]
 """Columns that say whether an option of the item lies on each axis."""
 
 
-def with_options(table: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+def with_options(table: pd.DataFrame, option_axes: pd.Series) -> pd.DataFrame:
     """Add to a table of items what their options offer.
 
     Args:
         table: One row an item.
-        items: The same items, in the same order: columns scheme and option_roles of ITEMS.
+        option_axes: Column option_axes of ITEMS for the same items, in the same order.
 
     Returns:
-        The table with OFFERS (false where the item has no direction) and `n_options`, NaN where the log does not tell.
+        The table with OFFERS (false where the item has no direction), `n_options` (0 there), and `told_apart`: whether
+        no two options lie on one axis, so that the axis tells which was chosen.
     """
-    scheme, roles = (_texts(items, name) for name in ("scheme", "option_roles"))
-    pairs = pd.MultiIndex.from_arrays([scheme, roles])
-    code, distinct = pd.factorize(pairs)
-    facts = np.array([_facts(*pair) for pair in distinct], dtype=float).reshape(len(distinct), len(AXES) + 1)[code]
+    code, texts = pd.factorize(option_axes.astype("object"))
+    # The last row serves code -1, a missing text.
+    facts = np.array([*(_facts(str(text)) for text in texts), _facts("")])[code]
     for place, name in enumerate(OFFERS):
         table[name] = facts[:, place] > 0
-    table["n_options"] = facts[:, -1]
-    return table
+    return table.assign(n_options=facts[:, -1], told_apart=(facts[:, :-1] <= 1).all(axis=1))
 
 
 def offered_axes(offers: npt.NDArray[np.bool_]) -> frozenset[str]:
@@ -39,14 +38,7 @@ def offered_axes(offers: npt.NDArray[np.bool_]) -> frozenset[str]:
     return frozenset(axis for place, axis in enumerate(AXES) if offers[:, place].any())
 
 
-def _texts(items: pd.DataFrame, name: str) -> npt.NDArray[np.object_]:
-    values = items[name].astype("object") if name in items else pd.Series(None, index=items.index, dtype="object")
-    return np.asarray(values.where(values.notna(), ""), dtype=object)
-
-
-def _facts(scheme: str, roles: str) -> list[float]:
-    """Options on each axis, and all options; NaN for unknown."""
-    names = roles.split(" | ") if roles else []
-    found = scheme_of(scheme) if scheme else None
-    axes = [found.axis(name) for name in names or found.axes] if found is not None else []
-    return [*(float(axes.count(axis)) for axis in AXES), float(len(names)) if names else np.nan]
+def _facts(option_axes: str) -> list[int]:
+    """Options on each of AXES, and all options."""
+    axes = option_axes.split(" | ") if option_axes else []
+    return [*(axes.count(axis) for axis in AXES), len(axes)]
