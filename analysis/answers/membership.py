@@ -93,14 +93,12 @@ def _members(
 def joint(answers: Answers, run: Run) -> tuple[Ints, Ints]:
     """Per item, pairs of answers by (before, after): [items, 3, 3] of roles, [items, choices, choices]."""
     assert run.baseline is not None
-    old, new = (answers.rows.iloc[answers.spans[name]] for name in (run.baseline, run.label))
-    _, i, j = np.intersect1d(old["key"], new["key"], assume_unique=True, return_indices=True)
-    item = old["item"].to_numpy()[i]
+    pair = answers.pair(run.label, run.baseline)
+    sides = ((pair.baseline, pair.run, 3), (pair.baseline_choice, pair.run_choice, answers.n_choices))
     out = []
-    for name, width in (("state", 3), ("choice", answers.n_choices)):
-        before, after = old[name].to_numpy(np.int64)[i], new[name].to_numpy(np.int64)[j]
+    for before, after, width in sides:
         inside = (before >= 0) & (before < width) & (after >= 0) & (after < width)
-        code = (item * width + before) * width + after
+        code = (pair.item * width + before) * width + after
         size = len(answers.items) * width * width
         out.append(np.bincount(code[inside], minlength=size).reshape(-1, width, width))
     return out[0], out[1]

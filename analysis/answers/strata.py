@@ -99,7 +99,6 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
                     continue
                 label = groups.labels.iloc[int(inside[0] if number is None else number)]
                 cluster, names = pd.factorize(template[item], sort=True)
-                kept = chosen[pair.item]
                 yield Stratum(
                     run=run.label,
                     baseline=run.baseline,
@@ -112,13 +111,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
                     n_clusters=len(names),
                     before=before[item],
                     after=after[item],
-                    pair=Pair(
-                        item=pair.item[kept],
-                        baseline=pair.baseline[kept],
-                        run=pair.run[kept],
-                        same_choice=pair.same_choice[kept],
-                        unpaired=pair.unpaired,
-                    ),
+                    pair=pair.where(chosen[pair.item]),
                 )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
-from ..errors import UserError
+from ..errors import UserError, unknown_name
 from ..logs import Issue, RunLog
 from ..logs.labels import base_groups
 
@@ -47,9 +46,7 @@ def choose_baselines(runs: dict[str, RunLog], named: str | None = None) -> Basel
         UserError: If `named` is no label, or if several uncompressed runs hold a task of a compressed run.
     """
     if named is not None and named not in runs:
-        near = get_close_matches(named, list(runs), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"no run has the label {named!r} (--baseline).{hint} Labels: {', '.join(runs)}.")
+        raise unknown_name("label of a run (--baseline)", named, list(runs))
     groups = base_groups(runs.values())
     out = Baselines()
     for label, run in runs.items():

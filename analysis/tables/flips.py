@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..compare.differences import KEY
+from ..answers.changed import changed
+from ..answers.match import KEY, match
+from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
+from ..logs import Logs
 from ..schema.columns import Column, Table
 from ..schema.shared import BASELINE, FILTER, RUN, TASK
+from .declare import ReportTable
+from .sources import LOGS, PAIRING
 
-__all__ = ["FLIPS", "FLIP_COLUMNS", "flips"]
+__all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]
 
 
 def _count(name: str, doc: str, *, nullable: bool = False) -> Column:
@@ -72,11 +77,16 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
-        pairs = items[items["run"] == run].merge(
-            items[items["run"] == baseline], on=["task", *KEY], suffixes=("", "_baseline")
+        own, base = (items[items["run"] == label] for label in (run, baseline))
+        both = match(own, base, ["task", *KEY])
+        own, base = (
+            side.iloc[places].reset_index(drop=True) for side, places in ((own, both.run), (base, both.baseline))
+        )
+        pairs = own[["task", "filter", "item_id", "correct"]].assign(
+            correct_baseline=base["correct"], changed=changed(own, base)
         )
         pairs = pairs[pairs["correct"].notna() & pairs["correct_baseline"].notna()]
-        for (task, name), group in pairs.groupby(["task", "filter"], sort=True):
+        for (task, name), group in pairs.groupby(["task", "filter"], sort=True, observed=True):
             rows.append({"run": run, "baseline": baseline, "task": task, "filter": name, **_counts(group)})
     return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
 
@@ -86,6 +96,7 @@ def _counts(pairs: pd.DataFrame) -> dict[str, object]:
     n = len(pairs)
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     both = int((before & after).sum())
+    others = pairs.loc[before == after, "changed"]
     low, high = wilson(lost + won, n)
     return {
         "n_items": pairs["item_id"].nunique(),
@@ -100,19 +111,18 @@ def _counts(pairs: pd.DataFrame) -> dict[str, object]:
         "net_change": (won - lost) / n,
         "accuracy_baseline": (both + lost) / n,
         "accuracy": (both + won) / n,
-        "changed_same_correctness": _changed(pairs[before == after]),
+        "changed_same_correctness": None if others.isna().any() else int(others.sum()),
     }
 
 
-def _changed(pairs: pd.DataFrame) -> int | None:
-    """Pairs with another answer; None if any answered pair names neither an option nor a text."""
-    status = pairs["status"] != pairs["status_baseline"]
-    same = ~status & (pairs["status"] == "answered")
-    by_choice = pairs["choice"].notna() & pairs["choice_baseline"].notna()
-    by_text = ~by_choice & pairs["text"].notna() & pairs["text_baseline"].notna()
-    if (same & ~by_choice & ~by_text).any():
-        return None
-    other = (by_choice & (pairs["choice"] != pairs["choice_baseline"]).fillna(False)) | (
-        by_text & (pairs["text"] != pairs["text_baseline"]).fillna(False)
-    )
-    return int((status | (same & other)).sum())
+def flips_of_pairs(logs: Logs, pairing: Pairing) -> pd.DataFrame:
+    """Table FLIPS of everything that may be compared: only two runs of one task are in memory at a time."""
+    parts = []
+    for pair in pairing.pairs:
+        sides = (pair.run, pair.baseline)
+        rows = [pairing.items(logs.store, label, pair.baseline, pair.task, FLIP_COLUMNS) for label in sides]
+        parts.append(flips(pd.concat(rows), pd.DataFrame({"run": [pair.run], "baseline": [pair.baseline]})))
+    return FLIPS.conform(pd.concat(parts)) if parts else FLIPS.empty()
+
+
+FLIPS_TABLE = ReportTable(FLIPS, (LOGS, PAIRING), flips_of_pairs)

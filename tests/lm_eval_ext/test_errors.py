@@ -39,6 +39,17 @@ def test_one_line(error: BaseException, line: str | None) -> None:
     assert one_line(error) == line
 
 
+def test_the_nearest_name_is_found_in_one_place() -> None:
+    sources = [path for name in ("analysis", "lm_eval_ext") for path in (ROOT / name).rglob("*.py")]
+    assert len(sources) > 100
+    finding = {str(path.relative_to(ROOT)) for path in sources if "difflib" in path.read_text(encoding="utf-8")}
+    assert finding == {"lm_eval_ext/errors.py"}
+
+
+def test_both_packages_raise_the_same_class() -> None:
+    assert analysis.errors.UserError is UserError
+
+
 def test_text_that_is_none() -> None:
     with pytest.raises(UnicodeEncodeError) as caught:
         "caf\udce9".encode()

@@ -66,7 +66,7 @@ class Chances:
 def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], draws: Floats) -> Chances:
     """The probabilities of a run for some items (rows of `answers.items`), NaN where the logs have none."""
     scores = answers.scores[label]
-    roles = scores[["p_stereotype", "p_anti_stereotype", "p_unknown"]].to_numpy()[item]
+    roles = scores[["p_toward", "p_against", "p_neutral"]].to_numpy()[item]
     # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
     mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
     return Chances(roles, mass, draws)

@@ -70,9 +70,9 @@ def refuse_idle(
             first = [target.info for target in blocks if target.block == blocks[0].block]
             # Patterns of other tools: regular expressions, names without what stands before them.
             meant = "*." + pattern.removeprefix("re:").lstrip("^.*").rstrip("$")
-            hint = f" (did you mean {meant!r}?)" if any(fnmatchcase(name, meant) for name in names) else ""
+            hint = f" Did you mean {meant!r}?" if any(fnmatchcase(name, meant) for name in names) else ""
             raise UserError(
-                f"exclude={pattern!r} matches no module of {kind}{hint}; matrices of its first block: "
+                f"exclude={pattern!r} matches no module of {kind}.{hint} Matrices of its first block: "
                 f"{list_matrices(first)}"
             )
         known = [skip.reason for full in fitting for skip in skips if f"{skip.name}.".startswith(f"{full}.")]

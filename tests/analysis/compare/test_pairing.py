@@ -252,7 +252,7 @@ def test_an_uncompressed_run_may_repeat_its_baseline(tmp_path: Path, store: Item
 def test_an_unknown_difference_names_the_nearest() -> None:
     assert check_allowed(["items", "items"]) == frozenset({"items"})
     with pytest.raises(
-        UserError, match=r"unknown difference 'promts' \(--allow\). Did you mean 'prompts'\? Known: items"
+        UserError, match=r"unknown difference \(--allow\) 'promts'\. Did you mean 'prompts'\? Known: chat_template"
     ):
         check_allowed(["promts"])
 

@@ -54,7 +54,7 @@ def frame() -> pd.DataFrame:
                             "run": run, "item": f"{condition}/{template}/{item}", "cluster": f"t{template}",
                             "condition": condition, "role": ROLES[rng.choice(3, p=p)], "margin": two[1] - two[0],
                             "entropy": -(p * np.log2(p)).sum(), "drawn_letter_mass": 1.0,
-                            "p_stereotype": p[0], "p_anti_stereotype": p[1], "p_unknown": p[2],
+                            "p_toward": p[0], "p_against": p[1], "p_neutral": p[2],
                         }
                     )  # fmt: skip
     groups = [f"g{i % 3}" for i in range(len(rows) // len(RUNS)) for _ in RUNS["run"]]

@@ -22,7 +22,7 @@ def drawn(run: str, probs: list[tuple[float, float, float]], draws: str, mass: f
     """Answers of a run: per item its probabilities, and per seed the letter s, a or k (one word for all items)."""
     rows = []
     for number, p in enumerate(probs):
-        scores = dict(zip(("p_stereotype", "p_anti_stereotype", "p_unknown"), p, strict=True))
+        scores = dict(zip(("p_toward", "p_against", "p_neutral"), p, strict=True))
         for seed, letter in enumerate(draws):
             role = ROLES["sak".index(letter)]
             key = {"run": run, "item": f"i{number}", "cluster": f"t{number}", "role": role}

@@ -142,7 +142,7 @@ def test_what_is_answered_does_not_determine_an_item(other: bool | None) -> None
         found = only(table, run=run, category="Age", subset="all")
         assert found[["n_items", "n", "n_undetermined", "usr"]].tolist() == [1, n, 1, 1.0]
     # Probabilities have no say either.
-    scored = items_frame([{"run": "a", "item": "i0", "role": "unknown", "p_unknown": 0.5}])
+    scored = items_frame([{"run": "a", "item": "i0", "role": "unknown", "p_neutral": 0.5}])
     assert only(rates(scored, ALONE), category="Age")[["n_items", "n_undetermined"]].tolist() == [1, 0]
 
 

@@ -57,7 +57,7 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
     write_run(runs, 1, {"mc": mc(), "wt": wiki(10.0)}, config={"batch_size": "auto"})
     write_run(runs, 2, {"mc": mc(), "wt": wiki(float("inf"))}, evidence("wanda-50"), chat_template_sha="c")
     logs = read(runs, store)
-    dense, wanda = runs_frame(logs.runs, choose_baselines(logs.runs)).to_dict("records")
+    dense, wanda = runs_frame(logs, choose_baselines(logs.runs)).to_dict("records")
     assert {name: value for name, value in wanda.items() if name != "weights_hash"} == {
         "run": "wanda-50",
         "is_baseline": False,
@@ -89,7 +89,7 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
     assert list(wanda) == RUNS.names
     assert (dense["run"], dense["is_baseline"], dense["method"], dense["batch_size"]) == ("dense", True, "none", "auto")
     assert json.loads(dense["perplexities"]) == {"wt/word_perplexity": 10.0}
-    frame = runs_frame(logs.runs, choose_baselines(logs.runs))
+    frame = runs_frame(logs, choose_baselines(logs.runs))
     assert frame.loc[0, ["baseline", "sparsity", "weights_hash"]].isna().all()
     with pytest.raises(TableError):
         RUNS.conform(frame.drop(columns="file"))
@@ -200,5 +200,5 @@ def test_a_named_baseline_adopts_a_quantized_checkpoint_of_another_name(tmp_path
 def test_an_unknown_baseline_lists_the_labels(tmp_path: Path, store: ItemStore) -> None:
     write_run(tmp_path / "runs", 1, {"a": mc()})
     logs = read(tmp_path / "runs", store)
-    with pytest.raises(UserError, match=r"no run has the label 'densse'.*Did you mean 'dense'\? Labels: dense\."):
+    with pytest.raises(UserError, match=r"unknown label of a run .* 'densse'\. Did you mean 'dense'\? Known: dense\."):
         choose_baselines(logs.runs, "densse")

@@ -68,8 +68,8 @@ def test_refused_comparisons_end_in_exit_code_1_and_a_report(
     [
         (["{runs}/absent"], "is not a folder"),
         (["{runs}/.."  , "-o", "{runs}"], "is not empty and no earlier report"),
-        (["{runs}", "--allow", "promts"], "Did you mean 'prompts'?"),
-        (["{runs}", "--baseline", "wanda"], "Did you mean 'wanda-50'? Labels: dense, wanda-50."),
+        (["{runs}", "--allow", "promts"], "Did you mean 'prompts'? Known: chat_template, docs"),
+        (["{runs}", "--baseline", "wanda"], "Did you mean 'wanda-50'? Known: dense, wanda-50."),
         (["{runs}", "--task", "mmlu"], "no task matches mmlu"),
     ],
 )  # fmt: skip

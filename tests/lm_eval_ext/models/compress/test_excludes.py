@@ -89,13 +89,21 @@ def test_both_ends() -> None:
 @pytest.mark.parametrize(
     ("family", "pattern", "message"),
     [
-        ("llama", "*.o_porj", r"matches no module of LlamaForCausalLM; .*layers.0.self_attn.o_proj.weight \[64, 64\]"),
-        ("llama", "self_attn", r"no module of LlamaForCausalLM \(did you mean '\*.self_attn'\?\); matrices"),
-        ("llama", "re:.*o_proj$", r"no module of LlamaForCausalLM \(did you mean '\*.o_proj'\?\); matrices"),
+        (
+            "llama",
+            "*.o_porj",
+            r"matches no module of LlamaForCausalLM\. Matrices of .*layers.0.self_attn.o_proj.weight \[64, 64\]",
+        ),
+        ("llama", "self_attn", r"no module of LlamaForCausalLM\. Did you mean '\*.self_attn'\? Matrices"),
+        ("llama", "re:.*o_proj$", r"no module of LlamaForCausalLM\. Did you mean '\*.o_proj'\? Matrices"),
         ("llama", "lm_head", r"removes no target of LlamaForCausalLM: it matches lm_head, which is left alone anyway"),
         ("llama", "*.input_layernorm", r"it matches model.layers.0.input_layernorm, which is left alone anyway"),
         ("mixtral", "*.gate", r"it matches model.layers.0.mlp.gate, which is left alone anyway \(router\)"),
-        ("opt", "model.layers.0", r"matches no module of OPTForCausalLM; .*model.decoder.layers.0.fc1.weight"),
+        (
+            "opt",
+            "model.layers.0",
+            r"matches no module of OPTForCausalLM\. Matrices of .*model.decoder.layers.0.fc1.weight",
+        ),
     ],
 )
 def test_a_pattern_that_removes_nothing_is_refused(family: str, pattern: str, message: str) -> None:
