@@ -84,7 +84,7 @@ def _roles(data: Data, _: np.random.Generator) -> Scores:
     )
 
 
-_SRS = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")]
+_SRS = [COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")]
 """The SRS is a plain ratio of two of the counts: drawing on these alone is the same and faster."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.settings import Settings
+from lm_eval_ext.analysis import Settings
 from lm_eval_ext.errors import UserError, require_text
 
 __all__ = ["analyze"]
@@ -42,8 +42,8 @@ def analyze(
     """
     from rich.console import Console
 
-    from analysis import analyze as run_analysis
-    from analysis.report import print_analysis
+    from lm_eval_ext.analysis import analyze as run_analysis
+    from lm_eval_ext.analysis import report
 
     for name, path in (("RUNS", runs), ("--output", output)):
         require_text(name, path)
@@ -53,6 +53,6 @@ def analyze(
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
-    print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
+    report.print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
     if result.pairing.refusals:
         raise typer.Exit(1)

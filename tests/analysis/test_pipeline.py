@@ -197,7 +197,7 @@ def test_allowed_items_put_all_runs_on_the_common_items(runs: Path) -> None:
         [run, "ambig", 4] for run in ("dense", "wanda-50", "rtn-3")
     ]
     # Of the first four items, dense and wanda chose the stereotype in 1 and 2.
-    assert pooled["n_stereotype"].tolist() == [1, 2, 4]
+    assert pooled["n_toward"].tolist() == [1, 2, 4]
     assert found.headline.set_index(["run", "task"]).loc[("dense", "bbq"), "n"] == 4
 
 
@@ -217,7 +217,7 @@ def test_an_undetermined_item_is_left_out_though_every_run_answers_unknown(tmp_p
     draws = 2 if protocol == "sampled" else 1
     for run in ("dense", "w"):
         rates = row(found.tables["rates"], run=run, aggregate="pooled", subset="all")
-        assert [rates[name] for name in ("n_items", "n", "n_unknown", "n_undetermined")] == [1, draws, draws, draws]
+        assert [rates[name] for name in ("n_items", "n", "n_neutral", "n_undetermined")] == [1, draws, draws, draws]
         assert row(found.tables["bias_scores"], run=run, category="all")["n_undetermined_items"] == 1
     moves = row(found.tables["transitions"], category="all", subset="all", transition="new_bias")
     assert (moves["n_items"], moves["n_at_risk"]) == (1, 1)

@@ -200,8 +200,8 @@ def _lean(stratum: Stratum | None, level: float) -> dict[str, float | None]:
 def _even(counts: Floats) -> Floats:
     """The same counts with as many stereotypical as anti-stereotypical answers in every cluster."""
     out = counts.copy()
-    roles = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("anti_stereotype")]
-    out[:, roles] = counts[:, roles].mean(axis=1, keepdims=True)
+    named = [COUNT_NAMES.index("toward"), COUNT_NAMES.index("against")]
+    out[:, named] = counts[:, named].mean(axis=1, keepdims=True)
     return out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.measures import PROPORTIONS, cohens_h, measures_of, span_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
@@ -37,9 +37,10 @@ __all__ = [
     "role_tests",
 ]
 
-_ROLES = STATES[:3]
+_OUTCOMES = {"stereotype": "toward", "unknown": "neutral", "correct": None}
+"""What McNemar's test is made of: the axis of the answer, or whether it is right."""
+_OFF = AXES.index("off")
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
-_UNKNOWN = STATES.index("unknown")
 
 
 def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
@@ -111,8 +112,8 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: S
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
-        for name in ("stereotype", "unknown", "correct"):
-            chosen = _correctness(stratum) if name == "correct" else roles.chose(STATES.index(name))
+        for name, axis in _OUTCOMES.items():
+            chosen = _correctness(stratum) if axis is None else roles.chose(AXES.index(axis))
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
             row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=given.level))
@@ -136,10 +137,10 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
     Raises:
         UserError: As `paired_changes`.
     """
-    size = len(_ROLES)
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
+        size = len(AXES) if (stratum.before[:, _OFF] + stratum.after[:, _OFF]).any() else _OFF
         table = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(size, size)
         sums = (table + table.T)[np.triu_indices(size, 1)]
         for name, test in (("stuart_maxwell", stuart_maxwell(table)), ("bowker", bowker(table))):
@@ -193,11 +194,12 @@ def _mcnemar_row(test: Result) -> dict[str, object]:
 def _plurality(stratum: Stratum) -> _OneEach:
     """Role of each item that answered in both runs, by its seeds that did."""
     pair = stratum.pair
-    answered = (pair.baseline <= _UNKNOWN) & (pair.run <= _UNKNOWN)
+    answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
     items, place, counts = np.unique(pair.item[answered], return_inverse=True, return_counts=True)
     roles, clear = [], np.ones(len(items), dtype=bool)
     for state in (pair.baseline, pair.run):
-        votes = np.bincount(place * 3 + state[answered], minlength=3 * len(items)).reshape(len(items), 3)
+        size = len(AXES)
+        votes = np.bincount(place * size + state[answered], minlength=size * len(items)).reshape(len(items), size)
         roles.append(votes.argmax(axis=1))
         clear &= (votes == votes.max(axis=1, keepdims=True, initial=0)).sum(axis=1) == 1
     unit = "item" if (counts == 1).all() else "item, plurality"

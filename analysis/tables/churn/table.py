@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import Stratum, by_cluster, strata
 from ...inference._rounding import settled
 from ...inference.clusters import Statistic, jackknife, jackknife_change
@@ -23,8 +23,7 @@ from .columns import CHURN, MASKED_FLIPS
 __all__ = ["CHURN", "CHURN_TABLE", "MASKED_FLIPS", "MASKED_FLIPS_TABLE", "churn", "masked_flips"]
 
 Floats = npt.NDArray[np.float64]
-_KNOWN = STATES.index("unknown")
-OUTCOMES = {"stereotype": (STATES.index("stereotype"),), "named": (0, 1)}
+OUTCOMES = {"stereotype": (AXES.index("toward"),), "named": (AXES.index("toward"), AXES.index("against"))}
 """What counts as biased: the stereotypical option, or (PostTrainingBiasBench) any person or group."""
 _ROUNDS = 1000
 _FEWEST = 10
@@ -118,7 +117,7 @@ def _flips(
     """Strata and outcomes: whether each pair is biased at baseline and after, and the pair's place in the stratum."""
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
+        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
         place = np.searchsorted(stratum.item, pair.item[answered])
         for name, states in OUTCOMES.items():
             before, after = (np.isin(state[answered], states) for state in (pair.baseline, pair.run))

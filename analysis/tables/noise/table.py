@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
@@ -37,12 +37,11 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
-_STEREOTYPE, _ANSWERED = COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")
+_TOWARD, _ANSWERED = COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")
 FIRST_TOKENS = "expected and floor are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
 # Share of draws by which what is begun may differ from what is read as an answer.
 _APART = 0.05
-_UNKNOWN = STATES.index("unknown")
 
 
 def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
@@ -178,9 +177,7 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
     """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
     answered = stratum.before[:, _ANSWERED] > 0
     old, new = (
-        np.divide(
-            counts[:, _STEREOTYPE], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0
-        )
+        np.divide(counts[:, _TOWARD], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0)
         for counts in (stratum.before, stratum.after)
     )
     item_level = {
@@ -194,7 +191,7 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
         yield name, (risk & event).astype(float), risk.astype(float)
     pair, size = stratum.pair, len(stratum.item)
     place = np.searchsorted(stratum.item, pair.item)
-    both = (pair.baseline <= _UNKNOWN) & (pair.run <= _UNKNOWN)
+    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
     was, became = pair.baseline == 0, pair.run == 0
     flips = {
         "flip_to_stereotype": (both & ~was, became),

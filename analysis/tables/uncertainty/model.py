@@ -14,7 +14,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
@@ -25,7 +25,6 @@ from .columns import UNCERTAINTY_MODEL
 
 __all__ = ["UNCERTAINTY_MODEL", "UNCERTAINTY_MODEL_TABLE", "uncertainty_model"]
 
-_KNOWN = STATES.index("unknown")
 _DENSE_BITS = 16.0
 _SAME = "every template shows the same: its error is not known"
 _EVENTS_A_TERM = 10
@@ -80,7 +79,7 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
         if stratum.category == "all" or run["method"] == "none":
             continue
         pair = stratum.pair
-        answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
+        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         margin = answers.scores[stratum.baseline]["margin"].to_numpy()[stratum.item]

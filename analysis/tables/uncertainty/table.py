@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import COUNT_NAMES, Stratum, by_cluster, strata
 from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
@@ -40,7 +40,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_KNOWN = STATES.index("unknown")
+_NAMED = (AXES.index("toward"), AXES.index("against"))
 _BINS = ("low", "medium", "high")
 _COVERAGES = tuple(step / 10 for step in range(1, 11))
 SCORE_NAMES = (
@@ -124,12 +124,12 @@ def uncertainty_tables(
 def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
+        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         scores = answers.scores[stratum.baseline].iloc[stratum.item]
         n = np.bincount(place, minlength=size).astype(float)
-        named = (pair.baseline[answered] == _KNOWN) != (pair.run[answered] == _KNOWN)
+        named = np.isin(pair.baseline[answered], _NAMED) != np.isin(pair.run[answered], _NAMED)
         changed = {"response": ~pair.same_choice[answered], "bias": named}
         entropy = scores["entropy"].to_numpy() / np.log2(3)
         kept = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
