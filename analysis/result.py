@@ -10,6 +10,7 @@ import pandas as pd
 from .compare.pairing import Pairing
 from .logs import Issue
 from .settings import Settings
+from .tables.declare import ReportTable
 
 __all__ = ["Analysis"]
 
@@ -23,7 +24,9 @@ class Analysis:
     output: Path
     """Report folder."""
     tables: dict[str, pd.DataFrame]
-    """Tables of the report by name (analysis.catalogue.REPORT_TABLES)."""
+    """Tables of the report by name."""
+    catalogue: tuple[ReportTable, ...]
+    """What each of them holds and is made from, in the order of the report."""
     headline: pd.DataFrame
     """Table HEADLINE: the main numbers of each run and task."""
     perplexity_metric: str | None

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..result import Analysis
-from ..tables.catalogue import REPORT_TABLES
 from .holds import changes_that_hold, noise_beside
 from .render import cells, present, present_headline
 
@@ -136,9 +135,9 @@ def _issues(lines: Iterable[str]) -> str:
 def _contents(analysis: Analysis) -> str:
     frame = pd.DataFrame(
         {
-            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in REPORT_TABLES],
-            "rows": [len(analysis.tables[table.name]) for table in REPORT_TABLES],
-            "holds": [table.doc for table in REPORT_TABLES],
+            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in analysis.catalogue],
+            "rows": [len(analysis.tables[table.name]) for table in analysis.catalogue],
+            "holds": [table.doc for table in analysis.catalogue],
         }
     )
     others = (

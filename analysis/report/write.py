@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 
 from ..logs import issues_frame
 from ..result import Analysis
-from ..tables.catalogue import REPORT_TABLES
 from .folder import MARKER, MARKER_FORMAT
 from .metadata import made_by, metadata
 from .summary import summary_markdown
@@ -31,8 +30,8 @@ def write_report(analysis: Analysis, folder: Path) -> None:
     tables = folder / "tables"
     tables.mkdir()
     facts = metadata(analysis)
-    for table in REPORT_TABLES:
-        frame = table.conform(analysis.tables[table.name])
+    for table in analysis.catalogue:
+        frame = table.holds.conform(analysis.tables[table.name])
         frame.to_csv(tables / f"{table.name}.csv", index=False, lineterminator="\n")
         _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": len(frame)})
     _write_json(tables / "metadata.json", facts)
