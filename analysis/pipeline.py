@@ -16,9 +16,10 @@ from .compare.replicate_items import replicate_items
 from .logs import Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
-from .result import Analysis
+from .result import Analysis, Tables
 from .settings import Settings
 from .tables.flips import FLIP_COLUMNS, FLIPS, flips
+from .tables.item_changes.columns import ITEM_CHANGES
 from .tables.perplexity import evaluation_gap, perplexity_changes
 from .tables.role_tables import role_tables
 from .tables.runs import runs_frame
@@ -54,19 +55,19 @@ def analyze(
     """
     folder, output, given = Path(folder), Path(output), settings or Settings()
     allowed, patterns = check_allowed(allow), tuple(tasks)
-    with staged_folder(output, folder) as stage:
-        with ItemStore(stage / "items.parquet") as store:
-            logs = read_logs(folder, store, patterns)
-            baselines = choose_baselines(logs.runs, baseline)
-            pairing = pair_runs(logs, baselines, allowed)
-            perplexities, left_out = perplexity_changes(logs, pairing.pairs)
-            tables, places = _tables(logs, baselines, pairing, perplexities, given)
-            accuracy = _accuracies(logs, baselines, pairing)
+    with staged_folder(output, folder) as stage, ItemStore(stage / "items.parquet") as store:
+        logs = read_logs(folder, store, patterns)
+        baselines = choose_baselines(logs.runs, baseline)
+        pairing = pair_runs(logs, baselines, allowed)
+        perplexities, left_out = perplexity_changes(logs, pairing.pairs)
+        tables, places = _tables(logs, baselines, pairing, perplexities, given)
+        accuracy = _accuracies(logs, baselines, pairing)
         shown, metric = headline(accuracy, perplexities, tables)
+        listed = output.resolve() / "tables" / f"{ITEM_CHANGES.name}.parquet"
         analysis = Analysis(
             folder=folder,
             output=output,
-            tables=tables,
+            tables=Tables(tables, {ITEM_CHANGES.name: listed}),
             headline=shown,
             perplexity_metric=metric,
             pairing=pairing,
@@ -76,7 +77,7 @@ def analyze(
             patterns=patterns,
             settings=given,
         )
-        write_report(analysis, stage)
+        write_report(analysis, stage, store)
     return analysis
 
 

@@ -10,10 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..logs import issues_frame
+from ..logs import ItemStore, issues_frame
 from ..result import Analysis
 from ..tables.catalogue import REPORT_TABLES
+from ..tables.item_changes.columns import ITEM_CHANGES
 from .folder import MARKER, MARKER_FORMAT
+from .item_changes import write_item_changes
 from .metadata import made_by, metadata
 from .summary import summary_markdown
 
@@ -22,22 +24,32 @@ __all__ = ["write_report"]
 _SCHEMA_VERSION = 1
 
 
-def write_report(analysis: Analysis, folder: Path) -> None:
+def write_report(analysis: Analysis, folder: Path, store: ItemStore) -> None:
     """Write all files but items.parquet (which reading the logs has made) into an existing folder.
 
     Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
     lists every file.
+
+    Args:
+        analysis: What to write.
+        folder: Where to.
+        store: The items: the list of paired answers is made from them as it is written.
     """
     tables = folder / "tables"
     tables.mkdir()
     facts = metadata(analysis)
+    rows = {}
     for table in REPORT_TABLES:
+        if table is ITEM_CHANGES:
+            rows[table.name] = write_item_changes(store, analysis.pairing, tables, facts)
+            continue
         frame = table.conform(analysis.tables[table.name])
+        rows[table.name] = len(frame)
         frame.to_csv(tables / f"{table.name}.csv", index=False, lineterminator="\n")
-        _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": len(frame)})
+        _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": rows[table.name]})
     _write_json(tables / "metadata.json", facts)
     issues_frame(analysis.issues).to_csv(folder / "issues.csv", index=False, lineterminator="\n")
-    (folder / "summary.md").write_text(summary_markdown(analysis), encoding="utf-8")
+    (folder / "summary.md").write_text(summary_markdown(analysis, rows), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     marker = _marker(analysis, sorted([*files, MARKER]))
     _write_json(folder / MARKER, marker)
