@@ -63,7 +63,8 @@ _NAMES = {
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted(_WHERE)
+if not TYPE_CHECKING:  # type checkers have the names above, and take a computed list for an empty one
+    __all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +75,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *_WHERE]

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
 
-__all__ = ["GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
-STATES = ("stereotype", "anti_stereotype", "unknown", "undetermined", "unparsed", "unscored")
-"""What an answer can be. An answered option without one of the three roles is 'undetermined'."""
+STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
+"""What an answer can be; 'undetermined' is an option whose axis is not told."""
 
 GROUP = ["task", "filter", "condition", "category"]
 """What rows are made per, besides the run."""
@@ -23,10 +24,10 @@ GROUP = ["task", "filter", "condition", "category"]
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
 
-SCORES = ("p_toward", "p_against", "p_neutral", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_letter_mass", "entropy", "margin")
 """What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
-_UNDETERMINED, _UNPARSED, _UNSCORED = 3, 4, 5
+_UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
 
 
@@ -181,11 +182,11 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
 
 def _states(items: pd.DataFrame) -> npt.NDArray[np.int8]:
     """State of each answer, an index into STATES."""
-    role = items["role"].astype("category")
+    axis = items["axis"].astype("category")
     index = {name: i for i, name in enumerate(STATES[:_UNPARSED])}
-    # Looked up per distinct role; the last entry serves code -1, a missing role.
-    table = np.array([index.get(str(name), _UNDETERMINED) for name in role.cat.categories] + [_UNDETERMINED])
-    state = table[role.cat.codes.to_numpy()].astype(np.int8)
+    # Looked up per distinct axis; the last entry serves code -1, a missing one.
+    table = np.array([index.get(str(name), _UNDETERMINED) for name in axis.cat.categories] + [_UNDETERMINED])
+    state = table[axis.cat.codes.to_numpy()].astype(np.int8)
     state[(items["status"] == "unparsed").to_numpy(bool)] = _UNPARSED
     state[(items["status"] == "unscored").to_numpy(bool)] = _UNSCORED
     return state
