@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..logs import ItemStore, issues_frame
+from ..logs import issues_frame
 from ..result import Analysis
-from ..tables.catalogue import REPORT_TABLES
-from ..tables.item_changes.columns import ITEM_CHANGES
+from ..tables.declare import LongTable
 from .folder import MARKER, MARKER_FORMAT
-from .item_changes import write_item_changes
+from .long import write_long
 from .metadata import made_by, metadata
 from .summary import summary_markdown
 
@@ -24,7 +24,7 @@ __all__ = ["write_report"]
 _SCHEMA_VERSION = 1
 
 
-def write_report(analysis: Analysis, folder: Path, store: ItemStore) -> None:
+def write_report(analysis: Analysis, folder: Path, parts: Mapping[str, Iterable[pd.DataFrame]]) -> None:
     """Write all files but items.parquet (which reading the logs has made) into an existing folder.
 
     Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
@@ -33,17 +33,17 @@ def write_report(analysis: Analysis, folder: Path, store: ItemStore) -> None:
     Args:
         analysis: What to write.
         folder: Where to.
-        store: The items: the list of paired answers is made from them as it is written.
+        parts: Of each LongTable of the catalogue, its rows part by part; they are made as they are written.
     """
     tables = folder / "tables"
     tables.mkdir()
     facts = metadata(analysis)
     rows = {}
-    for table in REPORT_TABLES:
-        if table is ITEM_CHANGES:
-            rows[table.name] = write_item_changes(store, analysis.pairing, tables, facts)
+    for table in analysis.catalogue:
+        if isinstance(table, LongTable):
+            rows[table.name] = write_long(table, parts[table.name], tables, facts)
             continue
-        frame = table.conform(analysis.tables[table.name])
+        frame = table.holds.conform(analysis.tables[table.name])
         rows[table.name] = len(frame)
         frame.to_csv(tables / f"{table.name}.csv", index=False, lineterminator="\n")
         _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": rows[table.name]})

@@ -8,8 +8,10 @@ from ..answers.answers import Answers, runs_of
 from ..answers.counts import COUNTS, by_run, in_order
 from ..schema.columns import Column, Table, count, number, text
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
+from .declare import ReportTable
+from .sources import ANSWERS, ROLE_RUNS
 
-__all__ = ["BIAS_SCORES", "bias_scores"]
+__all__ = ["BIAS_SCORES", "BIAS_SCORES_TABLE", "bias_scores"]
 
 
 def _bias_columns(condition: str, formula: str) -> tuple[Column, ...]:
@@ -102,3 +104,6 @@ def _scores(counts: pd.DataFrame) -> pd.DataFrame:
         out[f"bias_{name}"] = (1 - acc) * bias if name == "ambig" else bias
         out[f"bias_{name}_reason"] = reasons
     return out
+
+
+BIAS_SCORES_TABLE = ReportTable(BIAS_SCORES, (ANSWERS, ROLE_RUNS), bias_scores)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ...answers.changed import changed
 from ...answers.match import KEY, match
+from ...compare.pairing import Pairing
+from ...logs import Logs
 from ...logs.groups import decode_options
 from ...schema.schemes import AXES
+from ..declare import LongTable
+from ..sources import LOGS, PAIRING
 from .columns import ITEM, ITEM_CHANGES, SIDES, TEXT_LENGTH
 
-__all__ = ["ITEM_CHANGES", "NEEDED", "item_changes", "paired_answers"]
+__all__ = ["ITEM_CHANGES", "ITEM_CHANGES_TABLE", "item_changes"]
 
-NEEDED = (*ITEM, *SIDES, "determined", "option_groups", "doc_hash")
+_NEEDED = (*ITEM, *SIDES, "determined", "option_groups", "doc_hash")
 """Columns of ITEMS that the list is made from."""
 
 _Mask = npt.NDArray[np.bool_]
@@ -24,7 +30,7 @@ def item_changes(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Every answer of a run beside its baseline's.
 
     Args:
-        items: Columns run and NEEDED of ITEMS, all runs.
+        items: Rows of ITEMS, all runs.
         runs: Columns run and baseline; rows without a baseline are left out.
 
     Returns:
@@ -37,15 +43,27 @@ def item_changes(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
-        parts.append(paired_answers(own, base, run, baseline))
+        parts.append(_paired(own, base, run, baseline))
     return ITEM_CHANGES.conform(pd.concat(parts, ignore_index=True)) if parts else ITEM_CHANGES.empty()
 
 
-def paired_answers(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> pd.DataFrame:
+def _pair_by_pair(logs: Logs, pairing: Pairing) -> Iterator[pd.DataFrame]:
+    """The rows of each pair of runs and task in turn: two runs of one task are in memory at a time."""
+    for pair in pairing.pairs:
+        own, base = (
+            pairing.items(logs.store, label, pair.baseline, pair.task, _NEEDED) for label in (pair.run, pair.baseline)
+        )
+        yield _paired(own, base, pair.run, pair.baseline)
+
+
+ITEM_CHANGES_TABLE = LongTable(holds=ITEM_CHANGES, needs=(LOGS, PAIRING), make=_pair_by_pair, csv_where="changed")
+
+
+def _paired(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> pd.DataFrame:
     """The rows of one run and baseline, whose columns are those of ITEM_CHANGES but may be categories.
 
     Args:
-        own: Columns NEEDED of the run's answers.
+        own: Columns _NEEDED of the run's answers.
         base: The baseline's.
         run: Label of the run.
         baseline: Label of the baseline.

@@ -163,7 +163,7 @@ def test_parquet_holds_all_pairs_run_by_run_and_csv_those_that_changed(tmp_path:
     file = pq.ParquetFile(folder / "item_changes.parquet")
     assert file.num_row_groups == 2
     facts = json.loads(file.schema_arrow.metadata[b"lm_eval_ext"])
-    assert (facts["table"], facts["rows"], facts["changed"]) == ("item_changes", 15, 11)
+    assert (facts["table"], facts["rows"], facts["rows_in_csv"]) == ("item_changes", 15, 11)
     assert facts["margin"] == found.settings.margin
     plain = pd.read_csv(folder / "item_changes.csv", dtype={c.name: c.dtype for c in ITEM_CHANGES.columns})
     assert ITEM_CHANGES.conform(plain).equals(frame[frame["changed"].fillna(False)].reset_index(drop=True))
