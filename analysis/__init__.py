@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from .tables.changes.table import role_tests as role_tests
     from .tables.churn.table import churn as churn
     from .tables.churn.table import masked_flips as masked_flips
+    from .tables.declare import LongTable as LongTable
     from .tables.declare import ReportTable as ReportTable
     from .tables.dose.table import dose_curves as dose_curves
     from .tables.dose.table import dose_response as dose_response
     from .tables.dose.table import dose_tests as dose_tests
     from .tables.groups import group_changes as group_changes
+    from .tables.item_changes.table import item_changes as item_changes
     from .tables.noise.table import noise_floor as noise_floor
     from .tables.noise.table import replicate_floors as replicate_floors
     from .tables.rates import rates as rates
@@ -54,9 +56,10 @@ _NAMES = {
     "tables.catalogue": "CATALOGUE role_tables",
     "tables.changes.table": "mcnemar_tests paired_changes role_tests",
     "tables.churn.table": "churn masked_flips",
-    "tables.declare": "ReportTable",
+    "tables.declare": "LongTable ReportTable",
     "tables.dose.table": "dose_curves dose_response dose_tests",
     "tables.groups": "group_changes",
+    "tables.item_changes.table": "item_changes",
     "tables.noise.table": "noise_floor replicate_floors",
     "tables.rates": "rates",
     "tables.studies.table": "study_logistic study_tests",

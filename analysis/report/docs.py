@@ -12,7 +12,7 @@ from ..logs import ISSUES
 from ..schema.columns import Table
 from ..schema.items import ITEM_FIELDS, ITEMS
 from ..tables.catalogue import CATALOGUE
-from ..tables.declare import ReportTable
+from ..tables.declare import AnyTable
 
 __all__ = ["tables_markdown"]
 
@@ -43,7 +43,7 @@ of it may be deleted at any time.
 """
 
 
-def tables_markdown(catalogue: Iterable[ReportTable] = CATALOGUE) -> str:
+def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
     """The page docs/tables.md."""
     parts = [_HEAD, *(_section(table.holds, f"tables/{table.name}") for table in catalogue)]
     parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet"), _LOG + "\n" + _sources()]

@@ -12,6 +12,7 @@ from lm_eval_ext.demo import demo_model, run_demo
 from lm_eval_ext.demo.run import LIMIT, RECIPES, TASKS, options
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.recipe.resolve import resolve
+from tests.helpers.changes import assert_counts_agree
 from tests.helpers.venvs import ROOT
 
 
@@ -74,6 +75,8 @@ def test_the_whole_of_it_on_a_tiny_model(
 
     found = draw(tmp_path / "out" / "runs", tmp_path / "analyze.svg", "demo-output")
     assert (report / "summary.md").is_file()
+    # Two runs beside the dense one, 50 items each: every count is that of the list of answers.
+    assert assert_counts_agree(report)["flips"] == 2
     text = show_demo.shown(found, "rtn-3")
     (line,) = [line for line in text.splitlines() if line.startswith("| rtn-3 |")]
     assert "| 50 |" in line
