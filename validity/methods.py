@@ -14,6 +14,7 @@ from analysis.inference.result import Result
 from analysis.inference.shrinkage import shrink
 from analysis.inference.simultaneous import ratios, simultaneous_quantiles
 from analysis.inference.square import bowker, stuart_maxwell
+from analysis.settings import Settings
 from validity.checks import ALPHA, Check, Procedure, Scores, covers, rejects
 from validity.doses import DOSES
 from validity.doubt import DOUBT
@@ -54,7 +55,7 @@ def _groups(data: Data, _: np.random.Generator) -> Scores:
     shift, error, effective = known.ratio[family], known.std_error[family], known.effective[family]
     truth, level = data.design.shift, 1 - ALPHA
     block = np.zeros(templates, dtype=np.int64)
-    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=400, seed=0)
+    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, resamples=400, seed=0)
     half = t.isf(ALPHA / 2, effective[0] - 1) * error[0]
     posterior = shrink(shift, known.covariance[np.ix_(family, family)], effective, templates - 1, level)
     return (
@@ -83,7 +84,7 @@ def _roles(data: Data, _: np.random.Generator) -> Scores:
     )
 
 
-_SRS = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")]
+_SRS = [COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")]
 """The SRS is a plain ratio of two of the counts: drawing on these alone is the same and faster."""
 
 
@@ -124,7 +125,7 @@ def _equivalent(result: Result) -> float:
     estimate = result["difference"]
     if estimate.std_error is None or estimate.estimate is None or estimate.df is None:
         return float("nan")
-    return rejects(tost(estimate.estimate, estimate.std_error, estimate.df)["difference"].p_value)
+    return rejects(tost(estimate.estimate, estimate.std_error, estimate.df, Settings().margin)["difference"].p_value)
 
 
 PROCEDURES: tuple[Procedure, ...] = (

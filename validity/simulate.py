@@ -117,7 +117,8 @@ class Data:
         total, _ = self.by_cluster()
         roles = [self.by_cluster(role) for role in (STEREOTYPE, ANTI, UNKNOWN)]
         old, new = (
-            np.stack([*(role[side] for role in roles), total, total, total, roles[-1][side]], axis=1) for side in (0, 1)
+            np.stack([*(role[side] for role in roles), 0 * total, total, total, total, roles[-1][side]], axis=1)
+            for side in (0, 1)
         )
         return old, new
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.schemes import AXES, UNDETERMINED
+from .match import match_codes
 
-__all__ = ["GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
-STATES = ("stereotype", "anti_stereotype", "unknown", "undetermined", "unparsed", "unscored")
-"""What an answer can be. An answered option without one of the three roles is 'undetermined'."""
+STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
+"""What an answer can be; 'undetermined' is an option whose axis is not told."""
 
 GROUP = ["task", "filter", "condition", "category"]
 """What rows are made per, besides the run."""
@@ -22,10 +24,10 @@ GROUP = ["task", "filter", "condition", "category"]
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
 
-SCORES = ("p_stereotype", "p_anti_stereotype", "p_unknown", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_letter_mass", "entropy", "margin")
 """What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
-_UNDETERMINED, _UNPARSED, _UNSCORED = 3, 4, 5
+_UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
 
 
@@ -46,10 +48,22 @@ class Pair:
     baseline: npt.NDArray[np.int8]
     """State of the baseline's answer, an index into STATES."""
     run: npt.NDArray[np.int8]
-    same_choice: npt.NDArray[np.bool_]
-    """Whether both chose the same option; only meaningful where both answered."""
+    baseline_choice: npt.NDArray[np.int16]
+    """The option that the baseline chose; -1 unless it answered."""
+    run_choice: npt.NDArray[np.int16]
     unpaired: npt.NDArray[np.int64]
     """Per item, the answers of either run without a partner."""
+
+    @property
+    def same_choice(self) -> npt.NDArray[np.bool_]:
+        """Whether both chose the same option; only meaningful where both answered."""
+        same: npt.NDArray[np.bool_] = self.baseline_choice == self.run_choice
+        return same
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> Pair:
+        """These pairs only; `unpaired` stays that of all items."""
+        columns = ("item", "baseline", "run", "baseline_choice", "run_choice")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +146,16 @@ class Answers:
     def pair(self, label: str, baseline: str) -> Pair:
         """Match a run's answers with its baseline's, by item and seed."""
         new, old = (self.rows.iloc[self.spans.get(name, slice(0, 0))] for name in (label, baseline))
-        _, i, j = np.intersect1d(old["key"], new["key"], assume_unique=True, return_indices=True)
+        both = match_codes(new["key"].to_numpy(), old["key"].to_numpy())
         size = len(self.items)
-        item = old["item"].to_numpy()[i]
+        item = old["item"].to_numpy()[both.baseline]
         everything = sum(np.bincount(rows["item"], minlength=size) for rows in (new, old))
         return Pair(
             item=item,
-            baseline=old["state"].to_numpy()[i],
-            run=new["state"].to_numpy()[j],
-            same_choice=old["choice"].to_numpy()[i] == new["choice"].to_numpy()[j],
+            baseline=old["state"].to_numpy()[both.baseline],
+            run=new["state"].to_numpy()[both.run],
+            baseline_choice=old["choice"].to_numpy()[both.baseline],
+            run_choice=new["choice"].to_numpy()[both.run],
             unpaired=everything - 2 * np.bincount(item, minlength=size),
         )
 
@@ -167,11 +182,11 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
 
 def _states(items: pd.DataFrame) -> npt.NDArray[np.int8]:
     """State of each answer, an index into STATES."""
-    role = items["role"].astype("category")
+    axis = items["axis"].astype("category")
     index = {name: i for i, name in enumerate(STATES[:_UNPARSED])}
-    # Looked up per distinct role; the last entry serves code -1, a missing role.
-    table = np.array([index.get(str(name), _UNDETERMINED) for name in role.cat.categories] + [_UNDETERMINED])
-    state = table[role.cat.codes.to_numpy()].astype(np.int8)
+    # Looked up per distinct axis; the last entry serves code -1, a missing one.
+    table = np.array([index.get(str(name), _UNDETERMINED) for name in axis.cat.categories] + [_UNDETERMINED])
+    state = table[axis.cat.codes.to_numpy()].astype(np.int8)
     state[(items["status"] == "unparsed").to_numpy(bool)] = _UNPARSED
     state[(items["status"] == "unscored").to_numpy(bool)] = _UNSCORED
     return state

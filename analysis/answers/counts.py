@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import GROUP, LATENT_SRS, STATES, Answers, Run
+from .answers import AXES, GROUP, LATENT_SRS, STATES, Answers, Run
 
 __all__ = ["COUNTS", "Groups", "by_run", "in_order", "with_pooled"]
 
@@ -20,9 +20,10 @@ COUNTS = [
     "n_unparsed",
     "n_unscored",
     "n_undetermined",
-    "n_stereotype",
-    "n_anti_stereotype",
-    "n_unknown",
+    "n_toward",
+    "n_against",
+    "n_neutral",
+    "n_off",
     "n_keyed",
     "n_correct",
 ]
@@ -118,11 +119,11 @@ def _counts(answers: Answers, label: str) -> dict[str, npt.NDArray[np.float64]]:
         "n_present": (total > 0).astype(int),
         "n_items": ((total > 0) & known).astype(int),
         "n": total * known,
-        "n_answered": np.sum([kept[name] for name in STATES[:3]], axis=0),
+        "n_answered": np.sum([kept[name] for name in AXES], axis=0),
         "n_unparsed": kept["unparsed"],
         "n_unscored": kept["unscored"],
         "n_undetermined": total * ~known,
-        **{f"n_{name}": kept[name] for name in STATES[:3]},
+        **{f"n_{name}": kept[name] for name in AXES},
         **{name: kept[name] for name in kept if name not in STATES},
     }
     return {name: values.astype(float) for name, values in out.items()}
@@ -135,4 +136,4 @@ def _subsets(
     if base is None:
         return [("all", present)]
     answered = np.where(base["n_answered"] > 0, base["n_answered"], np.nan)
-    return [("all", present), ("latent", present & (base["n_stereotype"] / answered >= LATENT_SRS))]
+    return [("all", present), ("latent", present & (base["n_toward"] / answered >= LATENT_SRS))]

@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import GROUP, Answers, Pair, runs_of
+from .answers import AXES, GROUP, STATES, Answers, Pair, runs_of
 from .counts import Groups
 
 __all__ = ["COUNT_NAMES", "Stratum", "strata"]
 
-COUNT_NAMES = ("stereotype", "anti_stereotype", "unknown", "answered", "n", "keyed", "correct")
-"""Columns of Stratum.before and .after: answers by role, all that name an option, all, those with a key, right ones."""
+COUNT_NAMES = (*AXES, "answered", "n", "keyed", "correct")
+"""Columns of Stratum.before and .after: answers by axis, all that name an option, all, those with a key, right ones."""
+
+_N = COUNT_NAMES.index("n")
 
 Counts = npt.NDArray[np.float64]
 
@@ -88,7 +90,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
             continue
         before, after = _matrix(answers, run.baseline), _matrix(answers, run.label)
         pair = answers.pair(run.label, run.baseline)
-        there = known & (before[:, 4] > 0) & (after[:, 4] > 0)
+        there = known & (before[:, _N] > 0) & (after[:, _N] > 0)
         for level in np.unique(outer):
             inside = np.flatnonzero(outer == level)
             several = len(inside) > 1
@@ -99,7 +101,6 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
                     continue
                 label = groups.labels.iloc[int(inside[0] if number is None else number)]
                 cluster, names = pd.factorize(template[item], sort=True)
-                kept = chosen[pair.item]
                 yield Stratum(
                     run=run.label,
                     baseline=run.baseline,
@@ -112,20 +113,14 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
                     n_clusters=len(names),
                     before=before[item],
                     after=after[item],
-                    pair=Pair(
-                        item=pair.item[kept],
-                        baseline=pair.baseline[kept],
-                        run=pair.run[kept],
-                        same_choice=pair.same_choice[kept],
-                        unpaired=pair.unpaired,
-                    ),
+                    pair=pair.where(chosen[pair.item]),
                 )
 
 
 def _matrix(answers: Answers, label: str) -> Counts:
     """[items, COUNT_NAMES] of one run."""
     raw = answers.counts(label)
-    roles = [raw[name] for name in ("stereotype", "anti_stereotype", "unknown")]
-    answered = np.sum(roles, axis=0)
-    total = answered + raw["undetermined"] + raw["unparsed"] + raw["unscored"]
-    return np.stack([*roles, answered, total, raw["n_keyed"], raw["n_correct"]], axis=1).astype(float)
+    axes = [raw[name] for name in AXES]
+    answered = np.sum(axes, axis=0)
+    total = np.sum([raw[name] for name in STATES], axis=0)
+    return np.stack([*axes, answered, total, raw["n_keyed"], raw["n_correct"]], axis=1).astype(float)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..answers.match import KEY, match
 from ..logs import RunLog, TaskLog
 from ..logs.results import ROLLING
 
-__all__ = ["DIFFERENCES", "KEY", "Difference", "item_differences", "setting_differences"]
+__all__ = ["DIFFERENCES", "Difference", "item_differences", "setting_differences"]
 
 DIFFERENCES = {
     "items": "The runs hold different items, or seeds of them; allowed, only the common ones are compared.",
@@ -27,9 +28,6 @@ DIFFERENCES = {
     "rolling_bos": "Rolling perplexity counts tokens that the tokenizer added in one run and not in the other.",
 }
 """Every difference by name, with its meaning."""
-
-KEY = ["filter", "item_id", "seed"]
-"""What identifies an answer within a run's task."""
 
 _HASHES = {"docs": "doc_hash", "targets": "target_hash", "prompts": "prompt_hash", "requests": "request_hash"}
 
@@ -102,23 +100,25 @@ def item_differences(run: pd.DataFrame, baseline: pd.DataFrame) -> list[Differen
         prompt differs is not counted again for its requests, which hold the prompt.
     """
     out = []
-    both = run.merge(baseline, on=KEY, how="outer", suffixes=("", "_baseline"), indicator=True)
-    mine, theirs = both[both["_merge"] == "left_only"], both[both["_merge"] == "right_only"]
+    both = match(run[KEY], baseline[KEY])
+    mine, theirs = both.run_alone, both.baseline_alone
     if len(mine) or len(theirs):
-        example = (mine if len(mine) else theirs)["item_id"].iloc[0]
+        example = (run.iloc[mine] if len(mine) else baseline.iloc[theirs])["item_id"].iloc[0]
         detail = (
             f"{len(mine)} answers of {len(run)} only in the run, {len(theirs)} of {len(baseline)} "
             f"only in the baseline, e.g. {example}"
         )
         out.append(Difference(name="items", detail=detail))
-    both = both[both["_merge"] == "both"]
-    other = {name: both[column] != both[f"{column}_baseline"] for name, column in _HASHES.items()}
+    run, baseline = (
+        rows.iloc[places].reset_index(drop=True) for rows, places in ((run, both.run), (baseline, both.baseline))
+    )
+    other = {name: run[column] != baseline[column] for name, column in _HASHES.items()}
     other["requests"] &= ~other["prompts"]
-    other["protocol"] = both["protocol"] != both["protocol_baseline"]
+    other["protocol"] = run["protocol"] != baseline["protocol"]
     for name, differs in other.items():
         if differs.any():
-            example = both.loc[differs, "item_id"].iloc[0]
-            detail = f"{int(differs.sum())} of {len(both)} common answers, e.g. {example}"
+            example = run.loc[differs, "item_id"].iloc[0]
+            detail = f"{int(differs.sum())} of {len(run)} common answers, e.g. {example}"
             out.append(Difference(name=name, detail=detail))
     return out
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
+from ..answers.match import KEY, match
 from ..errors import unknown_name
 from ..logs import Issue, ItemStore, Logs, RunLog
 from .baselines import Baselines
-from .differences import DIFFERENCES, KEY, Difference, item_differences, setting_differences
+from .differences import DIFFERENCES, Difference, item_differences, setting_differences
 
 __all__ = ["Pair", "Pairing", "Refusal", "check_allowed", "pair_runs"]
 
@@ -61,7 +63,7 @@ class Pairing:
         rows = store.read(run, task, list(dict.fromkeys([*KEY, *columns])))
         common = self.common.get((baseline, task))
         if common is not None:
-            rows = rows.merge(common, on=KEY, how="inner")
+            rows = _shared(rows, common)
         return rows[list(columns)]
 
     def shown(self, logs: Logs, baselines: Baselines) -> list[tuple[str, str, str]]:
@@ -154,7 +156,7 @@ def _intersect(out: Pairing, store: ItemStore) -> None:
             continue
         common = store.read(baseline, task, KEY)
         for pair in pairs:
-            narrowed = common.merge(store.read(pair.run, task, KEY), on=KEY, how="inner")
+            narrowed = _shared(common, store.read(pair.run, task, KEY))
             if len(narrowed):
                 common = narrowed
                 continue
@@ -163,6 +165,11 @@ def _intersect(out: Pairing, store: ItemStore) -> None:
             out.pairs.remove(pair)
             out.refusals.append(Refusal(run=pair.run, baseline=baseline, task=task, differences=(nothing,)))
         out.common[baseline, task] = common
+
+
+def _shared(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The rows, in their order, whose answer the others have too."""
+    return rows.iloc[np.sort(match(rows[KEY], others[KEY]).run)].reset_index(drop=True)
 
 
 def _accepted(pair: Pair, logs: Logs) -> Iterable[Issue]:

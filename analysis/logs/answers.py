@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..schema.schemes import AXES, BBQ, Scheme
 from .values import LogError, indicator, integer, number, score
 
-__all__ = ["determined", "item_answers", "plain_answer"]
+__all__ = ["determined", "item_answers", "plain_answer", "scheme_of_roles"]
 
 STATUSES = ("answered", "unparsed", "unscored")
 INVALID = "[invalid]"
@@ -35,20 +36,22 @@ def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     roles = item.get("roles")
     if not isinstance(roles, list):
         raise LogError("doc.item.roles: missing")
+    scheme = scheme_of_roles(roles)
     shared = {
-        "determined": determined(roles),
-        **_role_probabilities(roles, answer.get("probs")),
+        "scheme": None if scheme is None else scheme.text,
+        "determined": determined(roles, scheme),
+        **_axis_probabilities(roles, scheme, answer.get("probs")),
         **{name: answer.get(name) for name in ("letter_mass", "drawn_letter_mass", "entropy", "margin")},
     }
     draws = answer.get("draws")
     if draws is None:
-        return [{**shared, **_checked(answer, roles, item.get("correct"))}]
+        return [{**shared, **_checked(answer, roles, scheme, item.get("correct"))}]
     if not isinstance(draws, list) or not draws:
         raise LogError("answer.draws: expected a list of draws, got an empty one or something else")
     return [
         {
             **shared,
-            **_checked(draw, roles, item.get("correct")),
+            **_checked(draw, roles, scheme, item.get("correct")),
             # Where the model took no seeds, the place among the draws tells them apart.
             "seed": place if draw.get("seed") is None else draw["seed"],
             "text": draw.get("text"),
@@ -57,8 +60,8 @@ def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _checked(answer: Mapping[str, Any], roles: list[str], key: Any) -> dict[str, Any]:
-    """Status, choice, role and correctness of one answer, after checking that they agree."""
+def _checked(answer: Mapping[str, Any], roles: list[str], scheme: Scheme | None, key: Any) -> dict[str, Any]:
+    """Status, choice, role, axis and correctness of one answer, after checking that they agree."""
     status, choice, role = answer.get("status"), integer(answer.get("choice")), answer.get("role")
     if status not in STATUSES:
         raise LogError(f"answer.status: expected one of {', '.join(STATUSES)}, got {status!r}")
@@ -74,28 +77,38 @@ def _checked(answer: Mapping[str, Any], roles: list[str], key: Any) -> dict[str,
         "status": status,
         "choice": choice,
         "role": role,
+        "axis": None if role is None or scheme is None else scheme.axis(role),
         "correct": None if keyed is None else choice == keyed,
     }
 
 
-def determined(roles: Sequence[str]) -> bool | None:
-    """Whether the item's stereotype is told; missing where no option has a role."""
-    return "stereotype" in roles and "undetermined" not in roles if any(roles) else None
+def scheme_of_roles(roles: Sequence[Any]) -> Scheme | None:
+    """The scheme of options that have these roles and name none: BBQ's, or None."""
+    return BBQ if roles and all(role in BBQ.axes for role in roles) else None
 
 
-def _role_probabilities(roles: list[str], probabilities: Any) -> dict[str, float | None]:
-    """Probability of each role, summed over its options; missing where no option has the role."""
-    names = ("stereotype", "anti_stereotype", "unknown")
+def determined(roles: Sequence[str], scheme: Scheme | None) -> bool | None:
+    """Whether the item's direction is told; missing where it has none."""
+    if scheme is None:
+        return None
+    axes = [scheme.axes[role] for role in roles]
+    return "toward" in axes and None not in axes
+
+
+def _axis_probabilities(roles: list[str], scheme: Scheme | None, probabilities: Any) -> dict[str, float | None]:
+    """Probability of each axis, summed over its options; missing where no option lies on it."""
+    out: dict[str, float | None] = {f"p_{axis}": None for axis in AXES}
     if probabilities is None:
-        return {f"p_{name}": None for name in names}
+        return out
     if not isinstance(probabilities, list) or len(probabilities) != len(roles):
         raise LogError(f"answer.probs: expected {len(roles)} probabilities, got {probabilities!r}")
     values = [number(value) for value in probabilities]
-    out: dict[str, float | None] = {}
-    for name in names:
-        of_role = [value for value, role in zip(values, roles, strict=True) if role == name]
-        known = [value for value in of_role if value is not None]
-        out[f"p_{name}"] = sum(known) if known and len(known) == len(of_role) else None
+    if scheme is None:
+        return out
+    for axis in AXES:
+        of_axis = [value for value, role in zip(values, roles, strict=True) if scheme.axes[role] == axis]
+        known = [value for value in of_axis if value is not None]
+        out[f"p_{axis}"] = sum(known) if known and len(known) == len(of_axis) else None
     return out
 
 

@@ -30,7 +30,7 @@ PARQUET: dict[str, Any] = {
 }
 """How rows are written: every distinct string once a row group, however many there are."""
 
-ROW_COLUMNS = ("seed", "status", "choice", "role", "correct", "text")
+ROW_COLUMNS = ("seed", "status", "choice", "role", "axis", "correct", "text")
 """What differs between the answers of a line."""
 LINE_COLUMNS = tuple(name for name in ITEMS.names if name not in ("run", *ROW_COLUMNS))
 """What a line has once. The run's label is no part of a samples file; it is set on use."""

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from .answers import determined
+from ..schema.schemes import AXES
+from .answers import determined, scheme_of_roles
 from .groups import encode_groups, encode_options
 from .values import LogError
 
@@ -81,11 +82,13 @@ class _Known(msgspec.Struct, gc=False):
     roles: list[str]
     correct: int | None
     names: tuple[Any, ...]
-    """Values of LINE_COLUMNS from benchmark to option_groups."""
+    """Values of LINE_COLUMNS from benchmark to scheme."""
     item_id: str
     determined: bool | None
-    places: tuple[int, ...] | None
-    """Where each of _SHARED stands among the roles; None if one of them does not stand there exactly once."""
+    axes: list[str | None]
+    """Axis of each option's role."""
+    places: tuple[tuple[int, ...], ...]
+    """By axis, the options that lie on it."""
 
 
 class TypedLine(msgspec.Struct, gc=False):
@@ -110,8 +113,7 @@ _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 _TEXTS = b'[["'
-_SHARED = ("stereotype", "anti_stereotype", "unknown")
-"""Roles whose probabilities are columns."""
+_UNKNOWN = (None,) * len(AXES)
 
 
 class _Asked(msgspec.Struct, gc=False):
@@ -203,11 +205,13 @@ def _asked(line: _Line) -> _Asked:
 def _known(raw: msgspec.Raw) -> _Known:
     item = _doc.decode(raw).item
     groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
-    names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options)
     roles = item.roles
-    once = all(roles.count(name) == 1 for name in _SHARED)
-    places = tuple(map(roles.index, _SHARED)) if once else None
-    return _Known(roles, item.correct, names, item.item_id, determined(roles), places)
+    scheme = scheme_of_roles(roles)
+    text = None if scheme is None else scheme.text
+    names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options, text)
+    axes = [None if scheme is None else scheme.axis(role) for role in roles]
+    places = tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES)
+    return _Known(roles, item.correct, names, item.item_id, determined(roles, scheme), axes, places)
 
 
 def parse(raw: bytes) -> Any:
@@ -238,20 +242,19 @@ def request_hash(arguments: Any) -> str:
 
 
 def _shares(known: _Known, probabilities: list[float] | None) -> tuple[float | None, ...] | None:
-    """Probabilities of _SHARED, None for a role that no option has; None if they are not those of the options."""
+    """Probability of each axis, None for one without options; None if they are not those of the options."""
     if probabilities is None:
-        return (None, None, None)
+        return _UNKNOWN
     if len(probabilities) != len(known.roles):
         return None
-    if known.places is not None:
-        one, other, third = known.places
-        return (probabilities[one], probabilities[other], probabilities[third])
-    pairs = list(zip(known.roles, probabilities, strict=True))
-    return tuple(sum(p for role, p in pairs if role == name) if name in known.roles else None for name in _SHARED)
+    return tuple(
+        probabilities[at[0]] if len(at) == 1 else sum(probabilities[i] for i in at) if at else None
+        for at in known.places
+    )
 
 
 def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
-    """Each answer as (seed, status, choice, role, correct, text), all checked against the item's options."""
+    """Each answer as (seed, status, choice, role, axis, correct, text), all checked against the item's options."""
     draws = answer.draws
     sampled = draws is not None
     if draws is None:
@@ -266,9 +269,9 @@ def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
             if status != "answered" or not 0 <= choice < len(roles) or draw.role != roles[choice]:
                 return None
             correct = None if key is None else choice == key
-            rows.append((seed, status, choice, roles[choice], correct, draw.text))
+            rows.append((seed, status, choice, roles[choice], item.axes[choice], correct, draw.text))
         elif draw.role is None and status in ("unparsed", "unscored"):
-            rows.append((seed, status, None, None, missed, draw.text))
+            rows.append((seed, status, None, None, None, missed, draw.text))
         else:
             return None
     return rows or None

@@ -46,19 +46,19 @@ def noise_beside(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             whose answers were scored are left out: nothing was drawn, so nothing observed stands on this floor.
 
     Returns:
-        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, draws; empty without. What
-        is expected is missing where first tokens do not stand for answers.
+        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, sampling; empty without.
+        What is expected is missing where first tokens do not stand for answers.
     """
     rows = _pooled(tables["noise_floor"])
     rows = rows[rows["transition"].isin(["new_bias", "resolved_bias"]) & rows["condition"].isin(["ambig", "none"])]
-    rows = rows[rows["draws"] != "scored"]
+    rows = rows[rows["sampling"] != "scored"]
     out = rows[["run", "task", "filter", "transition"]].copy()
     names = {"observed": "observed", "expected": "expected", "floor": "floor", "excess": "excess"}
     for name, column in {**names, "from": "excess_low", "to": "excess_high"}.items():
         out[name] = 100 * rows[column]
         if name != "observed":
             out[name] = out[name].mask(rows["status"].str.startswith(FIRST_TOKENS))
-    return out.assign(draws=rows["draws"]).reset_index(drop=True)
+    return out.assign(sampling=rows["sampling"]).reset_index(drop=True)
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:

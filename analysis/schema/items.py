@@ -49,6 +49,13 @@ ITEMS = Table(
             "option without groups is an empty string); missing where no option has groups or the task has no items.",
         ),
         Column(
+            name="scheme",
+            kind="string",
+            nullable=True,
+            doc="Axis of each role of the item's benchmark, as 'bbq: stereotype=toward, anti_stereotype=against, "
+            "unknown=neutral, undetermined=none'; missing where the item has no direction.",
+        ),
+        Column(
             name="protocol",
             kind="string",
             doc="How the answer was got: letters, text, cyclic, sampled, sampled by another model than compressed_hf "
@@ -76,15 +83,22 @@ ITEMS = Table(
             name="role",
             kind="string",
             nullable=True,
-            doc="Role of the chosen option: stereotype, anti_stereotype, unknown, undetermined; missing "
-            "unless answered, or where options have no roles.",
+            doc="Role of the chosen option under the benchmark's own name (BBQ: stereotype, anti_stereotype, unknown, "
+            "undetermined); missing unless answered, or where options have no roles.",
+        ),
+        Column(
+            name="axis",
+            kind="string",
+            nullable=True,
+            doc="Where the scheme puts that role: toward the stereotype, against it, neutral, off (no answer to the "
+            "question) or undetermined (on no axis); missing unless answered, or where the item has no direction.",
         ),
         Column(
             name="determined",
             kind="boolean",
             nullable=True,
-            doc="Whether the item's stereotype is told: its options' roles hold a stereotype and none is "
-            "undetermined, whatever was answered; missing where options have no roles.",
+            doc="Whether the item's direction is told: an option lies toward the stereotype and none is undetermined, "
+            "whatever was answered; missing where the item has no direction.",
         ),
         Column(
             name="correct",
@@ -93,18 +107,15 @@ ITEMS = Table(
             doc="Whether the answer is the keyed one; missing where the item has no key. An unanswered item is false.",
         ),
         Column(
-            name="p_stereotype",
+            name="p_toward",
             kind="float",
             nullable=True,
-            doc="Probability of the stereotype-consistent option among the options, in [0, 1].",
+            doc="Probability of the options toward the stereotype among all options, in [0, 1]; missing where there "
+            "are none.",
         ),
-        Column(
-            name="p_anti_stereotype",
-            kind="float",
-            nullable=True,
-            doc="Likewise for the anti-stereotypical option.",
-        ),
-        Column(name="p_unknown", kind="float", nullable=True, doc="Likewise for the unknown option."),
+        Column(name="p_against", kind="float", nullable=True, doc="Likewise for the options against the stereotype."),
+        Column(name="p_neutral", kind="float", nullable=True, doc="Likewise for the neutral options."),
+        Column(name="p_off", kind="float", nullable=True, doc="Likewise for the options that answer nothing."),
         Column(
             name="letter_mass",
             kind="float",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..compare.differences import KEY
+from ..answers.changed import changed
+from ..answers.match import KEY, match
 from ..inference.proportion import wilson
 from ..schema.columns import Column, Table
 from ..schema.shared import BASELINE, FILTER, RUN, TASK
@@ -72,11 +73,16 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
-        pairs = items[items["run"] == run].merge(
-            items[items["run"] == baseline], on=["task", *KEY], suffixes=("", "_baseline")
+        own, base = (items[items["run"] == label] for label in (run, baseline))
+        both = match(own, base, ["task", *KEY])
+        own, base = (
+            side.iloc[places].reset_index(drop=True) for side, places in ((own, both.run), (base, both.baseline))
+        )
+        pairs = own[["task", "filter", "item_id", "correct"]].assign(
+            correct_baseline=base["correct"], changed=changed(own, base)
         )
         pairs = pairs[pairs["correct"].notna() & pairs["correct_baseline"].notna()]
-        for (task, name), group in pairs.groupby(["task", "filter"], sort=True):
+        for (task, name), group in pairs.groupby(["task", "filter"], sort=True, observed=True):
             rows.append({"run": run, "baseline": baseline, "task": task, "filter": name, **_counts(group)})
     return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
 
@@ -86,6 +92,7 @@ def _counts(pairs: pd.DataFrame) -> dict[str, object]:
     n = len(pairs)
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     both = int((before & after).sum())
+    others = pairs.loc[before == after, "changed"]
     low, high = wilson(lost + won, n)
     return {
         "n_items": pairs["item_id"].nunique(),
@@ -100,19 +107,5 @@ def _counts(pairs: pd.DataFrame) -> dict[str, object]:
         "net_change": (won - lost) / n,
         "accuracy_baseline": (both + lost) / n,
         "accuracy": (both + won) / n,
-        "changed_same_correctness": _changed(pairs[before == after]),
+        "changed_same_correctness": None if others.isna().any() else int(others.sum()),
     }
-
-
-def _changed(pairs: pd.DataFrame) -> int | None:
-    """Pairs with another answer; None if any answered pair names neither an option nor a text."""
-    status = pairs["status"] != pairs["status_baseline"]
-    same = ~status & (pairs["status"] == "answered")
-    by_choice = pairs["choice"].notna() & pairs["choice_baseline"].notna()
-    by_text = ~by_choice & pairs["text"].notna() & pairs["text_baseline"].notna()
-    if (same & ~by_choice & ~by_text).any():
-        return None
-    other = (by_choice & (pairs["choice"] != pairs["choice_baseline"]).fillna(False)) | (
-        by_text & (pairs["text"] != pairs["text_baseline"]).fillna(False)
-    )
-    return int((status | (same & other)).sum())

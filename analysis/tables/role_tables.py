@@ -74,18 +74,18 @@ def role_tables(
     """
     given = settings or Settings()
     answers = Answers.of(items)
-    level, seed = given.level, given.seed
+    again = repeated or (answers, runs)
     out = {
-        "paired_changes": paired_changes(answers, runs, margin=given.margin, level=level, draws=given.draws, seed=seed),
-        "ability": ability(answers, runs, level=level, margin=given.margin),
-        "noise_floor": noise_floor(answers, runs, draws_per_item=given.draws_per_item, level=level),
-        "replicates": replicate_floors(*(repeated or (answers, runs)), level=level),
-        "churn": churn(answers, runs, margin=given.margin, level=level, seed=seed),
-        **dose_tables(answers, runs, level=level, seed=seed),
-        **uncertainty_tables(answers, runs, level=level),
-        "uncertainty_model": uncertainty_model(answers, runs, level=level),
-        "group_changes": group_changes(answers, runs, level=level, seed=seed),
-        "mcnemar_tests": mcnemar_tests(answers, runs, level=level),
+        "paired_changes": paired_changes(answers, runs, given),
+        "ability": ability(answers, runs, given),
+        "noise_floor": noise_floor(answers, runs, given),
+        "replicates": replicate_floors(again[0], again[1], given),
+        "churn": churn(answers, runs, given),
+        **dose_tables(answers, runs, given),
+        **uncertainty_tables(answers, runs, given),
+        "uncertainty_model": uncertainty_model(answers, runs, given),
+        "group_changes": group_changes(answers, runs, given),
+        "mcnemar_tests": mcnemar_tests(answers, runs, given),
         "role_tests": role_tests(answers, runs),
         "rates": rates(answers, runs),
         "bias_scores": bias_scores(answers, runs),
@@ -94,5 +94,5 @@ def role_tables(
         "study_tests": study_tests(answers, runs),
         "study_logistic": study_logistic(answers, runs),
     }
-    out["masked_flips"] = masked_flips(out["churn"], alpha=1 - level)
+    out["masked_flips"] = masked_flips(out["churn"], given)
     return {table.name: out[table.name] for table in ROLE_TABLES}

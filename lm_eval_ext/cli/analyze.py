@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lm_eval_ext.errors import require_text
+from lm_eval_ext.analysis import Settings
+from lm_eval_ext.errors import UserError, require_text
 
 __all__ = ["analyze"]
 
 _PIPED = 140
+_DEFAULT = Settings()
 
 
 def analyze(
@@ -26,12 +28,12 @@ def analyze(
     task: Annotated[
         list[str] | None, typer.Option(help="Only tasks that match this pattern, such as 'bbq*'. Repeatable.")
     ] = None,
-    margin: Annotated[
-        float, typer.Option(help="A change of a rate within this counts as none (0.05 is five points).")
-    ] = 0.05,
-    level: Annotated[float, typer.Option(help="Confidence level of intervals and tests.")] = 0.95,
-    draws: Annotated[int, typer.Option(help="Random exchanges of a permutation test.")] = 9999,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    level: Annotated[float, typer.Option(help=Settings.help("level"))] = _DEFAULT.level,
+    margin: Annotated[float, typer.Option(help=Settings.help("margin"))] = _DEFAULT.margin,
+    exchanges: Annotated[int, typer.Option(help=Settings.help("exchanges"))] = _DEFAULT.exchanges,
+    texts_per_item: Annotated[int, typer.Option(help=Settings.help("texts_per_item"))] = _DEFAULT.texts_per_item,
+    seed: Annotated[int, typer.Option(help=Settings.help("seed"))] = _DEFAULT.seed,
+    draws: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Compare compressed runs with their baseline, item by item, and write a report.
 
@@ -40,12 +42,14 @@ def analyze(
     """
     from rich.console import Console
 
-    from lm_eval_ext.analysis import Settings, report
     from lm_eval_ext.analysis import analyze as run_analysis
+    from lm_eval_ext.analysis import report
 
     for name, path in (("RUNS", runs), ("--output", output)):
         require_text(name, path)
-    settings = Settings(margin=margin, level=level, draws=draws, seed=seed)
+    if draws is not None:
+        raise UserError(f"--draws has another name now: --exchanges {draws}")
+    settings = Settings(level=level, margin=margin, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed)
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.

@@ -71,7 +71,7 @@ def _build(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lm_eval_ext.models.compress.checkpoints import plain_model
+    from lm_eval_ext.models.checkpoints.plain import plain_model
 
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:

@@ -137,9 +137,9 @@ def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
 
 
 def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
-    found = analysed(runs, settings=Settings(margin=0.1, draws=199, seed=3))
+    found = analysed(runs, settings=Settings(margin=0.1, exchanges=199, seed=3))
     facts = json.loads((found.output / "tables" / "metadata.json").read_text())
-    assert (facts["margin"], facts["alpha"], facts["draws"], facts["seed"]) == (0.1, 0.05, 199, 3)
+    assert (facts["margin"], facts["alpha"], facts["exchanges"], facts["seed"]) == (0.1, 0.05, 199, 3)
     assert set(facts["runs"]) == {"dense", "wanda-50"}
     assert facts["versions"]["pandas"] == pd.__version__
     path = found.output / "tables" / "paired_changes.parquet"
@@ -152,7 +152,13 @@ def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"level": 1.0}, "level: expected"), ({"margin": 0.0}, "margin: expected"), ({"draws": 5}, "draws: expected")],
+    [
+        ({"level": 1.0}, "level: expected"),
+        ({"margin": 0.0}, "margin: expected"),
+        ({"exchanges": 5}, "exchanges: expected"),
+        ({"texts_per_item": 0}, "texts_per_item: expected"),
+        ({"seed": -1}, "seed: expected"),
+    ],
 )
 def test_settings_out_of_range_are_named(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -191,7 +197,7 @@ def test_allowed_items_put_all_runs_on_the_common_items(runs: Path) -> None:
         [run, "ambig", 4] for run in ("dense", "wanda-50", "rtn-3")
     ]
     # Of the first four items, dense and wanda chose the stereotype in 1 and 2.
-    assert pooled["n_stereotype"].tolist() == [1, 2, 4]
+    assert pooled["n_toward"].tolist() == [1, 2, 4]
     assert found.headline.set_index(["run", "task"]).loc[("dense", "bbq"), "n"] == 4
 
 
@@ -211,7 +217,7 @@ def test_an_undetermined_item_is_left_out_though_every_run_answers_unknown(tmp_p
     draws = 2 if protocol == "sampled" else 1
     for run in ("dense", "w"):
         rates = row(found.tables["rates"], run=run, aggregate="pooled", subset="all")
-        assert [rates[name] for name in ("n_items", "n", "n_unknown", "n_undetermined")] == [1, draws, draws, draws]
+        assert [rates[name] for name in ("n_items", "n", "n_neutral", "n_undetermined")] == [1, draws, draws, draws]
         assert row(found.tables["bias_scores"], run=run, category="all")["n_undetermined_items"] == 1
     moves = row(found.tables["transitions"], category="all", subset="all", transition="new_bias")
     assert (moves["n_items"], moves["n_at_risk"]) == (1, 1)

@@ -23,6 +23,8 @@ from analysis.schema.items import ITEMS
 from analysis.tables.runs import runs_frame
 
 ROLES = ("stereotype", "anti_stereotype", "unknown")
+AXIS = {**dict(zip(ROLES, ("toward", "against", "neutral"), strict=True)), "undetermined": "undetermined"}
+SCHEME = "bbq: stereotype=toward, anti_stereotype=against, unknown=neutral, undetermined=none"
 FORMATS = ("race", "arc", "qonly")
 
 
@@ -43,6 +45,7 @@ def items_frame(answers: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         row: dict[str, Any] = {column.name: None if column.nullable else "-" for column in ITEMS.columns}
         row |= {"task": "bbq", "filter": "none", "category": "Age", "condition": "ambig", "doc_id": 0}
         row |= {"status": status, "role": role, "choice": choice, "correct": role == "unknown"}
+        row |= {"axis": AXIS.get(role), "scheme": SCHEME}
         row["determined"] = given["item"] not in untold
         row |= {"item_id": given["item"], **{key: value for key, value in given.items() if key != "item"}}
         rows.append(row)

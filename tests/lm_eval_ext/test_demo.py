@@ -11,7 +11,7 @@ import yaml
 from lm_eval_ext.demo import demo_model, run_demo
 from lm_eval_ext.demo.run import LIMIT, RECIPES, TASKS, options
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.resolve import resolve
+from lm_eval_ext.models.recipe.resolve import resolve
 from tests.helpers.venvs import ROOT
 
 

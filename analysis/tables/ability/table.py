@@ -16,6 +16,7 @@ from ...inference.clusters import jackknife_change
 from ...inference.result import Result
 from ...schema.columns import Column, Table, count, number, text
 from ...schema.shared import BASELINE, FILTER, RUN, TASK
+from ...settings import Settings
 from .reading import reading
 
 __all__ = ["ABILITY", "ability"]
@@ -97,9 +98,7 @@ ABILITY = Table(
 )
 
 
-def ability(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float = 0.95, margin: float = 0.02
-) -> pd.DataFrame:
+def ability(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Tell a run that is less able from one that is more stereotyped.
 
     A model that breaks answers ambiguous items at random, which raises SRS from near 0 to near 1/3 without any
@@ -109,20 +108,16 @@ def ability(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        level: Confidence level of the intervals, in (0, 1).
-        margin: Worsening (a share, not points) that a "no" must exclude, in (0, 1).
+        settings: Of the intervals; the margin is the worsening (a share, not points) that a "no" must exclude.
 
     Returns:
         Table ABILITY: one row per run, task, filter and category, and 'all'. Measures of a condition that has
         no items are missing; `status` names it, and there is no reading. Items of neither condition have no row.
 
     Raises:
-        ValueError: If level or margin is outside (0, 1).
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
-    for name, value in (("level", level), ("margin", margin)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {value}")
+    given = settings or Settings()
     answers = Answers.of(items)
     found: dict[tuple[str, ...], dict[str, Stratum]] = {}
     for stratum in strata(answers, runs):
@@ -141,9 +136,9 @@ def ability(
     for key, pair in found.items():
         named = dict(zip(_KEYS, key, strict=True))
         new, old = letters[named["run"]], letters[named["baseline"]]
-        numbers = _measures(pair, new, old, level)
-        words = reading(numbers, margin) | {"top_letter": _top(pair, new), "status": _status(pair, level)}
-        rows.append({**named, **numbers, **words, "margin": margin, "level": level})
+        numbers = _measures(pair, new, old, given.level)
+        words = reading(numbers, given.margin) | {"top_letter": _top(pair, new), "status": _status(pair, given.level)}
+        rows.append({**named, **numbers, **words, "margin": given.margin, "level": given.level})
     return ABILITY.conform(pd.DataFrame(rows, columns=ABILITY.names))
 
 
@@ -203,8 +198,8 @@ def _lean(stratum: Stratum | None, level: float) -> dict[str, float | None]:
 def _even(counts: Floats) -> Floats:
     """The same counts with as many stereotypical as anti-stereotypical answers in every cluster."""
     out = counts.copy()
-    roles = [COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("anti_stereotype")]
-    out[:, roles] = counts[:, roles].mean(axis=1, keepdims=True)
+    named = [COUNT_NAMES.index("toward"), COUNT_NAMES.index("against")]
+    out[:, named] = counts[:, named].mean(axis=1, keepdims=True)
     return out
 
 

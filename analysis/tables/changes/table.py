@@ -10,34 +10,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.measures import PROPORTIONS, cohens_h, measures_of, span_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
-from ...inference.equivalence import MARGIN, smallest_detectable, tost, unchanged, verdict
+from ...inference.equivalence import smallest_detectable, tost, unchanged, verdict
 from ...inference.multiplicity import benjamini_hochberg, holm
 from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
+from ...settings import Settings
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 
 __all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
 
-_ROLES = STATES[:3]
+_OUTCOMES = {"stereotype": "toward", "unknown": "neutral", "correct": None}
+"""What McNemar's test is made of: the axis of the answer, or whether it is right."""
+_OFF = AXES.index("off")
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
-_UNKNOWN = STATES.index("unknown")
 
 
-def paired_changes(
-    items: pd.DataFrame | Answers,
-    runs: pd.DataFrame,
-    *,
-    margin: float = MARGIN,
-    level: float = 0.95,
-    draws: int = 9999,
-    seed: int = 0,
-) -> pd.DataFrame:
+def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
     A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
@@ -49,11 +43,8 @@ def paired_changes(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        margin: Difference that counts as none, in the measures' unit (0.05 is five points). A choice that the reader
-            has to make; nothing in the data says what matters.
-        level: Of the intervals; 1 - level is the level of the verdicts.
-        draws: Exchanges of the test.
-        seed: Of these.
+        settings: Of intervals, tests and verdicts. The margin is a choice that the reader has to make; nothing in the
+            data says what matters.
 
     Returns:
         Table PAIRED_CHANGES. Where a measure is undefined or hangs on one template the row says so in `status`.
@@ -63,16 +54,18 @@ def paired_changes(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
         measures = measures_of(stratum.condition)
-        tests = sign_flips(before, after, measures, draws=draws, seed=seed)
+        tests = sign_flips(before, after, measures, exchanges=given.exchanges, seed=given.seed)
         for name, statistic in measures.items():
-            row = _change(jackknife_change(before, after, statistic, level=level), margin, span_of(name))
+            found = jackknife_change(before, after, statistic, level=given.level)
+            row = _change(found, given.margin, span_of(name))
             row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
             if name in PROPORTIONS:
-                angle = jackknife_change(before, after, cohens_h(name), level=level)
+                angle = jackknife_change(before, after, cohens_h(name), level=given.level)
                 row |= _numbers(angle.estimates, _ENDS, "cohens_h")
             rows.append({**_keys(stratum), "measure": name, **row})
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
@@ -80,11 +73,11 @@ def paired_changes(
         return PAIRED_CHANGES.empty()
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
-    frame["verdict"] = [verdict(p, q, alpha=1 - level) for p, q in both]
+    frame["verdict"] = [verdict(p, q, alpha=given.alpha) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
 
 
-def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """McNemar's test per run, category and outcome: the textbook's test, with one answer an item.
 
     A row takes the items as independent of each other, which those of one template are not: where templates move
@@ -95,7 +88,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Args:
         items: As for `paired_changes`.
         runs: As for `paired_changes`.
-        level: Of the intervals.
+        settings: The level is that of the intervals.
 
     Returns:
         Table MCNEMAR_TESTS; p-values corrected over all runs and categories of a task, filter, condition and outcome.
@@ -103,14 +96,15 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Raises:
         UserError: As `paired_changes`.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
-        for name in ("stereotype", "unknown", "correct"):
-            chosen = _correctness(stratum) if name == "correct" else roles.chose(STATES.index(name))
+        for name, axis in _OUTCOMES.items():
+            chosen = _correctness(stratum) if axis is None else roles.chose(AXES.index(axis))
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
-            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=level))
+            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=given.level))
             row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
             rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})
     return _conformed(_corrected(rows, MCNEMAR_TESTS, "outcome"), MCNEMAR_TESTS)
@@ -131,10 +125,10 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
     Raises:
         UserError: As `paired_changes`.
     """
-    size = len(_ROLES)
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
+        size = len(AXES) if (stratum.before[:, _OFF] + stratum.after[:, _OFF]).any() else _OFF
         table = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(size, size)
         sums = (table + table.T)[np.triu_indices(size, 1)]
         for name, test in (("stuart_maxwell", stuart_maxwell(table)), ("bowker", bowker(table))):
@@ -188,11 +182,12 @@ def _mcnemar_row(test: Result) -> dict[str, object]:
 def _plurality(stratum: Stratum) -> _OneEach:
     """Role of each item that answered in both runs, by its seeds that did."""
     pair = stratum.pair
-    answered = (pair.baseline <= _UNKNOWN) & (pair.run <= _UNKNOWN)
+    answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
     items, place, counts = np.unique(pair.item[answered], return_inverse=True, return_counts=True)
     roles, clear = [], np.ones(len(items), dtype=bool)
     for state in (pair.baseline, pair.run):
-        votes = np.bincount(place * 3 + state[answered], minlength=3 * len(items)).reshape(len(items), 3)
+        size = len(AXES)
+        votes = np.bincount(place * size + state[answered], minlength=size * len(items)).reshape(len(items), size)
         roles.append(votes.argmax(axis=1))
         clear &= (votes == votes.max(axis=1, keepdims=True, initial=0)).sum(axis=1) == 1
     unit = "item" if (counts == 1).all() else "item, plurality"

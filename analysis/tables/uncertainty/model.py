@@ -14,15 +14,15 @@ from scipy.special import expit
 from scipy.stats import t as student
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
+from ...settings import Settings
 from .columns import UNCERTAINTY_MODEL
 
 __all__ = ["UNCERTAINTY_MODEL", "uncertainty_model"]
 
-_KNOWN = STATES.index("unknown")
 _DENSE_BITS = 16.0
 _SAME = "every template shows the same: its error is not known"
 _EVENTS_A_TERM = 10
@@ -30,7 +30,9 @@ _EVENTS_A_TERM = 10
 _SEARCHED = 1e-6
 
 
-def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def uncertainty_model(
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
+) -> pd.DataFrame:
     """Logistic regression of a response flip on the baseline's margin, dose and method.
 
     A binomial generalised linear model with the flips of an item's paired answers in a run as the response, and a
@@ -41,7 +43,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, leve
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits. Runs without compression
             (method 'none') have no dose and are left out.
-        level: Of the intervals.
+        settings: The level is that of the intervals.
 
     Returns:
         Table UNCERTAINTY_MODEL: per base model, task, filter and condition a row a term. A model that can't be fitted
@@ -51,6 +53,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, leve
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
     records = _records(answers, runs)
     if records.empty:
@@ -74,7 +77,7 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
         if stratum.category == "all" or run["method"] == "none":
             continue
         pair = stratum.pair
-        answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
+        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         margin = answers.scores[stratum.baseline]["margin"].to_numpy()[stratum.item]

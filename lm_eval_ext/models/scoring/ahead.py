@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.evidence import canary_ids
+from lm_eval_ext.models.evidence.canary import canary_ids
 from lm_eval_ext.models.scoring.obstacles import calling_of
 from lm_eval_ext.models.scoring.trust import FAULTS, difference
 

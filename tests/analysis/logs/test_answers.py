@@ -86,7 +86,7 @@ def test_our_answer_of_a_scored_item() -> None:
     assert (found["status"], found["choice"], found["role"], found["correct"]) == (
         "answered", 1, "anti_stereotype", True,
     )  # fmt: skip
-    assert (found["p_stereotype"], found["p_anti_stereotype"], found["p_unknown"]) == (0.2, 0.6, 0.2)
+    assert (found["p_toward"], found["p_against"], found["p_neutral"]) == (0.2, 0.6, 0.2)
 
 
 def test_an_unscored_item_is_wrong_and_one_without_key_is_neither() -> None:
@@ -104,10 +104,10 @@ def test_an_unscored_item_is_wrong_and_one_without_key_is_neither() -> None:
 def test_options_that_share_a_role_add_up_and_a_missing_role_has_no_probability() -> None:
     item = bbq_item(0) | {"roles": ["undetermined", "undetermined", "unknown"]}
     (found,) = item_answers(bbq_line(0, 0, item=item))
-    assert (found["p_stereotype"], found["p_anti_stereotype"], found["p_unknown"]) == (None, None, 0.2)
+    assert (found["p_toward"], found["p_against"], found["p_neutral"]) == (None, None, 0.2)
     item = bbq_item(0) | {"roles": ["stereotype", "stereotype", "unknown"]}
     (found,) = item_answers(bbq_line(0, 0, item=item))
-    assert found["p_stereotype"] == pytest.approx(0.8)
+    assert found["p_toward"] == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_an_answer_that_contradicts_its_item_is_a_fault(change: dict[str, Any], 
 
 def test_nan_probabilities_are_missing() -> None:
     (found,) = item_answers(bbq_line(0, 0, probs=[math.nan, 0.5, 0.5]))
-    assert (found["p_stereotype"], found["p_unknown"]) == (None, 0.5)
+    assert (found["p_toward"], found["p_neutral"]) == (None, 0.5)
 
 
 def test_texts_without_seeds_are_told_apart_by_their_place() -> None:
