@@ -97,8 +97,8 @@ def run_demo(output: Path, console: Console | None = None, verbose: bool = False
             screen.begin(step.title)
             _logged(step, log, screen, verbose)
             screen.end()
-        screen.begin(steps[-1].title)
         screen.rest()
+        screen.begin(steps[-1].title)
         _say_all(steps[-1], log)
     return output / "report"
 
@@ -121,8 +121,8 @@ def _logged(step: _Step, log: Path, screen: Screen, verbose: bool) -> None:
     code = watch(_command(step), _environment(), log, look)
     if code:
         screen.rest()
-        for line in [] if verbose else last_lines(log, start):
-            screen.say(line, style="dim")
+        if not verbose:
+            sys.stderr.write("".join(f"{line}\n" for line in last_lines(log, start)))
         raise UserError(f"the step {step.title} ended with code {code}; all that it said is in {log}")
 
 
