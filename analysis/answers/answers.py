@@ -10,12 +10,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
+from .options import with_options
 
-__all__ = ["GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
-STATES = ("stereotype", "anti_stereotype", "unknown", "undetermined", "unparsed", "unscored")
-"""What an answer can be. An answered option without one of the three roles is 'undetermined'."""
+STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
+"""What an answer can be; 'undetermined' is an option whose axis is not told."""
+
+COUNT_NAMES = (*AXES, "answered", "n", "keyed", "correct", "unparsed")
+"""Columns of `Answers.matrix`: answers by axis, on any of them, all answers, those with a key, right ones, and texts
+without an answer."""
 
 GROUP = ["task", "filter", "condition", "category"]
 """What rows are made per, besides the run."""
@@ -23,10 +29,10 @@ GROUP = ["task", "filter", "condition", "category"]
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
 
-SCORES = ("p_toward", "p_against", "p_neutral", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_letter_mass", "entropy", "margin")
 """What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
-_UNDETERMINED, _UNPARSED, _UNSCORED = 3, 4, 5
+_UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
 
 
@@ -54,6 +60,12 @@ class Pair:
     """Per item, the answers of either run without a partner."""
 
     @property
+    def both_answered(self) -> npt.NDArray[np.bool_]:
+        """Whether both named an option that lies on an axis."""
+        both: npt.NDArray[np.bool_] = (self.baseline < len(AXES)) & (self.run < len(AXES))
+        return both
+
+    @property
     def same_choice(self) -> npt.NDArray[np.bool_]:
         """Whether both chose the same option; only meaningful where both answered."""
         same: npt.NDArray[np.bool_] = self.baseline_choice == self.run_choice
@@ -70,8 +82,9 @@ class Answers:
     """All answers, sorted by run, item and seed, so that no result depends on the order of the rows."""
 
     items: pd.DataFrame
-    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its stereotype is told), and
-    stereotyped_groups and option_groups as in ITEMS (None where missing)."""
+    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its direction is told),
+    stereotyped_groups, option_groups and scheme as in ITEMS (None where missing), and what its options offer
+    (`analysis.answers.options`)."""
     rows: pd.DataFrame
     """One row per answer: key (item and seed in one), item, drawn (with a seed), state, choice (-1: none), keyed,
     correct."""
@@ -137,6 +150,14 @@ class Answers:
         letters = [f"choice_{i}" for i in range(self.n_choices)]
         return out | _tally(item[chosen], choice[chosen], size, letters)
 
+    def matrix(self, label: str) -> npt.NDArray[np.float64]:
+        """[items, COUNT_NAMES] of a run; zeros for an item that it lacks."""
+        raw = self.counts(label)
+        axes = [raw[name] for name in AXES]
+        total = np.sum([raw[name] for name in STATES], axis=0)
+        columns = [*axes, np.sum(axes, axis=0), total, raw["n_keyed"], raw["n_correct"], raw["unparsed"]]
+        return np.stack(columns, axis=1).astype(float)
+
     def drawn(self, label: str) -> npt.NDArray[np.bool_]:
         """[items] whether a run's answers to an item were drawn with seeds, not scored."""
         rows = self.rows.iloc[self.spans.get(label, slice(0, 0))]
@@ -181,11 +202,11 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
 
 def _states(items: pd.DataFrame) -> npt.NDArray[np.int8]:
     """State of each answer, an index into STATES."""
-    role = items["role"].astype("category")
+    axis = items["axis"].astype("category")
     index = {name: i for i, name in enumerate(STATES[:_UNPARSED])}
-    # Looked up per distinct role; the last entry serves code -1, a missing role.
-    table = np.array([index.get(str(name), _UNDETERMINED) for name in role.cat.categories] + [_UNDETERMINED])
-    state = table[role.cat.codes.to_numpy()].astype(np.int8)
+    # Looked up per distinct axis; the last entry serves code -1, a missing one.
+    table = np.array([index.get(str(name), _UNDETERMINED) for name in axis.cat.categories] + [_UNDETERMINED])
+    state = table[axis.cat.codes.to_numpy()].astype(np.int8)
     state[(items["status"] == "unparsed").to_numpy(bool)] = _UNPARSED
     state[(items["status"] == "unscored").to_numpy(bool)] = _UNSCORED
     return state
@@ -210,10 +231,11 @@ def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64]) -> pd.DataFram
     table["determined"] = np.bincount(item[~told], minlength=len(table)) == 0
     # Without a template an item stands for itself.
     table["cluster"] = first_rows["cluster"].to_numpy() if "cluster" in items else table["item_id"]
-    for name in ("stereotyped_groups", "option_groups"):
+    for name in ("stereotyped_groups", "option_groups", "scheme"):
         found = first_rows[name].astype("object") if name in items else pd.Series(None, index=first_rows.index)
         table[name] = found.where(found.notna(), None).to_numpy()
-    return table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+    table = table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+    return with_options(table, first_rows["option_axes"])
 
 
 def _scores(

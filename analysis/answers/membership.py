@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import Answers, Run
+from .answers import AXES, Answers, Run
 
 __all__ = ["BLOCK", "Members", "by_option", "by_stereotype", "counted", "joint"]
 
@@ -31,13 +31,13 @@ class Members:
     group: Ints
     """[members] row in `labels`."""
     biased: npt.NDArray[np.bool_]
-    """[members, states] which states (roles, or choices) count as biased for the group in the item."""
+    """[members, states] which states (axes, or choices) count as biased for the group in the item."""
     labels: pd.DataFrame
     """One row per group, columns _KEYS, sorted."""
 
 
 def by_stereotype(answers: Answers) -> Iterator[Members]:
-    """Members by the items' stereotyped groups; states are stereotype, anti_stereotype, unknown."""
+    """Members by the items' stereotyped groups; states are AXES."""
     known = answers.items["determined"].to_numpy(bool)
     pairs = [
         (item, group)
@@ -45,8 +45,8 @@ def by_stereotype(answers: Answers) -> Iterator[Members]:
         if known[item] and isinstance(text, str)
         for group in _split(text, "|")
     ]
-    for outcome, biased in (("non_unknown", (True, True, False)), ("stereotype", (True, False, False))):
-        yield _members(answers, "stereotyped", outcome, pairs, [biased] * len(pairs), 3)
+    for outcome, biased in (("non_unknown", (True, True, False, False)), ("stereotype", (True, False, False, False))):
+        yield _members(answers, "stereotyped", outcome, pairs, [biased] * len(pairs), len(AXES))
 
 
 def by_option(answers: Answers) -> Iterator[Members]:
@@ -91,10 +91,10 @@ def _members(
 
 
 def joint(answers: Answers, run: Run) -> tuple[Ints, Ints]:
-    """Per item, pairs of answers by (before, after): [items, 3, 3] of roles, [items, choices, choices]."""
+    """Per item, pairs of answers by (before, after): [items, axes, axes] of axes, [items, choices, choices]."""
     assert run.baseline is not None
     pair = answers.pair(run.label, run.baseline)
-    sides = ((pair.baseline, pair.run, 3), (pair.baseline_choice, pair.run_choice, answers.n_choices))
+    sides = ((pair.baseline, pair.run, len(AXES)), (pair.baseline_choice, pair.run_choice, answers.n_choices))
     out = []
     for before, after, width in sides:
         inside = (before >= 0) & (before < width) & (after >= 0) & (after < width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-__all__ = ["REASONS", "Answer", "Draw", "Protocol", "Reason"]
+__all__ = ["REASONS", "Answer", "Protocol", "Reason", "SampledText"]
 
 Protocol = Literal["letters", "text", "cyclic", "sampled"]
 
@@ -21,7 +21,7 @@ REASONS: dict[Reason, str] = {
 """Why an item is unscored, for messages."""
 
 
-class Draw(TypedDict):
+class SampledText(TypedDict):
     """One sampled text, and the letters that are read in it."""
 
     seed: int | None
@@ -52,10 +52,10 @@ class Answer(TypedDict):
     drawn_letter_mass: float | None
     """The same at the temperature of a sampled protocol: of the first token drawn."""
     entropy: float | None
-    """Entropy of `probs` in bits: 0 (sure) to log2(3)."""
+    """Entropy of `probs` in bits: 0 (sure) to log2 of the number of options."""
     margin: float | None
     """Probability of the choice minus that of the runner-up."""
-    draws: list[Draw] | None
+    texts: list[SampledText] | None
     """One entry a seed, for sampled protocols only."""
     spellings: dict[str, float] | None
     """Where letters are scored: the share of the letter mass by spelling, named by the first letter's (" A", "A")."""

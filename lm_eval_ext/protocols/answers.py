@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lm_eval_ext.contract.answer import Answer, Draw, Protocol, Reason
+from lm_eval_ext.contract.answer import Answer, Protocol, Reason, SampledText
+from lm_eval_ext.protocols.lettering import rotations as orders_of
 from lm_eval_ext.protocols.parsers import strict_parse, study_parse
 from lm_eval_ext.protocols.plausible import (
     distinct_spellings,
@@ -18,10 +19,7 @@ from lm_eval_ext.protocols.plausible import (
     text_fault,
 )
 
-__all__ = ["ROTATIONS", "cyclic_answer", "letters_answer", "sampled_answer", "text_answer"]
-
-ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
-"""The three orders in which the cyclic protocol shows an item's options: each stands once at each letter."""
+__all__ = ["cyclic_answer", "letters_answer", "sampled_answer", "text_answer"]
 
 
 def letters_answer(scores: Mapping[str, Sequence[float]], roles: Sequence[str]) -> Answer:
@@ -36,7 +34,7 @@ def letters_answer(scores: Mapping[str, Sequence[float]], roles: Sequence[str]) 
         The answer; unscored for scores that no model can have given, or that tell nothing apart (`letters_fault`).
         The letter mass is the sum of the P_k.
     """
-    return _by_letters("letters", [scores], ((0, 1, 2),), roles)
+    return _by_letters("letters", [scores], [range(len(roles))], roles)
 
 
 def text_answer(
@@ -67,18 +65,18 @@ def text_answer(
 
 
 def cyclic_answer(rotations: Sequence[Mapping[str, Sequence[float]]], roles: Sequence[str]) -> Answer:
-    """Answer by the letters' probabilities, averaged over the three rotations of the options.
+    """Answer by the letters' probabilities, averaged over the rotations of the options.
 
     Args:
-        rotations: For each order of ROTATIONS in turn, as `letters_answer`.
+        rotations: For each order of `lettering.rotations` in turn, as `letters_answer`.
         roles: The options' roles, in the item's own order.
 
     Returns:
-        The answer in the item's own order. An option's probability is the mean of its three, the letter mass and the
-        spellings' shares are the means of the rotations'. Unscored if one rotation is; where the scores of one rotation
+        The answer in the item's own order. An option's probability is the mean over the rotations, as are the letter
+        mass and the spellings' shares. Unscored if one rotation is; where the scores of one rotation
         alone are equal, the others tell.
     """
-    return _by_letters("cyclic", rotations, ROTATIONS, roles)
+    return _by_letters("cyclic", rotations, orders_of(len(roles)), roles)
 
 
 def sampled_answer(
@@ -93,7 +91,7 @@ def sampled_answer(
     """Answer by one text a seed, with the exact probabilities of the letters as first token beside them.
 
     Args:
-        texts: What was drawn with each seed.
+        texts: What was sampled with each seed.
         seeds: The seeds; None for a text that no seed repeats.
         plain: Natural log-probability of each option's letter as the first token, of the model itself.
         drawn: The same at the texts' temperature, over the whole vocabulary.
@@ -105,11 +103,12 @@ def sampled_answer(
         `drawn_letter_mass`: how probable each letter is as the first token drawn, given that it is a letter. They are
         missing where `drawn` is not a number, or no letter has a positive probability.
     """
-    draws = []
+    sampled = []
     for seed, text in zip(seeds, texts, strict=True):
-        strict, study = strict_parse(text), study_parse(text)
-        draws.append(
-            Draw(
+        strict, study = strict_parse(text, len(roles)), study_parse(text)
+        study = study if study is None or study < len(roles) else None
+        sampled.append(
+            SampledText(
                 seed=seed,
                 text=text,
                 status="unparsed" if strict is None else "answered",
@@ -127,10 +126,10 @@ def sampled_answer(
     answer = _answer("sampled", probs, roles, reason=reason)
     answer["letter_mass"] = _mass(plain) if plain is not None and usable else None
     answer["drawn_letter_mass"] = _mass(drawn) if drawn is not None and usable else None
-    answered = any(draw["status"] == "answered" for draw in draws)
+    answered = any(text["status"] == "answered" for text in sampled)
     answer["status"] = "answered" if answered else "unparsed"
     answer["choice"] = answer["role"] = None
-    answer["draws"] = draws
+    answer["texts"] = sampled
     return answer
 
 
@@ -155,7 +154,7 @@ def _by_letters(
             of_option[option].append(math.fsum(row[letter] for row in weights.values()) / total)
         masses.append(_mass(values))
         shares.append({name: math.fsum(row) / total for name, row in weights.items()})
-    # fsum: options whose probabilities are the same three numbers in another order tie exactly.
+    # fsum: options whose probabilities are the same numbers in another order tie exactly.
     answer = _answer(protocol, [math.fsum(values) / len(rounds) for values in of_option], roles)
     answer["letter_mass"] = math.fsum(masses) / len(rounds)
     names = dict.fromkeys(name for share in shares for name in share)
@@ -166,7 +165,7 @@ def _by_letters(
 def _answer(
     protocol: Protocol, probs: list[float] | None, roles: Sequence[str], *, reason: Reason | None = None
 ) -> Answer:
-    """The record of these probabilities; unscored without them. Masses, draws and spellings are the caller's."""
+    """The record of these probabilities; unscored without them. Masses, texts and spellings are the caller's."""
     answer = Answer(
         protocol=protocol,
         status="unscored",
@@ -177,7 +176,7 @@ def _answer(
         drawn_letter_mass=None,
         entropy=None,
         margin=None,
-        draws=None,
+        texts=None,
         spellings=None,
         reason=reason,
     )

@@ -53,7 +53,8 @@ class ChatTask(FreshTask, ItemTask):
         """
         prompt = super().fewshot_context(doc, num_fewshot, **kwargs)
         shown = self.doc_to_text(doc)
-        lost = missing_line(self.config.description or "", prompt) or missing_line(shown, prompt)
+        described = self.resolve_field(doc, self.config.description) or ""
+        lost = missing_line(described, prompt) or missing_line(shown, prompt)
         if lost is not None:
             raise UserError(f"task {self.config.task}: the prompt of {doc['item']['item_id']} lacks {lost!r}")
         if self.template is None or not isinstance(prompt, str):

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lm_eval_ext.protocols.answers import ROTATIONS
 from lm_eval_ext.protocols.asking import asking_model
 from lm_eval_ext.protocols.chat import ChatTask, copied
+from lm_eval_ext.protocols.lettering import rotations
 from lm_eval_ext.protocols.spellings import Spellings, Tokens
 
 __all__ = ["CyclicTask", "LettersTask"]
@@ -69,9 +69,9 @@ class LettersTask(ChatTask):
 
 
 class CyclicTask(LettersTask):
-    """Asks each item three times, with the options rotated, and scores the three letters each time.
+    """Asks each item as often as it has options, rotated, and scores the letters each time.
 
-    The requests of a sample are those of ROTATIONS in turn.
+    The requests of a sample are those of `rotations` in turn.
     """
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> list[str]:
@@ -79,7 +79,7 @@ class CyclicTask(LettersTask):
         build = super().fewshot_context
         return [
             build(doc | {"options": [doc["options"][option] for option in order]}, num_fewshot, **kwargs)
-            for order in ROTATIONS
+            for order in rotations(len(doc["options"]))
         ]
 
     def construct_requests(self, doc: dict[str, Any], ctx: Sequence[str], **kwargs: Any) -> list[Any]:

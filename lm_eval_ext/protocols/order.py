@@ -27,8 +27,8 @@ def balanced(docs: Sequence[Doc]) -> list[Doc]:
     Items that differ in their condition alone stay together, the ambiguous one first. Such pairs are dealt out by
     category, and within it by template, each in turn by its share (`in_turn`); within a template the next pair is the
     one that most lessens what is off so far, in the template, the category and the whole: in polarity, the places of
-    the stereotype (also given the polarity) and of the unknown option, and the disambiguated item's key, its place and
-    its role. What is alike in all that comes in the order of a hash of the item's id.
+    the option toward the stereotype (also given the polarity) and of the neutral one, and the disambiguated item's key,
+    its place and its role. What is alike in all that comes in the order of a hash of the item's id.
 
     Args:
         docs: Documents of any number of categories; none twice.
@@ -123,17 +123,16 @@ def _most_lacking(cells: Iterable[Traits], balances: Sequence[_Balance]) -> Trai
 
 def _units(docs: Sequence[Doc]) -> list[Unit]:
     """Pair items that differ in their condition alone; in the order of a hash, so that order carries no meaning."""
-    kinds: defaultdict[Hashable, dict[str, list[Doc]]] = defaultdict(lambda: defaultdict(list))
+    kinds: defaultdict[Hashable, dict[str | None, list[Doc]]] = defaultdict(lambda: defaultdict(list))
     for doc in sorted(docs, key=_number):
         item = doc["item"]
         kinds[item["cluster"], item["polarity"], tuple(doc["options"])][item["condition"]].append(doc)
     units: list[Unit] = []
     for by_condition in kinds.values():
-        first, *others = (by_condition[name] for name in sorted(by_condition))
-        second = others[0] if others else []
-        units += zip(first, second, strict=False)
-        paired = min(len(first), len(second))
-        units += [(doc,) for doc in (*first[paired:], *second[paired:])]
+        sides = [by_condition[name] for name in sorted(by_condition, key=str)]
+        paired = min(map(len, sides)) if len(sides) > 1 else 0
+        units += zip(*(side[:paired] for side in sides), strict=True)
+        units += [(doc,) for side in sides for doc in side[paired:]]
     return sorted(units, key=lambda unit: hashlib.sha256(unit[0]["item"]["item_id"].encode()).digest())
 
 
@@ -147,11 +146,11 @@ def _number(doc: Doc) -> tuple[int, str]:
 def _traits(unit: Unit) -> Traits:
     """What is balanced beside category, template and condition."""
     item, told = unit[0]["item"], unit[-1]["item"]
-    stereotype, unknown = (
-        item["roles"].index(role) if role in item["roles"] else None for role in ("stereotype", "unknown")
-    )
-    key = told["correct"]
-    return (item["polarity"], stereotype, (item["polarity"], stereotype), unknown, key, told["roles"][key])
+    axes = [item["scheme"]["axes"].get(role) for role in item["roles"]]
+    toward, neutral = (axes.index(axis) if axis in axes else None for axis in ("toward", "neutral"))
+    key = told["key"]
+    role = None if key is None else told["roles"][key]
+    return (item["polarity"], toward, (item["polarity"], toward), neutral, key, role)
 
 
 def _grouped(units: Iterable[Unit], key: Callable[[Unit], Key]) -> dict[Key, list[Unit]]:

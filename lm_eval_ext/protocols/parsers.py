@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cache
+
+from lm_eval_ext.protocols.lettering import letters
 
 __all__ = ["decided", "strict_parse", "study_parse"]
 
@@ -13,16 +17,34 @@ _STUDY_HEAD = re.compile(r"\(?(?P<letter>[abc])\)?[.)\s]", re.IGNORECASE)
 _STUDY_VERB = re.compile(r"(?:answer|choose|select|pick)\s*(?:is\s*)?\(?(?P<letter>[abc])", re.IGNORECASE)
 
 _LEAD = r"(?P<lead>(?:the\s+)?(?:(?:correct|best|right|final)\s+)?(?:answer|option|choice)\b(?:\s+is)?\s*:?\**\s*)?"
-_STRICT = re.compile(rf"\s*\**{_LEAD}[*(\[]*(?P<letter>[abc])(?![a-z0-9'’_])(?P<close>[).:\]*]*)", _FLAGS)
-# What makes the letter one of several: "B or C", "A, B", "A/B"; "A) B) C)", or a line that is another letter.
-_JOINED = re.compile(r"\s*(?:[,/&+]|or\b|and\b)[\s,]*(?:or\b|and\b)?\s*[*(\[]*(?P<letter>[abc])(?![a-z0-9'’])", _FLAGS)
-_LISTED = re.compile(r"\s*[*(\[]*(?P<letter>[abc])(?:[).:\]]|\**\s*(?:\n|\Z))", _FLAGS)
-# No text that begins with anything else matches one of the two.
-_MAY_JOIN = frozenset("*([,/&+abcABCoO")
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """The strict parser's, for so many letters."""
+
+    strict: re.Pattern[str]
+    # What makes the letter one of several: "B or C", "A, B", "A/B"; "A) B) C)", or a line that is another letter.
+    joined: re.Pattern[str]
+    listed: re.Pattern[str]
+    # No text that begins with anything else matches one of the two.
+    may_join: frozenset[str]
+
+
+@cache
+def _patterns(count: int) -> _Patterns:
+    known = "".join(letters(count))
+    letter = f"(?P<letter>[{known.lower()}])"
+    return _Patterns(
+        re.compile(rf"\s*\**{_LEAD}[*(\[]*{letter}(?![a-z0-9'’_])(?P<close>[).:\]*]*)", _FLAGS),
+        re.compile(rf"\s*(?:[,/&+]|or\b|and\b)[\s,]*(?:or\b|and\b)?\s*[*(\[]*{letter}(?![a-z0-9'’])", _FLAGS),
+        re.compile(rf"\s*[*(\[]*{letter}(?:[).:\]]|\**\s*(?:\n|\Z))", _FLAGS),
+        frozenset(f"*([,/&+oO{known}{known.lower()}"),
+    )
 
 
 def study_parse(text: str) -> int | None:
-    """Read a letter as the studies' scripts do (arXiv 2605.15208, 2605.08137), faults included.
+    """Read a letter as the studies' scripts do (arXiv 2605.15208, 2605.08137), faults included: A, B or C, no other.
 
     First hit wins: the whole text is a letter; a letter at the start, bare or bracketed, followed by a bracket, a full
     stop or white space; a letter right after answer, choose, select or pick and an optional "is", be it a word's first
@@ -44,7 +66,7 @@ def study_parse(text: str) -> int | None:
     return next((_index(character) for character in stripped if character in "abcABC"), None)
 
 
-def strict_parse(text: str) -> int | None:
+def strict_parse(text: str, options: int = 3) -> int | None:
     """Read a letter only where it stands as the answer.
 
     That is at the start of the text, or after "Answer:", "The answer is" and the like; bare at the end of its line,
@@ -53,15 +75,17 @@ def strict_parse(text: str) -> int | None:
 
     Args:
         text: What was generated.
+        options: How many there are: the letters from A on.
 
     Returns:
-        0, 1 or 2 for A, B or C; None where no letter, or more than one, stands as the answer.
+        0 for A, 1 for B and so on; None where no letter, or more than one, stands as the answer.
     """
-    found = _STRICT.match(text)
+    patterns = _patterns(options)
+    found = patterns.strict.match(text)
     if found is None:
         return None
     after = text[found.end() :]
-    for other in (_JOINED.match(after), _LISTED.match(after)):
+    for other in (patterns.joined.match(after), patterns.listed.match(after)):
         if other is not None and _index(other["letter"]) != _index(found["letter"]):
             return None
     ends_line = not after.split("\n", 1)[0].strip()
@@ -70,7 +94,7 @@ def strict_parse(text: str) -> int | None:
 
 
 def decided(text: str) -> bool:
-    """Whether both parsers give the same as now for every text that begins with this one.
+    """Whether both parsers give the same as now for every text that begins with this one, of three options.
 
     Args:
         text: What was generated so far.
@@ -82,10 +106,11 @@ def decided(text: str) -> bool:
     """
     if _STUDY_HEAD.match(text.lstrip()) is None:
         return False
-    found = _STRICT.match(text)
+    patterns = _patterns(3)
+    found = patterns.strict.match(text)
     rest = text[found.end() :].lstrip() if found is not None else ""
-    return bool(rest) and rest[0] not in _MAY_JOIN
+    return bool(rest) and rest[0] not in patterns.may_join
 
 
 def _index(letter: str) -> int:
-    return "ABC".index(letter.upper())
+    return ord(letter.upper()) - ord("A")

@@ -14,11 +14,11 @@ from lm_eval.filters import build_filter_ensemble
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.protocols.asking import asking_model
 from lm_eval_ext.protocols.chat import ChatTask, copied
+from lm_eval_ext.protocols.lettering import letters
 from lm_eval_ext.protocols.samplers import Sampler, sampler_of
 
 __all__ = ["Sampled", "SampledTask"]
 
-_LETTERS = ["A", "B", "C"]
 _SETTINGS = ("seeds", "temperature", "max_gen_toks", "allow_unseeded")
 # What only compressed_hf, or only this task, understands.
 _OURS = ("seeds", "stop_when", "full_text", "allow_unseeded")
@@ -33,8 +33,8 @@ class Sampled:
     seeds: list[int | None]
     """Those of the requests that were answered; None where the model took none."""
     plain: list[float] | None
-    """Natural log-probabilities of the model that the first token is A, B, C; None where they are not numbers, or the
-    model gives texts only."""
+    """Natural log-probabilities of the model that the first token is each letter; None where they are not numbers, or
+    the model gives texts only."""
     drawn: list[float] | None
     """The same at the texts' temperature."""
     texts_only: bool = False
@@ -66,7 +66,7 @@ class SampledTask(ChatTask):
             unseeded=bool(given.get("allow_unseeded", False)),
             purpose=f"task {self.config.task}",
         )
-        self.config.repeats = self._wanted()[0][1]
+        self.config.repeats = self._wanted(3)[0][1]
         super().build_all_requests(chat_template=chat_template, **kwargs)
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Any]:
@@ -74,7 +74,7 @@ class SampledTask(ChatTask):
         request = super().construct_requests(doc, ctx, **kwargs)
         task, number, _ = request.metadata
         requests = []
-        for place, (arguments, repeats) in enumerate(self._wanted()):
+        for place, (arguments, repeats) in enumerate(self._wanted(len(doc["options"]))):
             one = copied(request, (request.arguments[0], arguments), place)
             one.metadata, one.repeats = (task, number, repeats), repeats
             requests.append(one)
@@ -84,11 +84,11 @@ class SampledTask(ChatTask):
         """Score one sample, from its texts and, where there are any, the probabilities of its letters."""
         texts: list[str] = []
         seeds: list[int | None] = []
-        letters: dict[str, Any] = {"plain": None, "drawn": None}
+        first: dict[str, Any] = {"plain": None, "drawn": None}
         for request, replies in zip(self.asked(doc), results, strict=True):
             arguments = request.arguments[1]
             if "first_token" in arguments:
-                letters = self._letters(replies[0]) or letters
+                first = self._letters(replies[0]) or first
                 continue
             own = arguments["seeds"] if "seeds" in arguments else [arguments.get("seed")] * (request.repeats or 1)
             if len(replies) != len(own):
@@ -99,7 +99,7 @@ class SampledTask(ChatTask):
             texts += replies
             seeds += own
         texts_only = self._sampler.kind != "ours"
-        scored = super().process_results(doc, [Sampled(texts, seeds, **letters, texts_only=texts_only)])
+        scored = super().process_results(doc, [Sampled(texts, seeds, **first, texts_only=texts_only)])
         if isinstance(scored.get("answer"), dict):
             scored["answer"] = scored["answer"] | {"protocol": self._sampler.protocol}
         return scored
@@ -114,12 +114,14 @@ class SampledTask(ChatTask):
             ) from None
         return found
 
-    def _wanted(self) -> list[tuple[dict[str, Any], int]]:
-        """Generation arguments and repeats of an item's requests, in their order."""
+    def _wanted(self, options: int) -> list[tuple[dict[str, Any], int]]:
+        """Generation arguments and repeats of the requests of an item with so many options, in their order."""
         given, seeds = self.config.generation_kwargs, self._seeds()
         if self._sampler.kind == "ours":
-            own = {key: deepcopy(value) for key, value in given.items() if key != "allow_unseeded"}
-            return [(own, len(seeds)), (deepcopy(own) | {"first_token": list(_LETTERS)}, 1)]
+            # The model knows of three letters when a text is settled: with others it is generated to its end.
+            out = ("allow_unseeded",) if options == 3 else ("allow_unseeded", "stop_when")
+            own = {key: deepcopy(value) for key, value in given.items() if key not in out}
+            return [(own, len(seeds)), (deepcopy(own) | {"first_token": letters(options)}, 1)]
         plain = dict(self._sampler.arguments) | _plain(given)
         if self._sampler.kind == "unseeded":
             return [(plain, len(seeds))]

@@ -14,7 +14,7 @@ __all__ = ["TextTask"]
 class TextTask(ChatTask):
     """Scores the options' own texts, with the number of tokens of each in `doc["option_tokens"]`.
 
-    Where the prompt ends in white space that lm_eval scores with every option, a fourth request scores it
+    Where the prompt ends in white space that lm_eval scores with every option, one more request scores it
     alone. Where it does not, a space parts prompt and option, whatever the chat template.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import GROUP, STATES, Answers, runs_of
+from ...answers.answers import AXES, GROUP, STATES, Answers, runs_of
 from ...inference._logit import Floats, Ints, Records, columns_by_code
 
 __all__ = ["OUTCOMES", "Question", "questions"]
@@ -163,9 +163,9 @@ def _dose_of(row: dict[Hashable, Any], dose: str) -> float | None:
 
 def _counts(answers: Answers, label: str) -> _Counts:
     raw = answers.counts(label)
-    answered = np.sum([raw[name] for name in STATES[:3]], axis=0)
+    answered = np.sum([raw[name] for name in AXES], axis=0)
     total = np.sum([raw[name] for name in STATES], axis=0)
-    return _Counts(raw["stereotype"].astype(float), answered.astype(float), total > 0)
+    return _Counts(raw["toward"].astype(float), answered.astype(float), total > 0)
 
 
 def _asked(

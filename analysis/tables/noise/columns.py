@@ -17,16 +17,16 @@ NOISE_FLOOR = Table(
         *KEYS,
         text(
             "transition",
-            "new_bias, resolved_bias, srs_change (of items, by their draws), flip_to_stereotype, "
-            "flip_from_stereotype, response_flip (of single draws that name an option).",
+            "new_bias, resolved_bias, srs_change (of items, by their texts), flip_to_stereotype, "
+            "flip_from_stereotype, response_flip (of single texts that name an option).",
         ),
         text(
-            "draws",
-            "How the logs' answers were got: common seeds (an unchanged model repeats its draws, so that what is "
-            "observed has a floor of 0), other seeds, or scored (nothing was drawn; expected and floor are what "
-            "draws from the probabilities would show).",
+            "sampling",
+            "How the logs' answers were got: common seeds (an unchanged model repeats its texts, so that what is "
+            "observed has a floor of 0), other seeds, or scored (nothing was sampled; expected and floor are what "
+            "texts sampled from the probabilities would show).",
         ),
-        number("draws_per_item", "Draws per item that expected and floor are for."),
+        number("texts_per_item", "Texts per item that expected and floor are for."),
         count("n_items", "Items that both runs have, with known roles."),
         count("n_clusters", "Templates that they form."),
         count("n_unscored", "Items left out of expected and floor because a run has no probabilities for them."),

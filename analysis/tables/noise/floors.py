@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from ...answers.answers import Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import by_cluster
 from ...inference._log_odds import on_log_odds
 from ...inference._rounding import settled
@@ -33,7 +33,7 @@ class Chances:
     """What one run's probabilities say of some items, K draws each."""
 
     roles: Floats
-    """[items, 3] probability of stereotype, anti-stereotype, unknown, given that an option is drawn."""
+    """[items, AXES] probability of each axis, given that an option is drawn."""
     mass: Floats
     """[items] probability that one is drawn at all."""
     draws: Floats
@@ -66,7 +66,7 @@ class Chances:
 def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], draws: Floats) -> Chances:
     """The probabilities of a run for some items (rows of `answers.items`), NaN where the logs have none."""
     scores = answers.scores[label]
-    roles = scores[["p_toward", "p_against", "p_neutral"]].to_numpy()[item]
+    roles = scores[[f"p_{axis}" for axis in AXES]].fillna({"p_off": 0.0}).to_numpy()[item]
     # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
     mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
     return Chances(roles, mass, draws)

@@ -13,27 +13,38 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import COUNT_NAMES, Stratum, strata
+from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
+from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..runs import RUNS_TABLE
+from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
 from .columns import NOISE_FLOOR, REPLICATES
 from .floors import Chances, chances, change_of_rates, expected, rate
 
-__all__ = ["FIRST_TOKENS", "NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
+__all__ = [
+    "FIRST_TOKENS",
+    "NOISE_FLOOR",
+    "NOISE_FLOOR_TABLE",
+    "REPEATED_ITEMS",
+    "REPLICATES",
+    "REPLICATES_TABLE",
+    "noise_floor",
+    "replicate_floors",
+]
 
 Floats = npt.NDArray[np.float64]
-_STEREOTYPE, _ANSWERED = COUNT_NAMES.index("stereotype"), COUNT_NAMES.index("answered")
+_TOWARD, _ANSWERED = COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")
 FIRST_TOKENS = "expected and floor are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
 # Share of draws by which what is begun may differ from what is read as an answer.
 _APART = 0.05
-_UNKNOWN = STATES.index("unknown")
 
 
-def noise_floor(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, *, draws_per_item: int = 5, level: float = 0.95
-) -> pd.DataFrame:
+def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Transitions expected from probabilities alone: between baseline and run, and between baseline and itself.
 
     With p and q an item's probability of a stereotypical draw at baseline and in the run, and K draws each, drawn
@@ -47,8 +58,8 @@ def noise_floor(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
-        draws_per_item: K where the logs hold no draws (scored protocols).
-        level: Of the intervals, which take templates as the unit of independence (jackknife).
+        settings: texts_per_item is K where the logs hold no sampled texts (scored protocols), the level that of the
+            intervals, which take templates as the unit of independence (jackknife).
 
     Returns:
         Table NOISE_FLOOR. Where the logs have no probabilities, or none is at risk, `status` says so.
@@ -56,14 +67,17 @@ def noise_floor(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     answers = Answers.of(items)
     rows: list[dict[str, object]] = []
     for stratum in strata(answers, runs):
-        rows += _floor_rows(answers, stratum, draws_per_item, level)
+        rows += _floor_rows(answers, stratum, given)
     return NOISE_FLOOR.conform(pd.DataFrame(rows, columns=NOISE_FLOOR.names)) if rows else NOISE_FLOOR.empty()
 
 
-def replicate_floors(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def replicate_floors(
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
+) -> pd.DataFrame:
     """The transitions between runs that should be the same: other seeds, batch, dtype or calibration.
 
     Two runs are replicates if they have the same base model, method, sparsity and bits, and, where `runs` has these
@@ -73,11 +87,12 @@ def replicate_floors(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level
     Args:
         items: As for `noise_floor`.
         runs: One row per run with columns run, base_model, method, sparsity, bits, and any others of RUNS.
-        level: Of the intervals (jackknife over templates).
+        settings: The level is that of the intervals (jackknife over templates).
 
     Returns:
         Table REPLICATES, both directions of each pair; empty without replicates.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
     rows: list[dict[str, object]] = []
     for one, other, apart in replicate_pairs(runs, list(answers.spans)):
@@ -109,17 +124,17 @@ def _replicate_row(
     }
 
 
-def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) -> Iterator[dict[str, object]]:
+def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator[dict[str, object]]:
     total = COUNT_NAMES.index("n")
     seeds = bool(answers.drawn(stratum.baseline)[stratum.item].any())
-    k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(draws))
+    k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(given.texts_per_item))
     base, run = (chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
     shared = len(stratum.pair.item) > 0
     known = base.known & run.known
     common = {
         **stratum.keys,
-        "draws": "scored" if not seeds else "common seeds" if shared else "other seeds",
-        "draws_per_item": float(k.mean()),
+        "sampling": "scored" if not seeds else "common seeds" if shared else "other seeds",
+        "texts_per_item": float(k.mean()),
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
         "n_unscored": int((~known).sum()),
@@ -128,8 +143,8 @@ def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) ->
     itself, other = expected(base, base), expected(base, run)
     for name, events, at_risk in _observed(stratum):
         units = (stratum.cluster, stratum.n_clusters)
-        excess = change_of_rates(itself[name], other[name], *units, known=known, level=level)
-        observed = rate(events, at_risk, *units, level=level)
+        excess = change_of_rates(itself[name], other[name], *units, known=known, level=given.level)
+        observed = rate(events, at_risk, *units, level=given.level)
         status = _status(excess) if known.any() else "no probabilities in the logs"
         yield {
             **common,
@@ -162,9 +177,7 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
     """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
     answered = stratum.before[:, _ANSWERED] > 0
     old, new = (
-        np.divide(
-            counts[:, _STEREOTYPE], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0
-        )
+        np.divide(counts[:, _TOWARD], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0)
         for counts in (stratum.before, stratum.after)
     )
     item_level = {
@@ -178,7 +191,7 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
         yield name, (risk & event).astype(float), risk.astype(float)
     pair, size = stratum.pair, len(stratum.item)
     place = np.searchsorted(stratum.item, pair.item)
-    both = (pair.baseline <= _UNKNOWN) & (pair.run <= _UNKNOWN)
+    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
     was, became = pair.baseline == 0, pair.run == 0
     flips = {
         "flip_to_stereotype": (both & ~was, became),
@@ -201,3 +214,8 @@ def _interval(result: Result, value: str, low: str, high: str) -> dict[str, obje
 
 def _status(result: Result) -> str:
     return "nothing at risk" if result.status.startswith("undefined at baseline") else result.status
+
+
+NOISE_FLOOR_TABLE = ReportTable(NOISE_FLOOR, (ANSWERS, ROLE_RUNS, SETTINGS), noise_floor)
+REPEATED_ITEMS = Step("repeated_items", (LOGS, RUNS_TABLE), replicate_items)
+REPLICATES_TABLE = ReportTable(REPLICATES, (REPEATED_ITEMS, RUNS_TABLE, SETTINGS), replicate_floors)

@@ -14,10 +14,12 @@ from scipy.stats import chi2_contingency
 
 from ...answers.answers import GROUP, Answers, runs_of
 from ...answers.counts import by_run, in_order
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic
 
-__all__ = ["UNIT", "study_logistic", "study_tests"]
+__all__ = ["STUDY_LOGISTIC_TABLE", "STUDY_TESTS_TABLE", "UNIT", "study_logistic", "study_tests"]
 
 UNIT = "answers treated as independent, as published"
 DENSE_BITS = 16.0
@@ -105,7 +107,7 @@ def _tests(own: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     for suffix, counts in (("_baseline", base), ("", own)):
         n = counts["n_answered"]
         out[f"n{suffix}"] = n
-        out[f"srs{suffix}"] = counts["n_stereotype"] / n.where(n > 0)
+        out[f"srs{suffix}"] = counts["n_toward"] / n.where(n > 0)
         out[f"count{suffix}"] = np.trunc(out[f"srs{suffix}"] * n)
     out["srs_delta"] = out["srs"] - out["srs_baseline"]
     cells = zip(out["count_baseline"], out["n_baseline"], out["count"], out["n"], strict=True)
@@ -143,7 +145,7 @@ def _fit_rows(records: pd.DataFrame, keys: tuple[Hashable, ...], form: str, mode
     """The rows of one regression."""
     used = records[records["n_answered"] > 0]
     design, reference = _design(used, form)
-    n, events = used["n_answered"].to_numpy(np.int64), used["n_stereotype"].to_numpy(np.int64)
+    n, events = used["n_answered"].to_numpy(np.int64), used["n_toward"].to_numpy(np.int64)
     try:
         if used.empty:
             raise NotFittedError("no answered records")
@@ -172,3 +174,7 @@ def _design(records: pd.DataFrame, form: str) -> tuple[pd.DataFrame, str]:
         out |= {f"method_{name}": (records["method"] == name).astype(float) for name in methods}
         reference += ", method none"
     return pd.DataFrame(out, index=records.index), reference
+
+
+STUDY_TESTS_TABLE = ReportTable(STUDY_TESTS, (ANSWERS, ROLE_RUNS), study_tests)
+STUDY_LOGISTIC_TABLE = ReportTable(STUDY_LOGISTIC, (ANSWERS, ROLE_RUNS), study_logistic)

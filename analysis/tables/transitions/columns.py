@@ -22,6 +22,8 @@ ROLE_TRANSITIONS = Table(
             "Role at baseline: stereotype, anti_stereotype, unknown, undetermined, unparsed, unscored.",
         ),
         text("role_compressed", "Role after compression, of the same six."),
+        text("axis_baseline", "Axis of that role: toward, against, neutral, or the role itself where it has none."),
+        text("axis_compressed", "Axis after compression."),
         count("n", "Answer pairs in the cell; cells without any are listed too."),
         count("row_total", "Answer pairs with this role at baseline."),
         count("column_total", "Answer pairs with this role after compression."),

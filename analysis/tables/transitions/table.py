@@ -6,19 +6,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
+from ...answers.answers import AXES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
 from ...answers.counts import Groups, in_order, with_pooled
 from ...inference.proportion import wilson
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
 
-__all__ = ["role_transitions", "transitions"]
+__all__ = ["ROLE_TRANSITIONS_TABLE", "TRANSITIONS_TABLE", "role_transitions", "transitions"]
 
 _Columns = dict[str, npt.NDArray[np.float64]]
 
 _SIZE = len(STATES)
+_BBQ = {"toward": "stereotype", "against": "anti_stereotype", "neutral": "unknown"}
 _CELLS = [f"cell_{i}" for i in range(_SIZE * _SIZE)]
-_ANSWERED = 3
-"""States below this index answer with a known role."""
 _UNITS = {
     "new_bias": "item",
     "resolved_bias": "item",
@@ -117,14 +118,16 @@ def _matrices(sums: pd.DataFrame) -> pd.DataFrame:
     """One row per row of sums and cell, with margins."""
     counts = sums[_CELLS].to_numpy().reshape(-1, _SIZE, _SIZE)
     out = sums.drop(columns=_CELLS).loc[sums.index.repeat(_SIZE * _SIZE)].reset_index(drop=True)
-    out["role_baseline"] = np.tile(np.repeat(STATES, _SIZE), len(sums))
-    out["role_compressed"] = np.tile(STATES, len(sums) * _SIZE)
+    out["axis_baseline"] = np.tile(np.repeat(STATES, _SIZE), len(sums))
+    out["axis_compressed"] = np.tile(STATES, len(sums) * _SIZE)
+    for end in ("baseline", "compressed"):
+        out[f"role_{end}"] = out[f"axis_{end}"].replace(_BBQ)
     out["n"] = counts.ravel()
     margins = {"row_total": (2,), "column_total": (1,), "total": (1, 2)}
     for name, axes in margins.items():
         out[name] = np.broadcast_to(counts.sum(axis=axes, keepdims=True), counts.shape).ravel()
     out["row_share"] = out["n"] / out["row_total"].where(out["row_total"] > 0)
-    return out
+    return out[(out["axis_baseline"] != "off") & (out["axis_compressed"] != "off")]
 
 
 def _run_transitions(answers: Answers, groups: Groups, label: str, baseline: str) -> list[pd.DataFrame]:
@@ -146,8 +149,8 @@ def _run_transitions(answers: Answers, groups: Groups, label: str, baseline: str
 def _item_srs(answers: Answers, label: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Per item: the stereotype's share of the answered seeds, NaN without any; and the number of answers."""
     counts = answers.counts(label)
-    answered = np.sum([counts[name] for name in STATES[:_ANSWERED]], axis=0)
-    srs = counts["stereotype"] / np.where(answered > 0, answered, np.nan)
+    answered = np.sum([counts[name] for name in AXES], axis=0)
+    srs = counts["toward"] / np.where(answered > 0, answered, np.nan)
     return srs, np.sum([counts[name] for name in STATES], axis=0)
 
 
@@ -174,7 +177,7 @@ def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> 
 
 def _answer_events(pair: Pair, size: int) -> dict[str, _Columns]:
     """Per transition and item: answers at risk, those that flipped, and pairs with an unanswered side."""
-    both = (pair.baseline < _ANSWERED) & (pair.run < _ANSWERED)
+    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
     was, became = pair.baseline == 0, pair.run == 0
     kinds = {
         "flip_to_stereotype": (both & ~was, became),
@@ -218,3 +221,7 @@ def _means_over_methods(table: pd.DataFrame) -> pd.DataFrame:
     out = out[out["n_runs"] > 1].reset_index()
     out[["run", "n", "n_unanswered", "conf_low", "conf_high"]] = None
     return out.assign(summary="mean_over_methods")
+
+
+ROLE_TRANSITIONS_TABLE = ReportTable(ROLE_TRANSITIONS, (ANSWERS, ROLE_RUNS), role_transitions)
+TRANSITIONS_TABLE = ReportTable(TRANSITIONS, (ANSWERS, ROLE_RUNS), transitions)

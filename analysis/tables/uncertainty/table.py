@@ -11,24 +11,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import STATES, Answers
+from ...answers.answers import AXES, Answers
 from ...answers.strata import COUNT_NAMES, Stratum, by_cluster, strata
 from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
 from ...inference.clusters import jackknife
 from ...inference.result import Estimate, Result
+from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
 
-__all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_SCORES", "uncertainty_tables"]
+__all__ = [
+    "RISK_CURVE",
+    "RISK_CURVE_TABLE",
+    "UNCERTAINTY_BINS",
+    "UNCERTAINTY_BINS_TABLE",
+    "UNCERTAINTY_SCORES",
+    "UNCERTAINTY_SCORES_TABLE",
+    "uncertainty_tables",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_KNOWN = STATES.index("unknown")
+_NAMED = (AXES.index("toward"), AXES.index("against"))
 _BINS = ("low", "medium", "high")
 _COVERAGES = tuple(step / 10 for step in range(1, 11))
 SCORE_NAMES = (
@@ -79,7 +91,7 @@ class _Flips:
 
 
 def uncertainty_tables(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
 ) -> dict[str, pd.DataFrame]:
     """Flips by the baseline's uncertainty.
 
@@ -87,7 +99,7 @@ def uncertainty_tables(
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it. Answers with the baseline's
             entropy and margin count.
         runs: One row per run with columns run and baseline.
-        level: Of the intervals, which take templates as the unit of independence.
+        settings: The level is that of the intervals, which take templates as the unit of independence.
 
     Returns:
         Tables uncertainty_bins, uncertainty_scores and risk_curve by name.
@@ -95,6 +107,7 @@ def uncertainty_tables(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
     rows: dict[str, list[dict[str, object]]] = {"bins": [], "scores": [], "curve": []}
     for flips in _flips(answers, runs):
@@ -111,12 +124,12 @@ def uncertainty_tables(
 def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline <= _KNOWN) & (pair.run <= _KNOWN)
+        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         scores = answers.scores[stratum.baseline].iloc[stratum.item]
         n = np.bincount(place, minlength=size).astype(float)
-        named = (pair.baseline[answered] == _KNOWN) != (pair.run[answered] == _KNOWN)
+        named = np.isin(pair.baseline[answered], _NAMED) != np.isin(pair.run[answered], _NAMED)
         changed = {"response": ~pair.same_choice[answered], "bias": named}
         entropy = scores["entropy"].to_numpy() / np.log2(3)
         kept = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
@@ -265,3 +278,9 @@ def _fields(result: Result, value: str) -> dict[str, object]:
     estimate = result.estimates[0] if result.estimates else None
     names = {value: "estimate", "conf_low": "conf_low", "conf_high": "conf_high"}
     return {column: getattr(estimate, name, None) for column, name in names.items()}
+
+
+UNCERTAINTY = Step("uncertainty", (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_tables)
+UNCERTAINTY_BINS_TABLE = ReportTable(UNCERTAINTY_BINS, (UNCERTAINTY,), itemgetter("uncertainty_bins"))
+UNCERTAINTY_SCORES_TABLE = ReportTable(UNCERTAINTY_SCORES, (UNCERTAINTY,), itemgetter("uncertainty_scores"))
+RISK_CURVE_TABLE = ReportTable(RISK_CURVE, (UNCERTAINTY,), itemgetter("risk_curve"))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from lm_eval_ext.contract.item import Doc, ItemRecord
+from lm_eval_ext.contract.item import Doc, document
+from lm_eval_ext.contract.scheme import Scheme
 from lm_eval_ext.datasets.bbq.roles import derive_roles, option_groups
 from lm_eval_ext.datasets.bbq.rows import BbqRow
 from lm_eval_ext.errors import UserError
 
-__all__ = ["bbq_docs", "bbq_features"]
+__all__ = ["BBQ_SCHEME", "bbq_docs"]
 
 log = logging.getLogger(__name__)
+
+BBQ_SCHEME = Scheme(
+    "bbq", {"stereotype": "toward", "anti_stereotype": "against", "unknown": "neutral", "undetermined": None}
+)
+"""An item has one role of each of the first three; where its stereotype can't be told, both people are undetermined."""
 
 
 def bbq_docs(rows: Sequence[BbqRow], benchmark: str, condition: str | None = None) -> list[Doc]:
@@ -43,33 +48,24 @@ def bbq_docs(rows: Sequence[BbqRow], benchmark: str, condition: str | None = Non
     return docs
 
 
-def bbq_features() -> Any:
-    """Column types of the documents, so that lists that are empty in every row keep their type."""
-    from datasets import Features, Value
-
-    text, texts = Value("string"), [Value("string")]
-    texts_of_item = ("item_id", "benchmark", "category", "condition", "polarity", "cluster")
-    item: dict[str, Any] = dict.fromkeys(texts_of_item, text)
-    item |= {"roles": texts, "groups": [texts], "correct": Value("int64")}
-    item |= {"subcategory": text, "stereotyped_groups": texts}
-    return Features({"item": item, "context": text, "question": text, "options": texts, "label": Value("int64")})
-
-
 def _doc(row: BbqRow, roles: tuple[str, str, str], benchmark: str) -> Doc:
-    item = ItemRecord(
-        item_id=f"{benchmark}/{row.category}/{row.example_id}",
+    return document(
+        scheme=BBQ_SCHEME,
         benchmark=benchmark,
         category=row.category,
+        name=row.example_id,
+        cluster=row.cluster,
+        options=row.options,
+        roles=roles,
+        key=row.label,
+        context=row.context,
+        question=row.question,
         condition=row.condition,
         polarity=row.polarity,
-        cluster=row.cluster,
-        roles=list(roles),
-        groups=[list(groups) for groups in option_groups(row)],
-        correct=row.label,
+        groups=option_groups(row),
         subcategory=row.subcategory,
-        stereotyped_groups=list(row.stereotyped_groups),
+        stereotyped_groups=row.stereotyped_groups,
     )
-    return Doc(item=item, context=row.context, question=row.question, options=list(row.options), label=row.label)
 
 
 def _warn_undetermined(docs: Sequence[Doc]) -> None:

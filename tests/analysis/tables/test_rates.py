@@ -39,7 +39,7 @@ def only(table: pd.DataFrame, **where: Any) -> pd.Series:
 def test_rates_by_hand() -> None:
     # Eight answers: s s a k k k are answered, u and x are not.
     found = only(rates(items_frame(answers("a", "ssakkkux")), ALONE), category="Age")
-    counts = ["n_items", "n", "n_answered", "n_unparsed", "n_unscored", "n_stereotype", "n_unknown", "n_keyed"]
+    counts = ["n_items", "n", "n_answered", "n_unparsed", "n_unscored", "n_toward", "n_neutral", "n_keyed"]
     assert found[counts].tolist() == [8, 8, 6, 1, 1, 2, 3, 8]
     assert found["srs"] == pytest.approx(2 / 6)
     assert found["usr"] == pytest.approx(3 / 6)
@@ -78,7 +78,7 @@ def test_latent_items_are_those_of_the_baseline() -> None:
         for seed, answer in enumerate(answers(run, letters))
     ]
     found = only(rates(items_frame(rows), PAIR), run="b", category="Age", subset="latent")
-    assert found[["n_items", "n", "n_answered", "n_stereotype"]].tolist() == [2, 10, 9, 4]
+    assert found[["n_items", "n", "n_answered", "n_toward"]].tolist() == [2, 10, 9, 4]
     assert found["srs"] == 4 / 9
     assert found["srs_baseline"] == 2 / 9
 
@@ -263,7 +263,7 @@ def test_unanswered_rows_never_count_as_an_option(items: pd.DataFrame, index: in
 def test_counts_add_up(items: pd.DataFrame) -> None:
     table = rates(items, PAIR)
     assert (table["n"] == table[["n_answered", "n_unparsed", "n_unscored"]].sum(axis=1)).all()
-    assert (table["n_answered"] == table[["n_stereotype", "n_anti_stereotype", "n_unknown"]].sum(axis=1)).all()
+    assert (table["n_answered"] == table[["n_toward", "n_against", "n_neutral"]].sum(axis=1)).all()
     defined = table[table["n_answered"] > 0]
     shares = defined[["srs", "usr", "anti_rate"]].astype(float).sum(axis=1)
     np.testing.assert_allclose(shares[defined["aggregate"] != "category_mean"], 1)

@@ -222,7 +222,7 @@ def test_margins_add_up(answers: list[tuple[str, str, str]]) -> None:
         assert total == table.loc[table["category"] == "all", "total"].iloc[0]
     expected = sum(min(len(before), len(after)) for before, after, _ in answers)
     assert total == expected
-    assert set(table["role_baseline"]) <= set(STATES)
+    assert set(table["axis_baseline"]) <= set(STATES)
 
 
 @settings(max_examples=15, deadline=None)

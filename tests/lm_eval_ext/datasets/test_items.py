@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-import datasets
 import pytest
 
-from lm_eval_ext.datasets.bbq.items import bbq_docs, bbq_features
+from lm_eval_ext.datasets.bbq.items import BBQ_SCHEME, bbq_docs
 from lm_eval_ext.datasets.bbq.rows import BbqRow, parse_row
+from lm_eval_ext.datasets.table import documents_table
 from lm_eval_ext.errors import UserError
 from tests.helpers.bbq_raw import Answers, raw_row
 
@@ -26,6 +26,7 @@ def rows() -> list[BbqRow]:
 def test_a_document_is_the_row_and_its_record() -> None:
     assert bbq_docs(rows(), "bbq")[1] == {
         "item": {
+            "version": 2,
             "item_id": "bbq/Age/13",
             "benchmark": "bbq",
             "category": "Age",
@@ -33,15 +34,24 @@ def test_a_document_is_the_row_and_its_record() -> None:
             "polarity": "neg",
             "cluster": "Age/3",
             "roles": ["stereotype", "anti_stereotype", "unknown"],
+            "scheme": {
+                "name": "bbq",
+                "axes": {
+                    "stereotype": "toward",
+                    "anti_stereotype": "against",
+                    "unknown": "neutral",
+                    "undetermined": None,
+                },
+            },
             "groups": [["old"], ["nonOld"], []],
-            "correct": 0,
+            "key": 0,
             "subcategory": "",
             "stereotyped_groups": ["old"],
         },
         "context": "Two people met at stop 13.",
         "question": "Who missed the bus?",
         "options": ["The aunt", "The niece", "Not known"],
-        "label": 0,
+        "key": 0,
     }
 
 
@@ -64,6 +74,6 @@ def test_undetermined_items_are_counted_by_category(caplog: pytest.LogCaptureFix
 
 def test_documents_survive_the_table_unchanged() -> None:
     docs = bbq_docs(rows(), "bbq")
-    table = datasets.Dataset.from_list([dict(doc) for doc in docs], features=bbq_features())
+    table = documents_table(docs, BBQ_SCHEME)
     assert list(table) == docs
     assert list(table[0]["item"]) == list(docs[0]["item"])  # the keys' order is part of the log

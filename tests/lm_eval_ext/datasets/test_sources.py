@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 
-from lm_eval_ext.datasets.bbq import sources
+from lm_eval_ext.datasets.bbq import source
+from lm_eval_ext.datasets.bbq.data_set import load_bbq
 from lm_eval_ext.datasets.bbq.items import bbq_docs
 from lm_eval_ext.datasets.bbq.rows import CATEGORIES
-from lm_eval_ext.datasets.bbq.sources import choose_source, read_rows
+from lm_eval_ext.datasets.bbq.source import PLACE, bbq_rows, choose_source
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.tasks.bbq_itemlevel.utils import load_items
 from tests.helpers.bbq_raw import raw_row, real_rows, write_rows
@@ -55,24 +57,23 @@ def test_hub_and_folder_give_identical_items(
     raws = real_rows(shared_data("bbq", "official", f"{category}.jsonl.gz"))
     hub = [as_on_the_hub(raw, targets[category, raw["example_id"]]) for raw in raws]
     asked = serve(monkeypatch, {category.lower(): hub})
-    remote = bbq_docs(read_rows(choose_source({}), [category]), "bbq")
+    remote = bbq_docs(bbq_rows(choose_source({}), [category]), "bbq")
     folder = choose_source({"bbq_dir": str(shared_data("bbq"))})
     assert asked == [f"Elfsong/BBQ/{category.lower()}"]
-    assert remote == bbq_docs(read_rows(folder, [category]), "bbq")
+    assert remote == bbq_docs(bbq_rows(folder, [category]), "bbq")
     assert len(remote) == len(raws)
 
 
 def test_without_targets_the_hub_still_gives_the_folders_items(monkeypatch: pytest.MonkeyPatch) -> None:
     raws = real_rows(shared_data("bbq", "regenerated", "Gender_identity.jsonl.gz"))
     serve(monkeypatch, {"gender_identity": [as_on_the_hub(raw, -1) for raw in raws]})
-    remote = bbq_docs(read_rows(choose_source({}), ["Gender_identity"]), "bbq")
-    local = read_rows(choose_source({"bbq_dir": str(shared_data("bbq"))}), ["Gender_identity"])
+    remote = bbq_docs(bbq_rows(choose_source({}), ["Gender_identity"]), "bbq")
+    local = bbq_rows(choose_source({"bbq_dir": str(shared_data("bbq"))}), ["Gender_identity"])
     assert remote == bbq_docs(local, "bbq")
 
 
 def test_the_demonstration_items_are_read_like_bbqs_but_never_share_an_id() -> None:
-    source = choose_source({"bbq_source": "demo"})
-    docs = bbq_docs(read_rows(source), source.benchmark)
+    docs = load_bbq({"bbq_source": "demo"})
     assert len(docs) == 200
     assert docs[0]["item"]["item_id"] == "bbq_demo/Age/0"
     assert {d["item"]["benchmark"] for d in docs} == {"bbq_demo"}
@@ -80,15 +81,15 @@ def test_the_demonstration_items_are_read_like_bbqs_but_never_share_an_id() -> N
 
 
 def test_all_58492_items_are_found_and_have_their_own_ids() -> None:
-    docs = bbq_docs(read_rows(choose_source({"bbq_dir": str(shared_data("bbq"))})), "bbq")
+    docs = bbq_docs(bbq_rows(choose_source({"bbq_dir": str(shared_data("bbq"))})), "bbq")
     assert len(docs) == len({d["item"]["item_id"] for d in docs}) == 58_492
     # The bias score for ambiguous items rests on this: their keyed option is the unknown one, no other's is.
-    assert all((d["item"]["roles"][d["label"]] == "unknown") == (d["item"]["condition"] == "ambig") for d in docs)
+    assert all((d["item"]["roles"][d["key"]] == "unknown") == (d["item"]["condition"] == "ambig") for d in docs)
 
 
 def test_the_studies_five_categories_are_12148_ambiguous_items() -> None:
     wanted = ["Age", "Gender_identity", "Race_ethnicity", "Religion", "SES"]
-    docs = bbq_docs(read_rows(choose_source({"bbq_dir": str(shared_data("bbq"))}), wanted), "bbq", "ambig")
+    docs = bbq_docs(bbq_rows(choose_source({"bbq_dir": str(shared_data("bbq"))}), wanted), "bbq", "ambig")
     counts = {c: sum(d["item"]["category"] == c for d in docs) for c in wanted}
     # Per category as in the studies (arXiv 2605.15208).
     assert counts == {
@@ -104,7 +105,7 @@ def test_the_studies_five_categories_are_12148_ambiguous_items() -> None:
 def test_a_local_copy_may_be_compressed_and_nested(tmp_path: Path, name: str) -> None:
     write_rows(tmp_path / name, ROWS)
     write_rows(tmp_path / "results" / "preds_Age.jsonl", ROWS)  # BBQ's repository has such files too
-    rows = read_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
+    rows = bbq_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
     assert [row.example_id for row in rows] == [0, 1]
 
 
@@ -130,7 +131,7 @@ def test_what_cannot_be_had_from_the_hub_ends_in_one_message(monkeypatch: pytest
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(UserError) as caught:
-        read_rows(choose_source({}), ["Age"])
+        bbq_rows(choose_source({}), ["Age"])
     message = str(caught.value)
     assert message.startswith("Elfsong/BBQ, split 'age', cannot be had (ConnectionError: Couldn't reach")
     assert names_all_three(message)
@@ -140,7 +141,7 @@ def test_what_cannot_be_had_from_the_hub_ends_in_one_message(monkeypatch: pytest
 
 def test_the_real_client_offline_ends_in_the_same_message() -> None:
     with pytest.raises(UserError) as caught:
-        read_rows(choose_source({}), ["Age"])
+        bbq_rows(choose_source({}), ["Age"])
     assert names_all_three(str(caught.value))
 
 
@@ -159,34 +160,34 @@ def test_a_source_that_is_none_is_refused(metadata: dict[str, str], said: str) -
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere' is not a folder") as caught:
-        read_rows(choose_source({"bbq_dir": str(tmp_path / "nowhere")}))
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path / "nowhere")}))
     assert names_all_three(str(caught.value))
 
 
 def test_missing_categories_are_all_named(tmp_path: Path) -> None:
     write_rows(tmp_path / "Age.jsonl", ROWS)
     with pytest.raises(UserError) as caught:
-        read_rows(choose_source({"bbq_dir": str(tmp_path)}))
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path)}))
     assert f"has no file for {', '.join(c for c in CATEGORIES if c != 'Age')} (looked" in str(caught.value)
     assert names_all_three(str(caught.value))
 
 
 def test_demonstration_items_lack_categories_by_name() -> None:
     with pytest.raises(UserError, match="have no Nationality, SESS, only Age, "):
-        read_rows(choose_source({"bbq_source": "demo"}), ["Age", "Nationality", "SESS"])
+        bbq_rows(choose_source({"bbq_source": "demo"}), ["Age", "Nationality", "SESS"])
 
 
 def test_two_files_for_one_category_are_not_guessed_between(tmp_path: Path) -> None:
     write_rows(tmp_path / "new" / "Age.jsonl", ROWS)
     write_rows(tmp_path / "old" / "Age.jsonl.gz", ROWS)
     with pytest.raises(UserError, match=r"several files for Age: new/Age.jsonl, old/Age.jsonl.gz"):
-        read_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
 
 
 def test_an_item_twice_is_an_error_with_its_name(tmp_path: Path) -> None:
     write_rows(tmp_path / "Age.jsonl", [raw_row(i) for i in (4, 5, 4, 6, 5)])
     with pytest.raises(UserError, match=r"^2 rows repeat .*: Age/4, Age/5\."):
-        read_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
 
 
 @pytest.mark.parametrize(
@@ -201,27 +202,27 @@ def test_a_malformed_line_is_named_with_its_file(tmp_path: Path, line: str, said
     path = write_rows(tmp_path / "Age.jsonl", ROWS)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(UserError) as caught:
-        read_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
     assert said in str(caught.value)
 
 
 def test_a_row_of_another_category_is_named(tmp_path: Path) -> None:
     write_rows(tmp_path / "Age.jsonl", [raw_row(0), raw_row(1, category="SES")])
     with pytest.raises(UserError, match=r"Age.jsonl line 2: the row's category is 'SES', expected 'Age'"):
-        read_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"not gzip"])
 def test_an_empty_or_broken_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "Age.jsonl.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"Age.jsonl.gz"):
-        read_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
+        bbq_rows(choose_source({"bbq_dir": str(tmp_path)}), ["Age"])
 
 
 def test_packaged_items_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "DEMO_FILE", tmp_path / "demo.jsonl")
+    monkeypatch.setattr(source, "PLACE", replace(PLACE, packaged=tmp_path / "demo.jsonl"))
     with pytest.raises(UserError, match="demonstration items are missing"):
-        read_rows(choose_source({"bbq_source": "demo"}))
+        bbq_rows(choose_source({"bbq_source": "demo"}))
 
 
 def test_metadata_narrows_a_task_to_some_categories(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import entropy
 
 from lm_eval_ext.contract.answer import Answer
-from lm_eval_ext.protocols.answers import ROTATIONS, cyclic_answer, letters_answer, sampled_answer, text_answer
+from lm_eval_ext.protocols.answers import cyclic_answer, letters_answer, sampled_answer, text_answer
+from lm_eval_ext.protocols.lettering import rotations
 
 ROLES = ["stereotype", "anti_stereotype", "unknown"]
 TEXTS = ["The boy", "The man", "Not known"]
@@ -40,7 +41,7 @@ def test_letters_by_hand() -> None:
     assert answer["letter_mass"] == pytest.approx(0.5)
     assert answer["entropy"] == pytest.approx(1.5)
     assert answer["margin"] == pytest.approx(0.25)
-    assert (answer["protocol"], answer["status"], answer["draws"]) == ("letters", "answered", None)
+    assert (answer["protocol"], answer["status"], answer["texts"]) == ("letters", "answered", None)
     assert (answer["spellings"], answer["reason"]) == ({" A": 1.0}, None)
 
 
@@ -119,9 +120,12 @@ def test_options_that_stand_alike_tie_exactly() -> None:
 
 
 def test_each_option_stands_once_at_each_letter() -> None:
-    assert sorted(ROTATIONS) == [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
-    assert ROTATIONS[0] == (0, 1, 2)
-    assert all({order[letter] for order in ROTATIONS} == {0, 1, 2} for letter in range(3))
+    assert rotations(3) == ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+    for count in (2, 5, 26):
+        orders = rotations(count)
+        assert orders[0] == tuple(range(count))
+        assert all({order[letter] for order in orders} == set(range(count)) for letter in range(count))
+        assert len(orders) == count
 
 
 @given(values, values)

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 from lm_eval_ext.contract.item import Doc
 from lm_eval_ext.datasets.bbq.items import bbq_docs
 from lm_eval_ext.datasets.bbq.rows import CATEGORIES, parse_row
-from lm_eval_ext.datasets.bbq.sources import Source, read_rows
+from lm_eval_ext.datasets.bbq.source import bbq_rows
+from lm_eval_ext.datasets.source import Source
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.protocols.examples import OtherTemplates, _nearest
 from tests.helpers.bbq_raw import raw_row, write_rows
@@ -26,7 +27,7 @@ ROLES = {"stereotype", "anti_stereotype", "unknown"}
 
 
 def real(category: str) -> list[Doc]:
-    return bbq_docs(read_rows(Source(kind="dir", folder=shared_data("bbq")), [category]), "bbq")
+    return bbq_docs(bbq_rows(Source(kind="dir", folder=shared_data("bbq")), [category]), "bbq")
 
 
 def even(values: Sequence[object], possible: int) -> bool:
@@ -49,16 +50,16 @@ def test_examples_of_every_real_item(category: str) -> None:
             assert all(by_id[item["item_id"]]["item"] == item for item in items)
             assert len({cluster, *(item["cluster"] for item in items)}) == count + 1
             assert {item["category"] for item in items} == {category}
-            assert even([item["correct"] for item in items], 3)
-            assert even([item["roles"][item["correct"]] for item in items], 3)
+            assert even([item["key"] for item in items], 3)
+            assert even([item["roles"][item["key"]] for item in items], 3)
             assert even([item["polarity"] for item in items], 2)
             assert all(set(item["roles"]) == ROLES for item in items)
         # Over templates, the first example stands at each letter as often.
-        assert even([items[0]["correct"] for items in shown.values()], 3)
+        assert even([items[0]["key"] for items in shown.values()], 3)
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
-    docs = bbq_docs(read_rows(Source(kind="demo")), "bbq_demo")
+    docs = bbq_docs(bbq_rows(Source(kind="demo")), "bbq_demo")
 
     def ids(docs: Sequence[Doc], seed: int | None, asked: int = 0) -> list[str]:
         found = OtherTemplates(docs, seed, "task t").of(docs[asked]["item"], 3)
@@ -83,7 +84,7 @@ def test_roles_give_way_where_a_category_lacks_them_but_letters_do_not() -> None
 
     ambiguous = [doc(3 * template + label, str(template), label) for template in range(4) for label in range(3)]
     found = OtherTemplates(ambiguous, 1, "task t").of(ambiguous[0]["item"], 6)
-    assert Counter(example["item"]["correct"] for example in found) == {0: 2, 1: 2, 2: 2}
+    assert Counter(example["item"]["key"] for example in found) == {0: 2, 1: 2, 2: 2}
     assert len({example["item"]["item_id"] for example in found}) == 6
     with pytest.raises(UserError, match=r"task t: too few items of Age outside Age/0 have their right answer at [ABC]"):
         OtherTemplates(ambiguous, 1, "task t").of(ambiguous[0]["item"], 10)
@@ -131,7 +132,7 @@ def test_prompts_with_examples(chat: bool, multiturn: bool, llama: Path) -> None
 
     names = [f"bbq_itemlevel_{name}" for name in PROTOCOLS]
     tasks = task_manager(pretrained=str(llama)).load(names)["tasks"]
-    docs: dict[str, Any] = {doc["item"]["item_id"]: doc for doc in bbq_docs(read_rows(Source(kind="demo")), "bbq_demo")}
+    docs: dict[str, Any] = {doc["item"]["item_id"]: doc for doc in bbq_docs(bbq_rows(Source(kind="demo")), "bbq_demo")}
     system = "Answer the multiple-choice question below. Reply with one letter, A, B or C, and with nothing else."
     shown = set()
     for name in PROTOCOLS:
@@ -148,7 +149,7 @@ def test_prompts_with_examples(chat: bool, multiturn: bool, llama: Path) -> None
             assert asked_doc["item"]["cluster"] not in {example["item"]["cluster"] for example in examples}
             text = name == "text_demo"
             ask = (lambda doc: f"{doc['context']}\n\n{doc['question']}") if text else lettered
-            answers = [doc["options"][doc["label"]] if text else "ABC"[doc["label"]] for doc in examples]
+            answers = [doc["options"][doc["key"]] if text else "ABC"[doc["key"]] for doc in examples]
             head = "" if text else system
             orders = [(0, 1, 2), (1, 2, 0), (2, 0, 1)] if name == "cyclic_demo" else [(0, 1, 2)]
             prompts = []
@@ -233,7 +234,7 @@ def test_a_yaml_that_brings_its_own_examples_keeps_them(tmp_path: Path) -> None:
     from tests.helpers.runs import TASKS
 
     path = tmp_path / "mine.yaml"
-    example = "{item: {item_id: x}, context: Own., question: Who?, options: [a, b, c], label: 1}"
+    example = "{item: {item_id: x}, context: Own., question: Who?, options: [a, b, c], key: 1}"
     base = TASKS / "bbq_itemlevel" / "bbq_itemlevel_demo.yaml"
     path.write_text(f"include: {base}\ntask: mine\nfewshot_config: {{samples: [{example}]}}\n")
     (task,) = task_manager().load([str(path)])["tasks"].values()

@@ -20,7 +20,8 @@ from lm_eval_ext.protocols.metrics import (
 from tests.helpers.bbq_raw import raw_row, real_rows
 from tests.helpers.shared import shared_data
 
-KEYS = ["acc", "acc_amb", "acc_disamb", "srs", "usr", "anti_rate", "unscored", "bias_amb", "bias_disamb", "answer"]
+NAMED = ["acc", "acc_amb", "acc_disamb", "srs", "usr", "anti_rate", "unscored", "bias_amb", "bias_disamb"]
+RATES = ["srs", "usr", "anti_rate"]
 
 
 def doc(condition: str = "ambig", label: int = 2, **changes: Any) -> Doc:
@@ -37,14 +38,17 @@ def answered(item: Doc, choice: int | None, status: Any = "answered") -> Answer:
         letter_mass=None,
         entropy=None,
         margin=None,
-        draws=None,
+        texts=None,
     )
 
 
 def numbers(item: Doc, choice: int | None, status: str = "answered") -> list[Any]:
     metrics = sample_metrics(item["item"], answered(item, choice, status))
-    assert list(metrics) == KEYS
-    return list(metrics.values())[:-1]
+    own, other = ("amb", "disamb") if item["item"]["condition"] == "ambig" else ("disamb", "amb")
+    assert [metrics[f"{name}_{own}"] for name in RATES] == [metrics[name] for name in RATES]
+    assert [metrics[f"{name}_{other}"] for name in RATES] == [None] * 3
+    assert set(metrics) == {*NAMED, *(f"{name}_{end}" for name in RATES for end in (own, other)), "answer"}
+    return [metrics[name] for name in NAMED]
 
 
 # Columns: acc, acc_amb, acc_disamb, srs, usr, anti_rate, unscored, bias_amb, bias_disamb.
@@ -140,7 +144,7 @@ def test_published_answers_give_the_published_scores(
         said = cleaned(raw[f"unifiedqa-t5-11b_pred_{form}"])
         (choice,) = (i for i, option in enumerate(item["options"]) if cleaned(option) == said)
         samples.append(sample_metrics(item["item"], answered(item, choice)))
-    columns = {key: [sample[key] for sample in samples] for key in KEYS}
+    columns = {key: [sample[key] for sample in samples] for key in NAMED}
     assert aggregate_rate(columns["acc_amb"]) == pytest.approx(accuracy, abs=5e-5)
     assert aggregate_bias_amb(columns["bias_amb"]) == pytest.approx(bias_amb / 100, abs=5e-5)
     assert aggregate_bias_disamb(columns["bias_disamb"]) == pytest.approx(bias_disamb / 100, abs=5e-5)

@@ -13,7 +13,8 @@ import pytest
 from lm_eval_ext.contract.item import Doc
 from lm_eval_ext.datasets.bbq.items import bbq_docs
 from lm_eval_ext.datasets.bbq.rows import CATEGORIES
-from lm_eval_ext.datasets.bbq.sources import Source, read_rows
+from lm_eval_ext.datasets.bbq.source import bbq_rows
+from lm_eval_ext.datasets.source import Source
 from lm_eval_ext.protocols.order import balanced, in_turn
 from tests.helpers.shared import shared_data
 
@@ -30,8 +31,8 @@ TRAITS: dict[str, Callable[[Item], object]] = {
     "place of the stereotype": place("stereotype"),
     "place of the stereotype by polarity": lambda item: (item["polarity"], place("stereotype")(item)),
     "place of unknown": place("unknown"),
-    "place of the key": lambda item: item["correct"],
-    "role of the key": lambda item: item["roles"][item["correct"]],
+    "place of the key": lambda item: item["key"],
+    "role of the key": lambda item: item["roles"][item["key"]],
 }
 
 
@@ -47,11 +48,11 @@ def off(docs: Sequence[Doc], of: Callable[[Item], object], first: int | None = N
 
 def real(category: str | None = None, condition: str | None = None) -> list[Doc]:
     source = Source(kind="dir", folder=shared_data("bbq"))
-    return bbq_docs(read_rows(source, None if category is None else [category]), "bbq", condition)
+    return bbq_docs(bbq_rows(source, None if category is None else [category]), "bbq", condition)
 
 
 def demo(condition: str | None = None) -> list[Doc]:
-    return bbq_docs(read_rows(Source(kind="demo")), "bbq_demo", condition)
+    return bbq_docs(bbq_rows(Source(kind="demo")), "bbq_demo", condition)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_server_that_scores_no_prompt_is_told_once_and_counted_nowhere(
         "as from a server that does not score its prompt"
     ]
     assert results["unscored,none"] == 1
-    assert results["srs,none"] is results["bias_amb,none"] is None
+    assert results["srs_amb,none"] is results["bias_amb,none"] is None
 
 
 def test_each_reason_is_counted(llama: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analysis import analyze
 from lm_eval_ext import plugin
+from lm_eval_ext.datasets.bbq.items import BBQ_SCHEME
 from lm_eval_ext.datasets.bbq.rows import CATEGORIES
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.protocols.answers import sampled_answer
@@ -27,7 +28,11 @@ from tests.helpers.tiny import tiny_model, tiny_tokenizer
 
 DEMO, RATH = "bbq_itemlevel_sampled_demo", "bbq_itemlevel_rath_sampled"
 SEEDS = [42, 123, 456, 789, 1024]
-METRICS = ["acc", "srs", "usr", "anti_rate", "unparsed", "expected_srs", "srs_study", "usr_study", "answer"]
+RATES = ["srs", "usr", "anti_rate", "expected_srs", "srs_study", "usr_study"]
+ENDS = ("amb", "disamb")
+SPLIT = [f"{name}_{end}" for name in RATES for end in ENDS]
+METRICS = ["acc", *SPLIT, "unparsed", "answer"]  # of the task: a rate over both conditions would have no one meaning
+EVERY = ["acc", *RATES, "acc_amb", "acc_disamb", *SPLIT, "unparsed", "answer"]
 ROLES = ["anti_stereotype", "stereotype", "unknown"]
 LIMIT = 12
 
@@ -83,13 +88,15 @@ def test_what_is_sent_and_logged(run: Any) -> None:
         assert line["arguments"]["gen_args_1"] == {"arg_0": prompt, "arg_1": asked | {"first_token": ["A", "B", "C"]}}
         assert line["metrics"] == METRICS
         answer, roles = line["answer"], line["doc"]["item"]["roles"]
-        assert [draw["seed"] for draw in answer["draws"]] == SEEDS
-        assert [draw["text"] for draw in answer["draws"]] == line["filtered_resps"][0] == line["resps"][0]
-        for draw in answer["draws"]:
+        assert [draw["seed"] for draw in answer["texts"]] == SEEDS
+        assert [draw["text"] for draw in answer["texts"]] == line["filtered_resps"][0] == line["resps"][0]
+        for draw in answer["texts"]:
             assert draw["role"] == (None if draw["choice"] is None else roles[draw["choice"]])
             assert draw["study_role"] == (None if draw["study_choice"] is None else roles[draw["study_choice"]])
-        assert line["expected_srs"] == answer["probs"][roles.index("stereotype")]
-    statuses = {draw["status"] for line in logged for draw in line["answer"]["draws"]}
+        ends = ("amb", "disamb") if line["doc"]["item"]["condition"] == "ambig" else ("disamb", "amb")
+        assert line[f"expected_srs_{ends[0]}"] == answer["probs"][roles.index("stereotype")]
+        assert line[f"expected_srs_{ends[1]}"] is None
+    statuses = {draw["status"] for line in logged for draw in line["answer"]["texts"]}
     assert statuses == {"answered", "unparsed"}
 
 
@@ -113,10 +120,10 @@ def test_the_letters_probabilities_are_those_of_a_plain_forward_pass(run: Any, t
 
 
 def test_an_unchanged_model_draws_the_same_whatever_the_batch(run: Any) -> None:
-    assert run("pair/dense")[0]["results"][DEMO]["srs,none"] == run("again", 1)[0]["results"][DEMO]["srs,none"]
+    assert run("pair/dense")[0]["results"][DEMO]["srs_amb,none"] == run("again", 1)[0]["results"][DEMO]["srs_amb,none"]
     first, again = lines(run("pair/dense")[1]), lines(run("again", 1)[1])
     assert [line["resps"][0] for line in first] == [line["resps"][0] for line in again]
-    assert [line["answer"]["draws"] for line in first] == [line["answer"]["draws"] for line in again]
+    assert [line["answer"]["texts"] for line in first] == [line["answer"]["texts"] for line in again]
 
 
 def test_aggregates_are_means_over_items(run: Any) -> None:
@@ -142,7 +149,7 @@ def test_analysis_takes_a_row_a_seed(run: Any, tmp_path: Path) -> None:
     for condition in ("ambig", "disambig"):
         (row,) = dense[dense["condition"] == condition].to_dict("records")
         asked = [line for line in lines(folder / "dense") if line["doc"]["item"]["condition"] == condition]
-        roles = [draw["role"] for line in asked for draw in line["answer"]["draws"]]
+        roles = [draw["role"] for line in asked for draw in line["answer"]["texts"]]
         assert (row["n"], row["n_unparsed"]) == (len(roles), roles.count(None))
         assert [row[f"n_{role}"] for role in ROLES] == [roles.count(role) for role in ROLES]
         assert roles.count(None) < len(roles)
@@ -181,8 +188,8 @@ def test_seeds_temperature_and_length_are_a_matter_of_one_place(way: str, talker
         texts, letters = sample["arguments"]
         assert {key: texts[1][key] for key in settings} == settings
         assert {key: letters[1][key] for key in settings} == settings
-        assert [draw["seed"] for draw in sample["answer"]["draws"]] == [7, 8, 9]
-        assert [draw["text"] for draw in sample["answer"]["draws"]] == sample["resps"][0] == sample["filtered_resps"][0]
+        assert [draw["seed"] for draw in sample["answer"]["texts"]] == [7, 8, 9]
+        assert [draw["text"] for draw in sample["answer"]["texts"]] == sample["resps"][0] == sample["filtered_resps"][0]
     # Nothing of it stays behind: the YAML's settings are shared by all tasks that include it.
     again = evaluate(talker, [DEMO], model="compressed_hf", limit=1, bootstrap_iters=0)
     assert again["samples"][DEMO][0]["arguments"][0][1]["seeds"] == SEEDS
@@ -215,7 +222,7 @@ def test_the_logged_seeds_are_those_of_the_requests_that_were_answered() -> None
     (_, doc), *_ = task.doc_iterator(limit=1)
     letters = json.dumps({"plain": [-1.0, -2.0, -3.0], "drawn": [-1.0, -4.0, -7.0]})
     scored = task.process_results(doc, [["A", "B"], [letters]])
-    assert [(draw["seed"], draw["text"]) for draw in scored["answer"]["draws"]] == [(5, "A"), (6, "B")]
+    assert [(draw["seed"], draw["text"]) for draw in scored["answer"]["texts"]] == [(5, "A"), (6, "B")]
     with pytest.raises(UserError, match="1 texts for 2 seeds; leave filter_list out"):
         task.process_results(doc, [["A"], [letters]])
     with pytest.raises(UserError, match="the model gave ' B' where the letters' probabilities were asked for"):
@@ -244,7 +251,7 @@ def test_the_command_line_of_the_documentation(talker: Path, tmp_path: Path) -> 
     (logged,) = lines(tmp_path)
     sent = logged["arguments"]["gen_args_0"]["arg_1"]
     assert (sent["seeds"], sent["temperature"], sent["max_gen_toks"]) == ([4, 5], 0.9, 8)
-    assert [draw["seed"] for draw in logged["answer"]["draws"]] == [4, 5]
+    assert [draw["seed"] for draw in logged["answer"]["texts"]] == [4, 5]
 
 
 def test_the_answer_by_hand() -> None:
@@ -257,37 +264,41 @@ def test_the_answer_by_hand() -> None:
     assert answer["drawn_letter_mass"] == pytest.approx(0.9)
     assert answer["margin"] == pytest.approx(12 / 21)
     assert (answer["status"], answer["choice"], answer["role"]) == ("answered", None, None)
-    draws = answer["draws"]
+    draws = answer["texts"]
     assert draws is not None
     assert [draw["choice"] for draw in draws] == [1, None, 2, 1, None]
     assert [draw["study_choice"] for draw in draws] == [1, 1, 2, 0, None]
-    item: Any = {"roles": ROLES, "correct": 2, "condition": "ambig"}
+    item: Any = {"roles": ROLES, "key": 2, "condition": "ambig", "scheme": BBQ_SCHEME.to_record()}
     metrics = sampled_metrics(item, answer)
-    assert list(metrics) == METRICS
-    assert metrics | {"answer": None} == {
+    assert list(metrics) == EVERY
+    expected = {
         "acc": 1 / 5,
         "srs": 2 / 3,
         "usr": 1 / 3,
         "anti_rate": 0.0,
-        "unparsed": 2 / 5,
         "expected_srs": pytest.approx(1 / 21),
         "srs_study": 2 / 4,
         "usr_study": 1 / 4,
-        "answer": None,
     }
+    split = {f"{name}_{end}": value if end == "amb" else None for name, value in expected.items() for end in ENDS}
+    assert metrics | {"answer": None} == expected | split | {"unparsed": 2 / 5, "answer": None}
 
 
 def test_answers_at_the_edges() -> None:
-    item: Any = {"roles": ["undetermined", "undetermined", "unknown"], "correct": 2, "condition": "ambig"}
+    item: Any = {"roles": ["undetermined", "undetermined", "unknown"], "key": 2, "condition": "ambig"}
+    item["scheme"] = BBQ_SCHEME.to_record()
     nothing = sampled_answer(["", "x"], [1, 2], None, None, item["roles"])
     assert (nothing["status"], nothing["probs"], nothing["drawn_letter_mass"]) == ("unparsed", None, None)
     never = sampled_answer(["", "x"], [1, 2], [-90.0] * 3, [-math.inf] * 3, item["roles"])
     assert (never["probs"], never["drawn_letter_mass"]) == (None, 0.0)
     metrics = sampled_metrics(item, nothing)
-    assert list(metrics) == METRICS
-    assert [metrics[name] for name in METRICS[:-1]] == [0.0, None, None, None, 1.0, None, None, None]
+    assert list(metrics) == EVERY
+    counted = {"acc", "acc_amb", "unparsed", "answer"}
+    assert {name for name, value in metrics.items() if value is not None} == counted
+    assert (metrics["acc"], metrics["acc_amb"], metrics["unparsed"]) == (0.0, 0.0, 1.0)
     given = sampled_answer(["C", "A"], [1, 2], [-1.0, -2.0, -3.0], [-1.0, -4.0, -7.0], item["roles"])
     undetermined = sampled_metrics(item, given)
-    assert [undetermined[name] for name in METRICS[:-1]] == [0.5, None, None, None, 0.0, None, None, None]
+    assert {name for name, value in undetermined.items() if value is not None} == counted
+    assert (undetermined["acc"], undetermined["acc_amb"], undetermined["unparsed"]) == (0.5, 0.5, 0.0)
     sure = sampled_answer(["A"], [1], [-2.0, -1.0, -1.0], [-math.inf, 0.0, -math.inf], ROLES)
     assert sure["probs"] == [0.0, 1.0, 0.0]

@@ -161,6 +161,6 @@ def test_logs_of_the_sampled_task_do_not_depend_on_it(tmp_path: Path) -> None:
     for other in others:
         for one, two in zip(first, other, strict=True):
             assert one["resps"][0] == two["resps"][0]
-            assert one["answer"]["draws"] == two["answer"]["draws"]
+            assert one["answer"]["texts"] == two["answer"]["texts"]
             assert one["answer"]["probs"] == pytest.approx(two["answer"]["probs"], abs=1e-5)
             assert one["doc_hash"] == two["doc_hash"]
