@@ -1,9 +1,10 @@
-"""Errors that a user can act on."""
+"""Errors that a user can act on: the same class as `lm_eval_ext.errors`, so that one `except` serves both packages.
+
+This is the only place where `analysis` takes anything from `lm_eval_ext`; it imports no model code.
+"""
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+from lm_eval_ext.errors import UserError, unknown_name
 
-
-class UserError(ValueError):
-    """A fault in what the user gave: the message says what was seen, what was expected, and what to do."""
+__all__ = ["UserError", "unknown_name"]

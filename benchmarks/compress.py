@@ -33,8 +33,8 @@ def load():
 
 
 def tokens(tokenizer, samples: int, seqlen: int):
-    from lm_eval_ext.models.compress.calibration import load_calibration
-    from lm_eval_ext.models.compress.recipe import Calibration
+    from lm_eval_ext.models.recipe.calibration import load_calibration
+    from lm_eval_ext.models.recipe.recipe import Calibration
 
     return load_calibration(Calibration(source="demo", samples=samples, seqlen=seqlen), tokenizer, None)[0]
 
@@ -75,8 +75,8 @@ def worker(which: str, samples: int, seqlen: int) -> None:
     start = time.perf_counter()
     with Peak() as memory:
         if which == "ours":
-            from lm_eval_ext.models.compress.driver import compress_
-            from lm_eval_ext.models.compress.resolve import resolve
+            from lm_eval_ext.models.native.driver import compress_
+            from lm_eval_ext.models.recipe.resolve import resolve
 
             recipe = resolve(method="wanda", sparsity=SPARSITY, calibration="demo", samples=samples, seqlen=seqlen)
             compress_(model, tokenizer, recipe)

@@ -60,8 +60,8 @@ def back(folder: Path) -> Result:
     """What the tables are made from: every run's rows, in the columns that the measures get, as one frame."""
     import pandas as pd
 
+    from analysis.compare.frames import ROLE_COLUMNS
     from analysis.logs import ItemStore, read_logs
-    from analysis.roles import ROLE_COLUMNS
 
     with tempfile.TemporaryDirectory() as scratch, ItemStore(Path(scratch) / "items.parquet") as store:
         logs = read_logs(folder, store, workers=1)

@@ -92,15 +92,15 @@ def one_line(error: BaseException) -> str | None:
     """What a user is told of an exception that ends a command, or None if its traceback says more.
 
     Args:
-        error: A UserError of any package (it is a ValueError of that name), an error of the system (a disk that is
-            full, a file that may not be read), text that can't be written, or an interrupt.
+        error: A UserError, an error of the system (a disk that is full, a file that may not be read), text that can't
+            be written, or an interrupt.
 
     Returns:
         One line without "error: ". None for every other exception: a fault of ours, or of a library.
     """
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(error, ValueError) and type(error).__name__ == "UserError":
+    if isinstance(error, UserError):
         return " ".join(str(error).split())
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object[error.start : error.end]!a} can't be written as {error.encoding}: {_NO_TEXT}"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lm_eval_ext.demo.run import RECIPES, options
-from lm_eval_ext.models.compress.recipe import recipe_names
+from lm_eval_ext.models.recipe.files import recipe_names
 from tests.helpers.venvs import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import expit
 
-from analysis._floors import Chances, change_of_rates, expected, rate
 from analysis.inference._rounding import settled
 from analysis.inference.result import Result
+from analysis.tables.noise.floors import Chances, change_of_rates, expected, rate
 from validity.checks import Check, Procedure, Scores, covers
 from validity.simulate import NODES, STEREOTYPE, WEIGHTS, Data, Design, Floats
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.intervals import wilson
+from analysis.inference.proportion import wilson
 from validity.checks import NOT_ASKED, Check
 from validity.methods import CHECKS, PROCEDURES
 from validity.simulate import Design, simulate

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from analysis.inference.result import Estimate, Result
+from .result import Estimate, Result
 
 __all__ = ["Estimate", "Result"]

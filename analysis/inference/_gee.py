@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import expit
 
-from analysis.inference._logit import Floats, Ints, Records, absolute_scores, by_code, columns_by_code, fit_logit
-from analysis.inference._rounding import settled
+from ._logit import Floats, Ints, Records, absolute_scores, by_code, columns_by_code, fit_logit
+from ._rounding import settled
 
 __all__ = ["GeeFit", "fit_gee"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import t
 
-from analysis.inference.result import Estimate
+from .result import Estimate
 
 __all__ = ["on_log_odds"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from analysis.inference._logit import Floats, Records, absolute_scores, by_code, columns_by_code
-from analysis.inference._rounding import settled
+from ._logit import Floats, Records, absolute_scores, by_code, columns_by_code
+from ._rounding import settled
 
 __all__ = ["MixedFit", "MixedLikelihood", "fit_mixed"]
 

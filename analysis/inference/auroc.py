@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from analysis.inference._log_odds import on_log_odds
-from analysis.inference.clusters import from_left_out
-from analysis.inference.result import Result
+from ._log_odds import on_log_odds
+from .clusters import from_left_out
+from .result import Result
 
 __all__ = ["auroc"]
 

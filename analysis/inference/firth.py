@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import chi2
 
-from analysis.inference._logit import Floats, Records, log_likelihood
-from analysis.inference.result import Estimate, Result
+from ._logit import Floats, Records, log_likelihood
+from .result import Estimate, Result
 
 __all__ = ["firth", "firth_fit"]
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from scipy.special import expit
 from scipy.stats import t as student
 
-from analysis.inference._gee import GeeFit, fit_gee
-from analysis.inference._logit import EVENTS_PER_TERM, Floats, Records, no_estimate
-from analysis.inference._rounding import settled
-from analysis.inference.result import Estimate, Result
+from ._gee import GeeFit, fit_gee
+from ._logit import EVENTS_PER_TERM, Floats, Records, no_estimate
+from ._rounding import settled
+from .result import Estimate, Result
 
 __all__ = [
     "FEW_CLUSTERS",

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from analysis.inference._logit import Records, fit_logit, no_estimate
-from analysis.inference._mixed import MixedFit, fit_mixed
-from analysis.inference.gee import interval, odds_ratio, too_few_clusters
-from analysis.inference.result import Estimate, Result
+from ._logit import Records, fit_logit, no_estimate
+from ._mixed import MixedFit, fit_mixed
+from .gee import interval, odds_ratio, too_few_clusters
+from .result import Estimate, Result
 
 __all__ = ["ATTENUATION", "NODES", "mixed_fit", "mixed_logit"]
 

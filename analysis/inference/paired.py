@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.special import bdtr
 from scipy.stats import beta, binom, chi2, norm
 
-from analysis.inference.result import Estimate, Result
+from .result import Estimate, Result
 
 __all__ = ["mcnemar", "tango_interval"]
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import chi2
 
-from analysis.inference.result import Estimate, Result
+from .result import Estimate, Result
 
 __all__ = ["bowker", "stuart_maxwell"]
 

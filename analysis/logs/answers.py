@@ -2,101 +2,81 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.logs.values import LogError, indicator, integer, number, score
+from ..schema.schemes import AXES
+from .options import Options, options_of
+from .values import LogError, indicator, integer, number, score, text
 
-__all__ = ["determined", "item_answers", "plain_answer"]
+__all__ = ["item_answers", "item_options", "plain_answer"]
 
-STATUSES = ("answered", "unparsed", "unscored")
 INVALID = "[invalid]"
 """What lm-eval's regex filters leave of a text in which they find nothing."""
 CORRECT_METRICS = ("acc", "exact_match", "em", "acc_norm")
 """Per-item metrics that say right or wrong, by preference; used only where the value is 0 or 1."""
 
 
-def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The answers of one sample line of our tasks: the `answer` record, or each of its draws.
+def item_options(document: Mapping[str, Any]) -> Options:
+    """What the item record of a document says of its options.
+
+    Raises:
+        LogError: If a value is not of its kind, or they do not go together.
+    """
+    item, listed = document["item"], document.get("options")
+    roles = item.get("roles")
+    if roles is not None and not isinstance(roles, list):
+        raise LogError(f"doc.item.roles: expected a list of names, got {roles!r}")
+    version = integer(item.get("version"))
+    return options_of(
+        version,
+        tuple(text(role) or "" for role in roles or ()),
+        json.dumps(item.get("scheme")).encode(),
+        integer(item.get("correct" if version in (None, 1) else "key")),
+        len(listed) if isinstance(listed, list) else None,
+    )
+
+
+def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
+    """The answers of one sample line of our tasks: the `answer` record, or each of its texts.
 
     Args:
         line: A sample line whose doc has an item record and that has an `answer`.
+        options: Of its item.
 
     Returns:
-        One dict per row (keys as `$given` in fields.py).
+        Per row, what takes the place of parts of the line: `$options`, `$probability`, `$answer`, and `answer`, whose
+        texts are now the one of this row.
 
     Raises:
         LogError: If status, choice, role and probabilities do not fit each other or the item's options.
     """
-    item, answer = line["doc"]["item"], line["answer"]
+    answer = line["answer"]
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
-    roles = item.get("roles")
-    if not isinstance(roles, list):
-        raise LogError("doc.item.roles: missing")
-    shared = {
-        "determined": determined(roles),
-        **_role_probabilities(roles, answer.get("probs")),
-        **{name: answer.get(name) for name in ("letter_mass", "drawn_letter_mass", "entropy", "margin")},
-    }
-    draws = answer.get("draws")
-    if draws is None:
-        return [{**shared, **_checked(answer, roles, item.get("correct"))}]
-    if not isinstance(draws, list) or not draws:
-        raise LogError("answer.draws: expected a list of draws, got an empty one or something else")
-    return [
-        {
-            **shared,
-            **_checked(draw, roles, item.get("correct")),
-            # Where the model took no seeds, the place among the draws tells them apart.
-            "seed": place if draw.get("seed") is None else draw["seed"],
-            "text": draw.get("text"),
-        }
-        for place, draw in enumerate(draws)
-    ]
+    shared = {"$options": options.facts, "$probability": dict(zip(AXES, _shares(options, answer), strict=True))}
+    # The first version of the contract calls the texts draws.
+    texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
+    if texts is None:
+        return [{**shared, "$answer": _checked(options, answer), "answer": {**answer, "texts": None}}]
+    if not isinstance(texts, list) or not texts or not all(isinstance(given, dict) for given in texts):
+        raise LogError("answer.texts: expected a list of texts, got an empty one or something else")
+    # Where the model took no seeds, the place among the texts tells them apart.
+    numbered = [given | {"seed": i} if given.get("seed") is None else given for i, given in enumerate(texts)]
+    return [{**shared, "$answer": _checked(options, given), "answer": {**answer, "texts": given}} for given in numbered]
 
 
-def _checked(answer: Mapping[str, Any], roles: list[str], key: Any) -> dict[str, Any]:
-    """Status, choice, role and correctness of one answer, after checking that they agree."""
-    status, choice, role = answer.get("status"), integer(answer.get("choice")), answer.get("role")
-    if status not in STATUSES:
-        raise LogError(f"answer.status: expected one of {', '.join(STATUSES)}, got {status!r}")
-    if (choice is not None) != (status == "answered"):
-        raise LogError(f"answer.choice: {choice} does not go with status {status!r}")
-    if choice is not None and not 0 <= choice < len(roles):
-        raise LogError(f"answer.choice: expected 0 to {len(roles) - 1}, got {choice}")
-    expected = None if choice is None else roles[choice]
-    if role != expected:
-        raise LogError(f"answer.role: option {choice} has role {expected!r} in the item, but {role!r} is logged")
-    keyed = integer(key)
-    return {
-        "status": status,
-        "choice": choice,
-        "role": role,
-        "correct": None if keyed is None else choice == keyed,
-    }
+def _checked(options: Options, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return options.answer(answer.get("status"), integer(answer.get("choice")), text(answer.get("role")) or None)
 
 
-def determined(roles: Sequence[str]) -> bool | None:
-    """Whether the item's stereotype is told; missing where no option has a role."""
-    return "stereotype" in roles and "undetermined" not in roles if any(roles) else None
-
-
-def _role_probabilities(roles: list[str], probabilities: Any) -> dict[str, float | None]:
-    """Probability of each role, summed over its options; missing where no option has the role."""
-    names = ("stereotype", "anti_stereotype", "unknown")
-    if probabilities is None:
-        return {f"p_{name}": None for name in names}
-    if not isinstance(probabilities, list) or len(probabilities) != len(roles):
-        raise LogError(f"answer.probs: expected {len(roles)} probabilities, got {probabilities!r}")
-    values = [number(value) for value in probabilities]
-    out: dict[str, float | None] = {}
-    for name in names:
-        of_role = [value for value, role in zip(values, roles, strict=True) if role == name]
-        known = [value for value in of_role if value is not None]
-        out[f"p_{name}"] = sum(known) if known and len(known) == len(of_role) else None
-    return out
+def _shares(options: Options, answer: Mapping[str, Any]) -> tuple[float | None, ...]:
+    probabilities = answer.get("probs")
+    if probabilities is not None and not isinstance(probabilities, list):
+        raise LogError(f"answer.probs: expected a list of probabilities, got {probabilities!r}")
+    return options.shares(None if probabilities is None else [number(value) for value in probabilities])
 
 
 def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from analysis.logs.issues import Issue
-from analysis.logs.results import TaskLog
-from analysis.logs.samples import SamplesRead
-from analysis.logs.table import ITEM_SCHEMA, PARQUET
+from .issues import Issue
+from .results import TaskLog
+from .samples import SamplesRead
+from .table import FILE_SCHEMA, PARQUET
 
 __all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "load", "prune", "reader_sources", "save"]
 
@@ -42,7 +42,8 @@ _OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_
 def reader_sources() -> list[Path]:
     """The files that the reader's code is in: this package and what it imports from the rest of `analysis`."""
     here = Path(__file__).parent
-    return sorted([*here.glob("*.py"), here.parent / "columns.py", here.parent / "errors.py"])
+    schema = here.parent / "schema"
+    return sorted([*here.glob("*.py"), *schema.glob("*.py"), here.parent / "errors.py"])
 
 
 def _version() -> str:
@@ -90,7 +91,7 @@ def load(entry: Path) -> SamplesRead | None:
     try:
         with pq.ParquetFile(entry, page_checksum_verification=True) as file:
             meta = json.loads(file.schema_arrow.metadata[_META])
-            table = file.read().cast(ITEM_SCHEMA.remove(0))
+            table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
         with contextlib.suppress(OSError):  # a folder that can only be read serves as well
             os.utime(entry)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.errors import UserError
-from analysis.logs.issues import Issue
+from ..errors import UserError
+from .issues import Issue
 
 __all__ = ["RunFiles", "find_runs"]
 

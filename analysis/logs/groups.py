@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.logs.values import LogError, text
+from .values import LogError, text
 
 __all__ = ["decode_groups", "decode_options", "encode_groups", "encode_options"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.columns import Column, Table
+from ..schema.columns import Column, Table
 
 __all__ = ["ISSUES", "Issue", "issues_frame"]
 

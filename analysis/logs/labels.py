@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from analysis.logs.issues import Issue
-from analysis.logs.results import RunLog
+from .issues import Issue
+from .results import RunLog
 
 __all__ = ["base_groups", "label_runs"]
 

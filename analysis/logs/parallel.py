@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from analysis.logs import cache
-from analysis.logs.sources import Outcome, Source, read_source, spill_source
+from . import cache
+from .sources import Outcome, Source, read_source, spill_source
 
 __all__ = ["WORTH", "read_sources", "serve", "usable_cores"]
 
@@ -152,21 +152,17 @@ def _ask(process: subprocess.Popen[bytes], question: Any) -> Any:
 
 
 def _start() -> subprocess.Popen[bytes] | None:
-    command = [sys.executable or "", "-c", _CODE, repr(sys.path), str(Path(__file__).parents[1])]
+    command = [sys.executable or "", "-c", _CODE, repr(sys.path), __name__]
     try:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     except OSError:
         return None
 
 
-# The package itself is a stand-in there: what it imports is for tables, and takes longer than to read 50 MB.
 _CODE = """
-import ast, sys, types
+import ast, importlib, sys
 sys.path[:] = ast.literal_eval(sys.argv[1])
-sys.modules["analysis"] = package = types.ModuleType("analysis")
-package.__path__ = [sys.argv[2]]
-from analysis.logs.parallel import serve
-serve()
+importlib.import_module(sys.argv[2]).serve()
 """
 
 

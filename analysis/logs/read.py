@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.errors import UserError
-from analysis.logs.cache import cache_folder, prune
-from analysis.logs.find import find_runs
-from analysis.logs.issues import Issue
-from analysis.logs.labels import label_runs
-from analysis.logs.parallel import read_sources, usable_cores
-from analysis.logs.results import RunLog, TaskLog, read_results
-from analysis.logs.sources import Source
-from analysis.logs.store import ItemStore
+from ..errors import UserError
+from .cache import cache_folder, prune
+from .find import find_runs
+from .issues import Issue
+from .labels import label_runs
+from .parallel import read_sources, usable_cores
+from .results import RunLog, TaskLog, read_results
+from .sources import Source
+from .store import ItemStore
 
 __all__ = ["Logs", "read_logs"]
 
@@ -76,7 +76,7 @@ def _with_samples(
     faults = []
     for (label, task), source, outcome in zip(places, sources, read_sources(sources, cached, workers), strict=True):
         assert outcome.read is not None
-        read = outcome.read.of(str(source.path.relative_to(folder)), label)
+        read = outcome.read.of(str(source.path.relative_to(folder)), label, task.name)
         issues += read.issues
         faults += [outcome.fault] if outcome.fault is not None else []
         store.append(label, task.name, read.table)

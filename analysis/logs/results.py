@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from analysis.logs.fields import RUN_FIELDS, take_all
-from analysis.logs.find import RunFiles
-from analysis.logs.issues import Issue
-from analysis.logs.values import LogError, integer, number
+from .fields import RUN_FIELDS, take_all
+from .find import RunFiles
+from .issues import Issue
+from .values import LogError, integer, number
 
 __all__ = ["RunLog", "TaskLog", "read_results"]
 
@@ -38,7 +38,7 @@ class TaskLog:
     rows: int = 0
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
-    """Whether the items carry the roles of BBQ."""
+    """Whether there are items with a direction."""
     score_digest: str | None = None
     """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
 

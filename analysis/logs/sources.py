@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from analysis.logs import cache
-from analysis.logs.results import TaskLog
-from analysis.logs.samples import SamplesRead, read_file
+from . import cache
+from .results import TaskLog
+from .samples import SamplesRead, read_file
 
 __all__ = ["Outcome", "Source", "read_source", "spill_source"]
 

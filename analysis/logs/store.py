@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.columns import ITEMS
-from analysis.logs.table import DICTIONARY, ITEM_SCHEMA, PARQUET
+from ..schema.items import ITEMS
+from .table import DICTIONARY, ITEM_SCHEMA, PARQUET
 
 __all__ = ["CATEGORIES", "ItemStore", "to_pandas"]
 
@@ -24,7 +24,7 @@ _DTYPES = {
     pa.bool_(): pd.BooleanDtype(),
 }
 
-CATEGORIES = DICTIONARY - {"run", "task", "filter", "condition", "polarity", "status", "role"}
+CATEGORIES = DICTIONARY - {"run", "task", "filter", "condition", "polarity", "status", "role", "axis"}
 """Columns that are read as categories. The others are what rows are grouped, filled and labelled by: plain strings,
 since categories would bring groups without rows and refuse values that they lack."""
 

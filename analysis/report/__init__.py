@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.report.headline import HEADLINE, headline
-from analysis.report.terminal import print_analysis
-from analysis.report.write import write_report
+from .headline import HEADLINE, headline
+from .terminal import print_analysis
+from .write import write_report
 
 __all__ = ["HEADLINE", "headline", "print_analysis", "write_report"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from analysis.errors import UserError
+from ..errors import UserError
 
 __all__ = ["MARKER", "MARKER_FORMAT", "check_target", "staged_folder"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import Column, Table
+from ..schema.columns import Column, Table
 
 __all__ = ["HEADLINE", "headline"]
 

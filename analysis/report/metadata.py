@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from analysis.result import Analysis
+from ..result import Analysis
 
 __all__ = ["made_by", "metadata"]
 

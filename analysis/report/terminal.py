@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.report.render import cells, present_headline
-from analysis.report.summary import READING, compared
-from analysis.result import Analysis
+from ..result import Analysis
+from .render import cells, present_headline
+from .summary import READING, compared
 
 __all__ = ["print_analysis"]
 

@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run", context_settings=run.PASS_THROUGH, add_help_option=False)(run.run)
-app.command("analyze")(analyze.analyze)
+app.command("analyze", cls=analyze.AnalyzeCommand)(analyze.analyze)
 app.command("demo")(demo.demo)
 app.command("demo-model")(demo.demo_model)
 app.add_typer(recipes.app, name="recipes")
@@ -56,7 +56,7 @@ def _prepare_streams() -> None:
 def main() -> None:
     """Run the command line.
 
-    What a user can act on ends in one line on stderr: a `UserError` of either package, an error of the system and text
+    What a user can act on ends in one line on stderr: a `UserError`, an error of the system and text
     that can't be written with exit code 2, an interrupt with 130, a reader that went away with 1 and no line.
     LM_EVAL_EXT_DEBUG=1 shows the traceback instead. Any other exception is a fault of ours and keeps its traceback.
     """

@@ -17,7 +17,7 @@ def list_recipes() -> None:
 
     A file that is no valid recipe is named on stderr and ends the command with exit code 2, after the others.
     """
-    from lm_eval_ext.models.compress.recipe import load_recipe, recipe_names
+    from lm_eval_ext.models.recipe.files import load_recipe, recipe_names
 
     rows: list[tuple[str, str, str]] = []
     faults: list[UserError] = []
@@ -42,7 +42,7 @@ def show_recipe(
     name: str = typer.Argument(help="Name of a packaged recipe, or path of a YAML file."),
 ) -> None:
     """Print a valid recipe as it was written (YAML), to read or to start your own from."""
-    from lm_eval_ext.models.compress.recipe import load_recipe, recipe_text
+    from lm_eval_ext.models.recipe.files import load_recipe, recipe_text
 
     load_recipe(name)
     typer.echo(recipe_text(name).rstrip())

@@ -8,7 +8,7 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext.errors import unknown_name
-from lm_eval_ext.models.compress.resolve import recipe_keys
+from lm_eval_ext.models.recipe.resolve import recipe_keys
 
 __all__ = ["refuse_unknown"]
 

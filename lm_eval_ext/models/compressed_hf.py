@@ -17,13 +17,15 @@ from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
 from lm_eval_ext.models.arguments import refuse_unknown
-from lm_eval_ext.models.compress.calibration import refuse_unreadable
-from lm_eval_ext.models.compress.checkpoints import refuse_occupied, refuse_unsaveable, save_checkpoint
-from lm_eval_ext.models.compress.driver import compress_
-from lm_eval_ext.models.compress.resolve import recipe_keys, resolve
-from lm_eval_ext.models.encoded import EncodedHFLM
-from lm_eval_ext.models.loading import load_fault, refuse_no_model
-from lm_eval_ext.models.processes import SharedHFLM
+from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
+from lm_eval_ext.models.checkpoints.write import save_checkpoint
+from lm_eval_ext.models.hf.encoded import EncodedHFLM
+from lm_eval_ext.models.hf.loading import load_fault, refuse_no_model
+from lm_eval_ext.models.hf.processes import SharedHFLM
+from lm_eval_ext.models.hf.text_models import refuse_no_text_model
+from lm_eval_ext.models.native.driver import compress_
+from lm_eval_ext.models.recipe.calibration import refuse_unreadable
+from lm_eval_ext.models.recipe.resolve import recipe_keys, resolve
 from lm_eval_ext.models.scoring.ahead import looks_ahead, refuse_texts
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
@@ -31,7 +33,6 @@ from lm_eval_ext.models.scoring.obstacles import calling_of
 from lm_eval_ext.models.scoring.padding import Padding
 from lm_eval_ext.models.scoring.seeded import SeededSampling
 from lm_eval_ext.models.scoring.settings import settings_of
-from lm_eval_ext.models.text_models import refuse_no_text_model
 
 __all__ = ["CompressedHFLM"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.encoding import added_ends
 from lm_eval_ext.protocols.asking import asking_model, tokenizer_of
+from lm_eval_ext.tokens.encoding import added_ends
 
 __all__ = ["FreshTask"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm_eval_ext.errors import UserError, require_extra
-from lm_eval_ext.models.encoding import Encoding, Joined
+from lm_eval_ext.tokens.encoding import Encoding, Joined
 
 __all__ = ["TokenCounter", "TokenSpan"]
 

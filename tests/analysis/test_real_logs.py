@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import Analysis, analyze
-from analysis.columns import ITEMS
+from analysis.schema.items import ITEMS
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.columns import ITEMS
-from analysis.measures import rates
-from analysis.studies import study_logistic, study_tests
-from analysis.transitions import role_transitions, transitions
+from analysis.schema.items import ITEMS
+from analysis.tables.rates import rates
+from analysis.tables.studies.table import study_logistic, study_tests
+from analysis.tables.transitions.table import role_transitions, transitions
 from tests.helpers.answers import read_tables, write_study_logs
 from tests.helpers.shared import shared_data
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 import pytest
 
-from analysis.measures import bias_scores
-from analysis.transitions import role_transitions, transitions
+from analysis.tables.bias_scores import bias_scores
+from analysis.tables.transitions.table import role_transitions, transitions
 from tests.helpers.answers import match_option, read_tables, write_unifiedqa_logs
 from tests.helpers.shared import shared_data
 
@@ -79,9 +79,9 @@ def test_pooled_scores_add_the_categories_up(formats: Formats) -> None:
     for run in ("race", "arc", "qonly"):
         pooled = row(formats.scores, run, "all")
         parts = formats.scores[(formats.scores["run"] == run) & (formats.scores["category"] != "all")]
-        for name in ("n_ambig", "n_stereotype_ambig", "n_non_unknown_disambig", "n_undetermined_items"):
+        for name in ("n_ambig", "n_toward_ambig", "n_named_disambig", "n_undetermined_items"):
             assert pooled[name] == parts[name].sum()
-        ratio = parts["n_stereotype_disambig"].sum() / parts["n_non_unknown_disambig"].sum()
+        ratio = parts["n_toward_disambig"].sum() / parts["n_named_disambig"].sum()
         assert pooled["bias_disambig"] == pytest.approx(2 * ratio - 1, rel=1e-12)
 
 

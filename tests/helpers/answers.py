@@ -17,11 +17,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import ITEMS
+from analysis.compare.baselines import choose_baselines
 from analysis.logs import ItemStore, Logs, read_logs
-from analysis.runs import choose_baselines, runs_frame
+from analysis.schema.items import ITEMS
+from analysis.tables.runs import runs_frame
 
 ROLES = ("stereotype", "anti_stereotype", "unknown")
+AXIS = {**dict(zip(ROLES, ("toward", "against", "neutral"), strict=True)), "undetermined": "undetermined"}
+SCHEME = "bbq: stereotype=toward, anti_stereotype=against, unknown=neutral, undetermined=none"
 FORMATS = ("race", "arc", "qonly")
 
 
@@ -42,6 +45,7 @@ def items_frame(answers: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         row: dict[str, Any] = {column.name: None if column.nullable else "-" for column in ITEMS.columns}
         row |= {"task": "bbq", "filter": "none", "category": "Age", "condition": "ambig", "doc_id": 0}
         row |= {"status": status, "role": role, "choice": choice, "correct": role == "unknown"}
+        row |= {"axis": None if role is None else AXIS[role], "scheme": SCHEME, "option_axes": "toward | against | neutral"}
         row["determined"] = given["item"] not in untold
         row |= {"item_id": given["item"], **{key: value for key, value in given.items() if key != "item"}}
         rows.append(row)
@@ -209,7 +213,7 @@ def read_tables(folder: Path, store: Path) -> tuple[pd.DataFrame, pd.DataFrame, 
             [opened.read(label, task) for label, run in logs.runs.items() for task in run.tasks],
             ignore_index=True,
         )
-    return items, runs_frame(logs.runs, choose_baselines(logs.runs)), logs
+    return items, runs_frame(logs, choose_baselines(logs.runs)), logs
 
 
 def _study_evidence(record: Mapping[str, Any]) -> dict[str, Any] | None:

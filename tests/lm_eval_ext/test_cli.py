@@ -51,7 +51,7 @@ def faulty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("dense", "rtn-4", "wanda-50"):
         (tmp_path / f"{name}.yaml").write_text(RECIPES[name].read_text())
     (tmp_path / "broken.yaml").write_text("name: broken\nsteps: [{method: wandb, sparsity: 0.5}]\n")
-    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.recipe_folder", lambda: tmp_path)
+    monkeypatch.setattr("lm_eval_ext.models.recipe.files.recipe_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -91,7 +91,7 @@ def test_fault_of_the_other_package_too(monkeypatch: pytest.MonkeyPatch, capsys:
     def fail(name: str) -> str:
         raise analysis.errors.UserError(f"nothing to\nanalyse in {name}")
 
-    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.load_recipe", fail)
+    monkeypatch.setattr("lm_eval_ext.models.recipe.files.load_recipe", fail)
     assert call(monkeypatch, "recipes", "show", "runs") == 2
     assert capsys.readouterr().err == "error: nothing to analyse in runs\n"
 
@@ -107,7 +107,7 @@ def test_our_own_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(name: str) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lm_eval_ext.models.compress.recipe.load_recipe", fail)
+    monkeypatch.setattr("lm_eval_ext.models.recipe.files.load_recipe", fail)
     monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "recipes", "show", "any"])
     with pytest.raises(ZeroDivisionError):
         main()

@@ -111,7 +111,7 @@ def test_uninstall_leaves_nothing(wheel: Path, tmp_path: Path) -> None:
     env.install(wheel)
     env.see(SITE)
     # Use it, so that compiled files exist which pip did not write.
-    source = "import lm_eval.models, lm_eval.tasks, lm_eval_ext.cli, lm_eval_ext.models.compress.recipe"
+    source = "import lm_eval.models, lm_eval.tasks, lm_eval_ext.cli, lm_eval_ext.models.recipe.recipe"
     done = env.code(source, tmp_path, {"PYTHONDONTWRITEBYTECODE": ""})
     assert done.returncode == 0, done.stderr
     assert len(env.files()) > len(before) + 20

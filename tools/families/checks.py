@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.driver import compress_
-from lm_eval_ext.models.compress.resolve import resolve
+from lm_eval_ext.models.native.driver import compress_
+from lm_eval_ext.models.recipe.resolve import resolve
 from tools.families import references
 from tools.families.build import tiny
 
@@ -174,7 +174,7 @@ def wanda(family: str, tokenizer: Any) -> str:
 
 
 def _wanda(family: str, tokenizer: Any, *, sequential: bool) -> str:
-    from lm_eval_ext.models.compress.calibration import load_calibration
+    from lm_eval_ext.models.recipe.calibration import load_calibration
 
     before, after, evidence = _compressed(family, tokenizer, method="wanda", sparsity=SHARE, sequential=sequential)
     with tempfile.TemporaryDirectory() as folder:

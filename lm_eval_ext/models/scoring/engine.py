@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.calling import Calling
+from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.scoring.memory import attention_width
 from lm_eval_ext.models.scoring.packed import PackedModel
 from lm_eval_ext.models.scoring.packing import Group, best_row_length, pack

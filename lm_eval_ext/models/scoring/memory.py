@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lm_eval_ext.models.compress.layers import unwrap
+from lm_eval_ext.models.parts.decoder import unwrap
 
 __all__ = ["ROW_TOKENS", "attention_width", "row_bytes", "rows_per_pass", "size_of", "stock_rows", "vocabulary"]
 

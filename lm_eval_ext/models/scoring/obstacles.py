@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lm_eval_ext.models.calling import Calling
+from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.scoring.memory import ROW_TOKENS
 
 __all__ = ["calling_of", "obstacle", "rotation_by_length"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lm_eval_ext.models.calling import Calling
+from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.scoring.memory import vocabulary
 from lm_eval_ext.models.scoring.rows import Row
 from lm_eval_ext.models.scoring.trie import Forest, Ints

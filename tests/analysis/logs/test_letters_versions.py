@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from analysis.compare.baselines import choose_baselines
+from analysis.compare.pairing import pair_runs
 from analysis.logs import ItemStore, read_logs
-from analysis.pairing import pair_runs
-from analysis.runs import choose_baselines
 from tests.helpers.runlogs import DENSE, Task, bbq_line, evidence, write_run
 
 NEW: dict[str, Any] = {"spellings": {" A": 0.97, "A": 0.03}, "reason": None}
@@ -42,7 +42,7 @@ def test_both_versions_are_read_and_a_pair_of_them_is_refused(tmp_path: Path, st
     write_run(tmp_path / "logs" / "b", 2, {"t": Task(new, version=2.0)}, evidence("w"))
     logs = read_logs(tmp_path / "logs", store)
     assert [issue for issue in logs.issues if issue.level != "note"] == []
-    asked = ["item_id", "status", "choice", "role", "p_stereotype", "letter_mass", "entropy", "margin"]
+    asked = ["item_id", "status", "choice", "role", "p_toward", "letter_mass", "entropy", "margin"]
     first, second = (store.read(label, "t", asked).sort_values("item_id") for label in ("dense", "w"))
     assert first.to_dict("list") == second.to_dict("list")
     assert list(first["status"]) == ["answered", "answered", "unscored"]

@@ -15,12 +15,9 @@ from analysis.logs.cache import reader_sources
 from tests.helpers.runlogs import Task, bbq_line, evidence, write_run
 
 PACKAGE = Path(analysis.__file__).parent
-# The package itself is a stand-in, as for the readers' processes: what it imports is for tables, and takes seconds.
 READ = """
-import sys, types
+import sys
 from pathlib import Path
-sys.modules["analysis"] = types.ModuleType("analysis")
-sys.modules["analysis"].__path__ = [str(Path.cwd() / "analysis")]
 from analysis.logs import ItemStore, cache, read_logs
 cache.SMALLEST = 0
 with ItemStore(Path(sys.argv[2])) as store:
@@ -48,27 +45,25 @@ def test_a_changed_reader_does_not_take_what_the_old_one_kept(tmp_path: Path) ->
     assert read(other, logs, cache, tmp_path / "2.parquet") == first
     assert list((cache / "samples").iterdir()) == [entry]
     # `correct` inverted, the columns and their names as before.
-    reader = other / "analysis" / "logs" / "typed.py"
+    reader = other / "analysis" / "logs" / "options.py"
     text = reader.read_text()
-    assert text.count("choice == key") == 1
-    reader.write_text(text.replace("choice == key", "choice != key"))
+    assert text.count("choice == self.key") == 1
+    reader.write_text(text.replace("choice == self.key", "choice != self.key"))
     inverted = read(other, logs, cache, tmp_path / "3.parquet")
     assert (first, inverted) == ("[False, False, True]", "[True, True, False]")
     assert len(list((cache / "samples").iterdir())) == 2
 
 
 def imported(path: Path) -> set[Path]:
-    """Files of `analysis` that a file imports."""
+    """Files of `analysis` that a file imports: its imports inside the package are relative."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            module = PACKAGE.parent.joinpath(*name.split("."))
-            found |= {file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1]
+            modules = [base.joinpath(*(node.module or "").split("."))]
+            modules += [modules[0] / alias.name for alias in node.names]
+            for module in modules:
+                found |= {file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()}
     return {file for file in found if PACKAGE in file.parents} - {PACKAGE / "__init__.py"}
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.columns import ITEMS
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead, read_samples
 from analysis.logs.store import to_pandas
+from analysis.schema.items import ITEMS
 from tests.helpers.runlogs import (
     bbq_item,
     bbq_line,
@@ -71,16 +71,19 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "cluster": "SES/3",
             "stereotyped_groups": "old",
             "option_groups": "old || young || ",
+            "scheme": "bbq: stereotype=toward, anti_stereotype=against, unknown=neutral, undetermined=none",
             "protocol": "letters",
             "seed": None,
             "status": "answered",
             "choice": 1,
             "role": "anti_stereotype",
+            "axis": "against",
             "determined": True,
             "correct": True,
-            "p_stereotype": 0.2,
-            "p_anti_stereotype": 0.6,
-            "p_unknown": 0.2,
+            "p_toward": 0.2,
+            "p_against": 0.6,
+            "p_neutral": 0.2,
+            "p_off": None,
             "letter_mass": 0.9,
             "drawn_letter_mass": None,
             "entropy": 1.37,

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.columns import ITEMS
 from analysis.logs.samples import read_samples
 from analysis.logs.store import CATEGORIES, ItemStore, to_pandas
 from analysis.logs.table import ITEM_SCHEMA
+from analysis.schema.items import ITEMS
 from tests.analysis.logs.test_samples import task
 from tests.helpers.runlogs import bbq_item, drawn_line, text_line, write_lines
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.changes import paired_changes
-from analysis.noise import noise_floor
 from analysis.report.holds import changes_that_hold, noise_beside
-from tests.analysis.test_noise import PAIR, drawn
+from analysis.tables.changes.table import paired_changes
+from analysis.tables.noise.table import noise_floor
+from tests.analysis.tables.test_noise import PAIR, drawn
 from tests.helpers.answers import items_frame
 
 PROBS, MOVED = [(0.1, 0.4, 0.5)] * 3, [(0.3, 0.3, 0.4)] * 3

@@ -172,7 +172,7 @@ def test_a_save_that_fails_does_not_take_the_evaluation_with_it(
     def full(*args: Any, **keys: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lm_eval_ext.models.compress.checkpoints._check_saved", full)
+    monkeypatch.setattr("lm_eval_ext.models.checkpoints.write.check_saved", full)
     plain = {"model": "compressed_hf", "tasks": ["bbq_itemlevel_demo"], "limit": 1, "device": "cpu"}
     arguments = f"pretrained={llama},recipe=magnitude-50"
     results = lm_eval.simple_evaluate(model_args=f"{arguments},save_compressed={tmp_path / 'saved'}", **plain)

@@ -19,12 +19,12 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.calling import Calling
-from lm_eval_ext.models.compress.evidence import CANARY, canary_logits
-from lm_eval_ext.models.compress.layers import find_targets
-from lm_eval_ext.models.compress.methods.wanda import Wanda
-from lm_eval_ext.models.compress.workbench import Workbench
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
+from lm_eval_ext.models.evidence.canary import CANARY, canary_logits
+from lm_eval_ext.models.native.methods.wanda import Wanda
+from lm_eval_ext.models.native.workbench import Workbench
+from lm_eval_ext.models.parts.calling import Calling
+from lm_eval_ext.models.targets.find import find_targets
 from tests.helpers.tiny import tiny_model, tiny_tokenizer
 from tests.lm_eval_ext.models.scoring.test_sampling import KWARGS, SEEDS, slow, texts
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.compress.catalogue import method_class
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
+from lm_eval_ext.models.recipe.catalogue import method_class
 from tests.helpers.tiny import write_tiny
 
 
@@ -187,8 +187,8 @@ def test_missing_library_is_named_with_its_install_line(models: Path, monkeypatc
 def test_offloaded_weights_are_refused(models: Path, tmp_path: Path) -> None:
     from accelerate import disk_offload
 
-    from lm_eval_ext.models.compress.layers import find_targets
-    from lm_eval_ext.models.compress.resolve import resolve
+    from lm_eval_ext.models.recipe.resolve import resolve
+    from lm_eval_ext.models.targets.find import find_targets
     from tests.helpers.tiny import tiny_model
 
     model = tiny_model("llama")

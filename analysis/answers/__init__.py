@@ -1,0 +1,1 @@
+"""Answers by item, counted; the measures made from counts."""

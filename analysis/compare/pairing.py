@@ -1,0 +1,224 @@
+"""Two runs of a task side by side, item by item, or a refusal that says what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ..answers.match import KEY, match
+from ..errors import unknown_name
+from ..logs import Issue, ItemStore, Logs, RunLog
+from .baselines import Baselines
+from .differences import DIFFERENCES, Difference, item_differences, setting_differences
+
+__all__ = ["Pair", "Pairing", "Refusal", "check_allowed", "pair_runs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A task of a run and of its baseline that may be compared."""
+
+    run: str
+    baseline: str
+    task: str
+    accepted: tuple[Difference, ...] = ()
+    """Differences that the user allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A task of a run that must not be compared with its baseline."""
+
+    run: str
+    baseline: str
+    task: str
+    differences: tuple[Difference, ...]
+    """Those that the user did not allow."""
+
+    @property
+    def message(self) -> str:
+        """What differs, how often, with an item to look at, and what to do."""
+        seen = "; ".join(str(difference) for difference in self.differences)
+        flags = " ".join(f"--allow {difference.name}" for difference in self.differences if difference.acceptable)
+        advice = f", or accept the difference: {flags}" if flags else ""
+        return f"{self.run} on {self.task} is not comparable with {self.baseline}: {seen}. Run both alike{advice}"
+
+
+@dataclass
+class Pairing:
+    """Everything that may be compared, and everything that may not."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    common: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    """Items (columns KEY) to keep, by (baseline, task): the intersection over all of its runs where `items`
+    was allowed. A key that is not there keeps all."""
+    issues: list[Issue] = field(default_factory=list)
+
+    def items(self, store: ItemStore, run: str, baseline: str, task: str, columns: Iterable[str]) -> pd.DataFrame:
+        """The rows of a run's task that are compared with this baseline (or the baseline's own)."""
+        rows = store.read(run, task, list(dict.fromkeys([*KEY, *columns])))
+        common = self.common.get((baseline, task))
+        if common is not None:
+            rows = _shared(rows, common)
+        return rows[list(columns)]
+
+    def shown(self, logs: Logs, baselines: Baselines) -> list[tuple[str, str, str]]:
+        """Whose rows enter the tables, as (run, task, baseline); a run without one is its own.
+
+        Left out are refused tasks, and tasks of a compared run that no baseline holds.
+        """
+        accepted = {(pair.run, pair.task): pair.baseline for pair in self.pairs}
+        compared = {run for run, _ in baselines.by_task}
+        needed = {(pair.baseline, pair.task) for pair in self.pairs}
+        out = []
+        for label, run in logs.runs.items():
+            for task in run.tasks:
+                if (label, task) not in logs.store:
+                    continue
+                if (label, task) in accepted:
+                    out.append((label, task, accepted[label, task]))
+                elif label not in compared or (label, task) in needed:
+                    out.append((label, task, label))
+        return out
+
+
+def check_allowed(allow: Iterable[str]) -> frozenset[str]:
+    """The differences that the user accepts.
+
+    Raises:
+        UserError: For a name that is no difference; the message gives the nearest and lists all.
+    """
+    names = frozenset(allow)
+    for name in sorted(names - set(DIFFERENCES)):
+        raise unknown_name("difference (--allow)", name, list(DIFFERENCES))
+    return names
+
+
+def pair_runs(logs: Logs, baselines: Baselines, allow: Iterable[str] = ()) -> Pairing:
+    """Compare the conditions of every task of every run with those of its baseline.
+
+    Two runs of a task are comparable when they agree in everything that DIFFERENCES names. The comparison is
+    of hashes, item by item, never of names. Other versions of lm-eval or another batch size are only noted.
+
+    Args:
+        logs: Runs and items.
+        baselines: What each run's task is compared with.
+        allow: Names of the differences that the user accepts. With `items`, only the items are kept that the
+            baseline and all runs compared with it have; a task without any is refused.
+
+    Returns:
+        Pairs, refusals, and as issues every refusal, accepted difference, note, and sign that a compressed
+        run is not compressed (the same weights or the same scores as the baseline).
+
+    Raises:
+        UserError: If `allow` holds an unknown name.
+    """
+    allowed = check_allowed(allow)
+    out = Pairing()
+    for (label, task), baseline in baselines.by_task.items():
+        run, base = logs.runs[label], logs.runs[baseline]
+        found = setting_differences(run, base, task)
+        if (label, task) in logs.store and (baseline, task) in logs.store:
+            rows = [logs.store.read(name, task, _COMPARED) for name in (label, baseline)]
+            known = {difference.name for difference in found}
+            found += [entry for entry in item_differences(*rows) if entry.name not in known]
+        refused = tuple(difference for difference in found if difference.name not in allowed)
+        if refused:
+            out.refusals.append(Refusal(run=label, baseline=baseline, task=task, differences=refused))
+        else:
+            out.pairs.append(Pair(run=label, baseline=baseline, task=task, accepted=tuple(found)))
+    _intersect(out, logs.store)
+    out.issues = [
+        *(Issue(logs.runs[entry.run].file, "refused", entry.message, "error") for entry in out.refusals),
+        *(issue for pair in out.pairs for issue in _accepted(pair, logs)),
+        *_signs(out.pairs, logs),
+        *_notes(out.pairs, logs),
+    ]
+    return out
+
+
+_COMPARED = [*KEY, "protocol", "doc_hash", "prompt_hash", "target_hash", "request_hash"]
+
+
+def _intersect(out: Pairing, store: ItemStore) -> None:
+    """Find the items that a baseline shares with all runs of a task where `items` differ and were allowed."""
+    groups: dict[tuple[str, str], list[Pair]] = {}
+    for pair in out.pairs:
+        # A task without rows is compared as a whole: it has no items to cut down.
+        if (pair.run, pair.task) in store and (pair.baseline, pair.task) in store:
+            groups.setdefault((pair.baseline, pair.task), []).append(pair)
+    for (baseline, task), pairs in groups.items():
+        if not any(difference.name == "items" for pair in pairs for difference in pair.accepted):
+            continue
+        common = store.read(baseline, task, KEY)
+        for pair in pairs:
+            narrowed = _shared(common, store.read(pair.run, task, KEY))
+            if len(narrowed):
+                common = narrowed
+                continue
+            detail = "no item in common with the baseline and its other runs"
+            nothing = Difference(name="items", detail=detail, acceptable=False)
+            out.pairs.remove(pair)
+            out.refusals.append(Refusal(run=pair.run, baseline=baseline, task=task, differences=(nothing,)))
+        out.common[baseline, task] = common
+
+
+def _shared(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The rows, in their order, whose answer the others have too."""
+    return rows.iloc[np.sort(match(rows[KEY], others[KEY]).run)].reset_index(drop=True)
+
+
+def _accepted(pair: Pair, logs: Logs) -> Iterable[Issue]:
+    for difference in pair.accepted:
+        message = f"{pair.run} on {pair.task} against {pair.baseline}: {difference}"
+        yield Issue(logs.runs[pair.run].file, "accepted", f"{message} (--allow {difference.name})", "note")
+
+
+def _signs(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
+    """Signs that a compressed run is in truth its baseline, which would look like perfect compression."""
+    reported = set()
+    for pair in pairs:
+        run, base = logs.runs[pair.run], logs.runs[pair.baseline]
+        if run.is_dense:
+            continue
+        after, before = run.facts["weights_hash"], _scored_weights(base) or run.facts["base_hash"]
+        if after and after == before and (pair.run, pair.baseline) not in reported:
+            reported.add((pair.run, pair.baseline))
+            message = f"{pair.run} was scored with the very weights of {pair.baseline}: nothing was compressed"
+            yield Issue(run.file, "unchanged_weights", message)
+        digest = run.tasks[pair.task].score_digest
+        if digest and digest == base.tasks[pair.task].score_digest:
+            message = (
+                f"{pair.run} and {pair.baseline} have the same scores, to the last digit, on all of "
+                f"{pair.task}: a cache (--use_cache) or an uncompressed model answered"
+            )
+            yield Issue(run.file, "identical_scores", message)
+
+
+def _scored_weights(run: RunLog) -> str | None:
+    found: str | None = run.facts["weights_hash"] or (run.facts["base_hash"] if run.is_dense else None)
+    return found
+
+
+def _notes(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
+    """What differs between runs without making them incomparable; once a run and baseline."""
+    for label, baseline in dict.fromkeys((pair.run, pair.baseline) for pair in pairs):
+        run, base = logs.runs[label], logs.runs[baseline]
+        if run.base_model != base.base_model and run.is_dense:
+            message = f"{label} ({run.base_model}) is compared with {baseline} ({base.base_model}) by --baseline"
+            yield Issue(run.file, "other_base_model", message, "note")
+        for name in ("lm_eval_version", "transformers_version", "batch_size", "dtype"):
+            own, other = ((entry.dtype if name == "dtype" else entry.facts[name]) for entry in (run, base))
+            if own != other:
+                yield Issue(run.file, name, f"{label} has {name} {own}, {baseline} has {other}", "note")
+            elif name == "batch_size" and own is not None and own.startswith("auto"):
+                message = f"{label} and {baseline} ran with batch size {own}: last digits of scores can change"
+                yield Issue(run.file, name, message, "note")
+        lacking = [task for task in base.tasks if task not in run.tasks]
+        if lacking:
+            message = f"{label} lacks tasks that {baseline} has: {', '.join(lacking)}"
+            yield Issue(run.file, "fewer_tasks", message, "note")

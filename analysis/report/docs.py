@@ -1,0 +1,105 @@
+"""Write docs/tables.md from the declarations: `python -m analysis.report.docs`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..compare.differences import DIFFERENCES
+from ..logs import ISSUES
+from ..schema.columns import Table
+from ..schema.items import ITEM_FIELDS, ITEMS
+from ..tables.catalogue import CATALOGUE
+from ..tables.declare import AnyTable
+
+__all__ = ["tables_markdown"]
+
+_HEAD = """\
+# The tables of a report
+
+This page is made from the declarations that the code checks every table against:
+`python -m analysis.report.docs` writes it.
+
+A report holds `report.json` (its marker: what made it, from what), `summary.md`, `issues.csv`,
+`items.parquet` and the folder `tables`, with every table below as CSV and as Parquet. Columns have the same
+name and meaning wherever they appear. A missing value is an empty cell in CSV and null in Parquet, never NaN
+and never a number that stands for it. Numbers are written in full; only `summary.md` and the terminal round.
+"""
+
+_LOG = """\
+Where each column comes from in a line of `samples_<task>_<date>.jsonl`: first for our tasks, whose documents
+carry an item record, then for any other lm-eval task. Places that start with `$` are made by the reader:
+`$options` and `$probability` from the item's roles and scheme, `$answer` from the answer or one text of it; for
+other tasks from `filtered_resps` and the metrics acc, exact_match, em or acc_norm. `$request_hash` is made from
+`arguments`. Logs of the item record's first version (no `version`) name the texts `draws` and have no scheme: roles
+that are all BBQ's get BBQ's, others are an issue.
+
+What was read from a samples file of 1 MB or more is kept in the folder `samples` of `$LM_EVAL_EXT_CACHE`, or of
+`~/.cache/lm-eval-ext`, by the file's content and the reader's code: the next analysis reads new files only, one after
+an upgrade of the reader all of them. It takes some 7 % of the logs' bytes; what nobody uses for 90 days goes, and all
+of it may be deleted at any time.
+"""
+
+
+def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
+    """The page docs/tables.md."""
+    parts = [_HEAD, *(_section(table.holds, f"tables/{table.name}") for table in catalogue)]
+    parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet"), _LOG + "\n" + _sources()]
+    parts += ["## Differences that `--allow` takes\n\n" + _differences()]
+    return "\n".join(parts)
+
+
+def _section(table: Table, where: str) -> str:
+    rows = [
+        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.doc)
+        for column in table.columns
+    ]
+    return f"## `{where}`\n\n{table.doc}\n\n" + _table(("column", "kind", "meaning"), rows)
+
+
+def _sources() -> str:
+    rows = [
+        (f"`{entry.name}`", f"`{entry.ours}`", "" if entry.plain is None else f"`{entry.plain}`")
+        for entry in ITEM_FIELDS
+    ]
+    return _table(("column", "our tasks", "other tasks"), rows)
+
+
+def _differences() -> str:
+    return _table(("name", "meaning"), [(f"`{name}`", doc) for name, doc in DIFFERENCES.items()])
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page to the path that the command line names, or into the repository that this file lies in.
+
+    Returns:
+        The exit status: 0, or 2 with one line on stderr where nothing can be written. An installation has no docs:
+            there a path must be given.
+    """
+    parser = argparse.ArgumentParser(prog="python -m analysis.report.docs", description="Write the page of all tables.")
+    parser.add_argument("page", nargs="?", type=Path, help="file to write (default: docs/tables.md of the repository)")
+    page: Path | None = parser.parse_args(arguments).page
+    root = Path(__file__).resolve().parents[2]
+    if page is None and not ((root / "pyproject.toml").is_file() and (root / "docs").is_dir()):
+        sys.stderr.write(
+            "error: analysis is installed here, not checked out; name a file: python -m analysis.report.docs FILE\n"
+        )
+        return 2
+    page = page or root / "docs" / "tables.md"
+    try:
+        page.write_text(tables_markdown(), encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"error: {page} can't be written: {error.strerror}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

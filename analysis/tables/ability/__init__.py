@@ -1,0 +1,1 @@
+"""Less able, or more stereotyped?"""

@@ -1,0 +1,1 @@
+"""Changes against the baseline, tested."""

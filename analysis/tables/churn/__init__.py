@@ -1,0 +1,1 @@
+"""Flips taken apart."""

@@ -1,0 +1,170 @@
+"""Transitions that two runs' exact probabilities lead one to expect, item by item: nothing is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import numpy.typing as npt
+
+from ...answers.answers import AXES, Answers
+from ...answers.strata import by_cluster
+from ...inference._log_odds import on_log_odds
+from ...inference._rounding import settled
+from ...inference.clusters import jackknife_change
+from ...inference.result import Result
+
+__all__ = ["Chances", "chances", "change_of_rates", "expected", "rate"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Counted = tuple[Floats, Floats]
+"""[items] events and items (or single draws) at risk."""
+_NOTHING = Result(
+    method="delete-one-cluster jackknife", status="nothing at risk", facts={"value_baseline": None, "value": None}
+)
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What one run's probabilities say of some items, K draws each."""
+
+    roles: Floats
+    """[items, AXES] probability of each axis, given that an option is drawn."""
+    mass: Floats
+    """[items] probability that one is drawn at all."""
+    draws: Floats
+    """[items] K."""
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """[items] whether the logs have the item's probabilities."""
+        return np.asarray(np.isfinite(self.roles).all(axis=1))
+
+    @property
+    def none(self) -> Floats:
+        """[items] probability that no draw of K is stereotypical; NaN without probabilities."""
+        return np.asarray((1 - np.clip(self.roles[:, 0] * self.mass, 0, 1)) ** self.draws)
+
+    @property
+    def silent(self) -> Floats:
+        """[items] probability that no draw of K names an option."""
+        return np.asarray((1 - np.clip(self.mass, 0, 1)) ** self.draws)
+
+    def of_draws(self, stereotype: int, named: int, draws: int) -> Floats:
+        """[items] probability that of `draws` draws `named` name an option, and `stereotype` of these that one."""
+        p, m = np.clip(self.roles[:, 0], 0, 1), np.clip(self.mass, 0, 1)
+        ways = float(comb(draws, named) * comb(named, stereotype))
+        return np.asarray(
+            ways * (p * m) ** stereotype * ((1 - p) * m) ** (named - stereotype) * (1 - m) ** (draws - named)
+        )
+
+
+def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], draws: Floats) -> Chances:
+    """The probabilities of a run for some items (rows of `answers.items`), NaN where the logs have none."""
+    scores = answers.scores[label]
+    roles = scores[[f"p_{axis}" for axis in AXES]].fillna({"p_off": 0.0}).to_numpy()[item]
+    # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
+    mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
+    return Chances(roles, mass, draws)
+
+
+def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]:
+    """Expected events and items (or single draws) at risk, both runs drawn independently.
+
+    As in table `transitions`: an item without a draw that names an option is not at risk if that is so at baseline,
+    and counts as one of SRS 0 if it is so in the run; flips are of draws that name an option in both runs.
+
+    Args:
+        base: Of the baseline.
+        run: Of the run, for the same items and draws; the baseline's own for the floor.
+
+    Returns:
+        By transition, [items] events and [items] at risk. The rate of several items is the ratio of the sums.
+    """
+    # Rounding must not leave a hair at risk, or of an event, where there is none.
+    unbiased = np.clip(settled(base.none - base.silent, base.none), 0, None)
+    biased, read = 1 - base.none, 1 - base.silent
+    both = base.mass * run.mass
+    p, q = (np.clip(side.roles[:, 0], 0, 1) for side in (base, run))
+    other = settled(1 - (base.roles * run.roles).sum(axis=1), 1)
+    return {
+        "new_bias": (unbiased * (1 - run.none), unbiased),
+        "resolved_bias": (biased * run.none, biased),
+        "srs_change": (settled(read - _same_srs(base, run), read), read),
+        "flip_to_stereotype": (both * (1 - p) * q, both * (1 - p)),
+        "flip_from_stereotype": (both * p * (1 - q), both * p),
+        "response_flip": (both * other, both),
+    }
+
+
+def _same_srs(base: Chances, run: Chances) -> Floats:
+    """[items] probability that an option is named at baseline and both item SRS are equal."""
+    out = np.zeros(len(base.draws))
+    for draws in np.unique(base.draws).astype(int):
+        at = base.draws == draws
+        old, new = (Chances(side.roles[at], side.mass[at], side.draws[at]) for side in (base, run))
+        ways: dict[Fraction, list[tuple[int, int]]] = {}
+        for named in range(1, draws + 1):
+            for stereotype in range(named + 1):
+                ways.setdefault(Fraction(stereotype, named), []).append((stereotype, named))
+        for srs, counts in ways.items():
+            before = sum(old.of_draws(*pair, draws) for pair in counts)
+            after = sum(new.of_draws(*pair, draws) for pair in counts)
+            out[at] += before * (after if srs else after + new.silent)
+    return out
+
+
+def change_of_rates(
+    before: Counted,
+    after: Counted,
+    cluster: Ints,
+    n_clusters: int,
+    *,
+    known: npt.NDArray[np.bool_] | None = None,
+    level: float = 0.95,
+) -> Result:
+    """Change between two rates of the same items, with its interval by jackknife over clusters.
+
+    Clusters without anything at risk tell nothing of it and are no degree of freedom.
+
+    Args:
+        before: Events and items at risk on one side.
+        after: The same on the other.
+        cluster: [items] number of each item's cluster.
+        n_clusters: How many there are.
+        known: [items] which of them count; None for all.
+        level: Of the interval.
+
+    Returns:
+        Term "difference"; facts value_baseline and value are the rates. Without estimates where nothing is at risk.
+    """
+    old, new = (
+        by_cluster(np.where(_all(side, known), np.stack(side, axis=1), 0.0), cluster, n_clusters)
+        for side in (before, after)
+    )
+    told = np.any([settled(side[:, 1], side[:, 1].sum()) > 0 for side in (old, new)], axis=0)
+    return jackknife_change(old[told], new[told], level=level) if told.any() else _NOTHING
+
+
+def rate(events: Floats, at_risk: Floats, cluster: Ints, n_clusters: int, *, level: float = 0.95) -> Result:
+    """A rate, with the standard error of `change_of_rates` from 0 of the same items.
+
+    The t interval is taken on the scale of log-odds (`on_log_odds`). On that of the rate it covered 91 % in simulations
+    with few events, where this one covers 94 to 96 % (docs/validity.md).
+
+    Returns:
+        As `change_of_rates`, the rate as the difference. A rate of 0 or 1 has no interval.
+    """
+    found = change_of_rates((np.zeros(len(events)), at_risk), (events, at_risk), cluster, n_clusters, level=level)
+    if not found.estimates:
+        return found
+    (share,) = found.estimates
+    return replace(found, estimates=(on_log_odds(share, level),))
+
+
+def _all(side: Counted, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    return np.ones((len(side[0]), 1), dtype=bool) if known is None else known[:, None]

@@ -1,0 +1,221 @@
+"""What the same measures show where nothing was compressed: the floor that an observed change stands on.
+
+"New bias" is a threshold on a few draws: an item whose stereotype probability is 0.1 shows none in five draws with
+probability 0.59 and one or more in the next five with 0.41, with no change in between. The exact probabilities tell
+how much of that there is, without sampling anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ...answers.answers import AXES, Answers
+from ...answers.strata import COUNT_NAMES, Stratum, strata
+from ...compare.replicate_items import replicate_items
+from ...compare.replicates import replicate_pairs
+from ...inference.result import Result
+from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..runs import RUNS_TABLE
+from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
+from .columns import NOISE_FLOOR, REPLICATES
+from .floors import Chances, chances, change_of_rates, expected, rate
+
+__all__ = [
+    "FIRST_TOKENS",
+    "NOISE_FLOOR",
+    "NOISE_FLOOR_TABLE",
+    "REPEATED_ITEMS",
+    "REPLICATES",
+    "REPLICATES_TABLE",
+    "noise_floor",
+    "replicate_floors",
+]
+
+Floats = npt.NDArray[np.float64]
+_TOWARD, _ANSWERED = COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")
+FIRST_TOKENS = "expected and floor are of first tokens"
+"""How the status begins of rows whose probabilities do not stand for the answers that were read."""
+# Share of draws by which what is begun may differ from what is read as an answer.
+_APART = 0.05
+
+
+def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
+    """Transitions expected from probabilities alone: between baseline and run, and between baseline and itself.
+
+    With p and q an item's probability of a stereotypical draw at baseline and in the run, and K draws each, drawn
+    independently, an item shows no stereotype with P = (1 - p)^K and Q = (1 - q)^K. New bias is then expected in
+    sum P (1 - Q) of sum P items; of the baseline against itself in sum P (1 - P): the floor. The excess is the
+    difference. Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; a changed item SRS and flips of
+    single draws from the probabilities themselves. p is the probability given that an option is drawn times the
+    probability that one is; a draw without one counts as not stereotypical, and an item without any at baseline is not
+    at risk, as in the studies: P is then less the chance of that.
+
+    Args:
+        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        runs: One row per run with columns run and baseline.
+        settings: texts_per_item is K where the logs hold no sampled texts (scored protocols), the level that of the
+            intervals, which take templates as the unit of independence (jackknife).
+
+    Returns:
+        Table NOISE_FLOOR. Where the logs have no probabilities, or none is at risk, `status` says so.
+
+    Raises:
+        UserError: If an item has two answers of one run and seed, or a run is not listed.
+    """
+    given = settings or Settings()
+    answers = Answers.of(items)
+    rows: list[dict[str, object]] = []
+    for stratum in strata(answers, runs):
+        rows += _floor_rows(answers, stratum, given)
+    return NOISE_FLOOR.conform(pd.DataFrame(rows, columns=NOISE_FLOOR.names)) if rows else NOISE_FLOOR.empty()
+
+
+def replicate_floors(
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
+) -> pd.DataFrame:
+    """The transitions between runs that should be the same: other seeds, batch, dtype or calibration.
+
+    Two runs are replicates if they have the same base model, method, sparsity and bits, and, where `runs` has these
+    columns, the same prompts and the same recipe but for its seed. Each is taken as the other's baseline, as nothing
+    says which came first. Items are matched for the item transitions, item and seed for the flips of single answers.
+
+    Args:
+        items: As for `noise_floor`.
+        runs: One row per run with columns run, base_model, method, sparsity, bits, and any others of RUNS.
+        settings: The level is that of the intervals (jackknife over templates).
+
+    Returns:
+        Table REPLICATES, both directions of each pair; empty without replicates.
+    """
+    level = (settings or Settings()).level
+    answers = Answers.of(items)
+    rows: list[dict[str, object]] = []
+    for one, other, apart in replicate_pairs(runs, list(answers.spans)):
+        listed = pd.DataFrame({"run": list(answers.spans)})
+        listed["baseline"] = listed["run"].map({one: other})
+        for stratum in strata(answers, listed):
+            shared = len(stratum.pair.item) > 0
+            differs = ", ".join([*apart, *([] if shared else ["seeds"])]) or "nothing in the logs"
+            rows += [_replicate_row(stratum, differs, *seen, level) for seen in _observed(stratum)]
+    return REPLICATES.conform(pd.DataFrame(rows, columns=REPLICATES.names)) if rows else REPLICATES.empty()
+
+
+def _replicate_row(
+    stratum: Stratum, differs: str, transition: str, events: Floats, at_risk: Floats, level: float
+) -> dict[str, object]:
+    found = rate(events, at_risk, stratum.cluster, stratum.n_clusters, level=level)
+    keys = {name: value for name, value in stratum.keys.items() if name != "baseline"}
+    return {
+        **keys,
+        "replicate_of": stratum.baseline,
+        "differs": differs,
+        "transition": transition,
+        "n_items": len(stratum.item),
+        "n_clusters": stratum.n_clusters,
+        "n_at_risk": int(at_risk.sum()),
+        "n": int(events.sum()),
+        **_interval(found, "rate", "conf_low", "conf_high"),
+        "status": _status(found),
+    }
+
+
+def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator[dict[str, object]]:
+    total = COUNT_NAMES.index("n")
+    seeds = bool(answers.drawn(stratum.baseline)[stratum.item].any())
+    k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(given.texts_per_item))
+    base, run = (chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
+    shared = len(stratum.pair.item) > 0
+    known = base.known & run.known
+    common = {
+        **stratum.keys,
+        "sampling": "scored" if not seeds else "common seeds" if shared else "other seeds",
+        "texts_per_item": float(k.mean()),
+        "n_items": len(stratum.item),
+        "n_clusters": stratum.n_clusters,
+        "n_unscored": int((~known).sum()),
+    }
+    read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
+    itself, other = expected(base, base), expected(base, run)
+    for name, events, at_risk in _observed(stratum):
+        units = (stratum.cluster, stratum.n_clusters)
+        excess = change_of_rates(itself[name], other[name], *units, known=known, level=given.level)
+        observed = rate(events, at_risk, *units, level=given.level)
+        status = _status(excess) if known.any() else "no probabilities in the logs"
+        yield {
+            **common,
+            "transition": name,
+            "floor": excess.facts["value_baseline"],
+            "expected": excess.facts["value"],
+            **_interval(excess, "excess", "excess_low", "excess_high"),
+            "n_at_risk": int(at_risk.sum()),
+            "n": int(events.sum()),
+            **_interval(observed, "observed", "observed_low", "observed_high"),
+            "status": status if read == "ok" else read,
+        }
+
+
+def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
+    """Whether first tokens stand for answers: as many draws must begin with a letter as are read as one."""
+    for side, counts, given in (("baseline", stratum.before, base), ("run", stratum.after, run)):
+        known = given.known
+        parsed = counts[known, _ANSWERED].sum() / max(1.0, counts[known, COUNT_NAMES.index("n")].sum())
+        begun = float(given.mass[known].mean()) if known.any() else parsed
+        if abs(begun - parsed) > _APART:
+            return (
+                f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s draws begin with a letter, but "
+                f"{parsed:.0%} are read as an answer"
+            )
+    return "ok"
+
+
+def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
+    """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
+    answered = stratum.before[:, _ANSWERED] > 0
+    old, new = (
+        np.divide(counts[:, _TOWARD], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0)
+        for counts in (stratum.before, stratum.after)
+    )
+    item_level = {
+        "new_bias": (old == 0) & (new > 0),
+        "resolved_bias": (old > 0) & (new == 0),
+        "srs_change": old != new,
+    }
+    at_risk = {"new_bias": old == 0, "resolved_bias": old > 0, "srs_change": True}
+    for name, event in item_level.items():
+        risk = answered & at_risk[name]
+        yield name, (risk & event).astype(float), risk.astype(float)
+    pair, size = stratum.pair, len(stratum.item)
+    place = np.searchsorted(stratum.item, pair.item)
+    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+    was, became = pair.baseline == 0, pair.run == 0
+    flips = {
+        "flip_to_stereotype": (both & ~was, became),
+        "flip_from_stereotype": (both & was, ~became),
+        "response_flip": (both, ~pair.same_choice),
+    }
+    for name, (risk, event) in flips.items():
+        flipped, able = (np.bincount(place[which], minlength=size).astype(float) for which in (risk & event, risk))
+        yield name, flipped, able
+
+
+def _interval(result: Result, value: str, low: str, high: str) -> dict[str, object]:
+    estimate = result.estimates[0] if result.estimates else None
+    return {
+        value: getattr(estimate, "estimate", None),
+        low: getattr(estimate, "conf_low", None),
+        high: getattr(estimate, "conf_high", None),
+    }
+
+
+def _status(result: Result) -> str:
+    return "nothing at risk" if result.status.startswith("undefined at baseline") else result.status
+
+
+NOISE_FLOOR_TABLE = ReportTable(NOISE_FLOOR, (ANSWERS, ROLE_RUNS, SETTINGS), noise_floor)
+REPEATED_ITEMS = Step("repeated_items", (LOGS, RUNS_TABLE), replicate_items)
+REPLICATES_TABLE = ReportTable(REPLICATES, (REPEATED_ITEMS, RUNS_TABLE, SETTINGS), replicate_floors)

@@ -1,0 +1,157 @@
+"""What perplexity says about a compression beside what happens to its answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from ..compare.pairing import Pair
+from ..logs import Issue, Logs, RunLog
+from ..schema.columns import Column, Table, number, text
+from ..schema.shared import RUN
+from .declare import ReportTable
+from .sources import PERPLEXITY_CHANGES
+from .transitions.table import TRANSITIONS_TABLE
+
+__all__ = ["EVALUATION_GAP", "EVALUATION_GAP_TABLE", "PERPLEXITIES", "evaluation_gap", "perplexity_changes"]
+
+
+_PERPLEXITY = (
+    RUN,
+    text(
+        "perplexity_run",
+        "Label of the run that the perplexity is of: the run itself, or one of the same weights.",
+    ),
+    text("perplexity_baseline_run", "Label of the run that this perplexity is compared with."),
+    text("perplexity_task", "Task that the perplexity is of."),
+    text(
+        "perplexity_metric",
+        "word_perplexity, byte_perplexity, token_perplexity or perplexity; after a comma any filter.",
+    ),
+    number("perplexity_baseline", "Perplexity of the baseline; at least 1."),
+    number("perplexity", "Perplexity after compression; at least 1."),
+    number(
+        "perplexity_pct_change",
+        "100 x (perplexity / perplexity_baseline - 1); missing if either is infinite.",
+    ),
+)
+
+PERPLEXITIES = Table(
+    name="perplexities",
+    doc="Perplexity of each run beside its baseline's, per task and metric. Not written: see evaluation_gap.",
+    columns=_PERPLEXITY,
+)
+
+EVALUATION_GAP = Table(
+    name="evaluation_gap",
+    doc=(
+        "Change of perplexity beside new and resolved bias: what a perplexity check would have said and what "
+        "happened to the answers. The texts differ, so the two are set side by side, never subtracted."
+    ),
+    columns=(
+        *_PERPLEXITY,
+        text("task", "Task of the answers; missing if the run has no bias items.", nullable=True),
+        text("filter", "lm-eval filter of the answers; likewise.", nullable=True),
+        text("condition", "ambig or disambig, 'none' without such a split; likewise.", nullable=True),
+        Column(
+            name="n_at_risk_new_bias",
+            kind="integer",
+            nullable=True,
+            doc="Items that never chose the stereotype at baseline.",
+        ),
+        number(
+            "new_bias_pct",
+            "Percentage of these that chose it after compression (transitions.rate of new_bias).",
+        ),
+        Column(
+            name="n_at_risk_resolved_bias",
+            kind="integer",
+            nullable=True,
+            doc="Items that chose the stereotype at least once at baseline.",
+        ),
+        number("resolved_bias_pct", "Percentage of these that never chose it after compression."),
+    ),
+)
+
+
+def perplexity_changes(logs: Logs, pairs: Iterable[Pair]) -> tuple[pd.DataFrame, list[Issue]]:
+    """Every perplexity that may be compared with its baseline's.
+
+    A run without perplexity borrows that of runs whose scored weights have the same hash and that were scored
+    in the same dtype (the perplexity task run on its own).
+
+    Args:
+        logs: Runs.
+        pairs: Accepted pairs; those over different documents are left out, since an aggregate can't be cut
+            down to the common ones.
+
+    Returns:
+        Table PERPLEXITIES, and a note for each pair left out.
+    """
+    own: dict[str, list[dict[str, Any]]] = {}
+    paired = {}
+    issues = []
+    for pair in pairs:
+        paired[pair.run] = logs.runs[pair.run]
+        run, base = logs.runs[pair.run], logs.runs[pair.baseline]
+        shared = [name for name in run.tasks[pair.task].perplexities if name in base.tasks[pair.task].perplexities]
+        if shared and any(difference.name == "items" for difference in pair.accepted):
+            message = f"perplexity of {pair.run} on {pair.task} is not compared: it is over other documents"
+            issues.append(Issue(run.file, "perplexity_items", message, "note"))
+            continue
+        own.setdefault(pair.run, []).extend(_row(pair, name, run, base) for name in shared)
+    rows = []
+    for label, run in paired.items():
+        sources = [label] if own.get(label) else [other for other in own if _same_weights(run, logs.runs[other])]
+        rows += [{**row, "run": label} for source in sources for row in own[source]]
+    frame = PERPLEXITIES.conform(pd.DataFrame(rows)) if rows else PERPLEXITIES.empty()
+    return frame, issues
+
+
+def _row(pair: Pair, metric: str, run: RunLog, base: RunLog) -> dict[str, Any]:
+    after, before = (log.tasks[pair.task].perplexities[metric] for log in (run, base))
+    usable = math.isfinite(after) and math.isfinite(before) and before > 0
+    return {
+        "perplexity_run": pair.run,
+        "perplexity_baseline_run": pair.baseline,
+        "perplexity_task": pair.task,
+        "perplexity_metric": metric,
+        "perplexity_baseline": before,
+        "perplexity": after,
+        "perplexity_pct_change": 100 * (after / before - 1) if usable else None,
+    }
+
+
+def _same_weights(run: RunLog, other: RunLog) -> bool:
+    own = run.facts["weights_hash"]
+    return bool(own) and own == other.facts["weights_hash"] and run.scoring_dtype == other.scoring_dtype
+
+
+def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.DataFrame:
+    """Set each run's perplexity changes beside its new and resolved bias.
+
+    Args:
+        perplexities: Table PERPLEXITIES.
+        transitions: Table TRANSITIONS; its rows over all categories, all items, one run are used.
+
+    Returns:
+        Table EVALUATION_GAP: one row per run, perplexity metric, and task, filter and condition of the bias
+        items. A run without bias items keeps its perplexity with the rest missing; one without perplexity
+        has no row.
+    """
+    rows = transitions[
+        (transitions["summary"] == "run") & (transitions["category"] == "all") & (transitions["subset"] == "all")
+    ]
+    keys = ["run", "task", "filter", "condition"]
+    bias = rows[keys].drop_duplicates()
+    for name in ("new_bias", "resolved_bias"):
+        of_kind = rows[rows["transition"] == name]
+        part = of_kind[keys].assign(**{f"n_at_risk_{name}": of_kind["n_at_risk"], f"{name}_pct": 100 * of_kind["rate"]})
+        bias = bias.merge(part, on=keys, how="left")
+    return EVALUATION_GAP.conform(perplexities.merge(bias, on="run", how="left"))
+
+
+EVALUATION_GAP_TABLE = ReportTable(EVALUATION_GAP, (PERPLEXITY_CHANGES, TRANSITIONS_TABLE), evaluation_gap)

@@ -1,0 +1,101 @@
+"""The runs of an analysis as a table: what each one is."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pandas as pd
+
+from ..compare.baselines import Baselines
+from ..logs import Logs, RunLog
+from ..schema.columns import Column, Table
+from .declare import ReportTable
+from .sources import BASELINES, LOGS
+
+__all__ = ["RUNS", "RUNS_TABLE", "runs_frame"]
+
+
+def _text(name: str, doc: str, *, nullable: bool = True) -> Column:
+    return Column(name=name, kind="string", doc=doc, nullable=nullable)
+
+
+def _number(name: str, doc: str) -> Column:
+    return Column(name=name, kind="float", doc=doc, nullable=True)
+
+
+RUNS = Table(
+    name="runs",
+    doc="One row per run: what was evaluated, how, and what it is compared with.",
+    columns=(
+        _text("run", "Label of the run, unique within one analysis.", nullable=False),
+        Column(name="is_baseline", kind="boolean", doc="Whether another run is compared with this one."),
+        _text(
+            "baseline",
+            "Label of the run that this one is compared with, several joined by '+' if they hold different "
+            "tasks; missing without one.",
+        ),
+        _text("model_type", "lm-eval's model type, hf or compressed_hf.", nullable=False),
+        _text("base_model", "Name or path of the model before compression.", nullable=False),
+        _text("base_hash", "Hash of the weights before compression; missing for models that log none."),
+        _text("method", "Compression method, 'none' for an uncompressed run.", nullable=False),
+        _text("recipe", "Name of the compression recipe."),
+        _number("sparsity", "Asked share of zeros in the targeted matrices, in [0, 1); missing if none was asked."),
+        _number("bits", "Asked bits per weight; missing if none were asked."),
+        _number("achieved_sparsity", "Measured share of zeros in the targeted matrices, in [0, 1]."),
+        _number("bits_per_weight", "Measured bits per weight of the targeted matrices, scales included."),
+        _text("weights_hash", "Hash of the weights that were scored; missing for models that log none."),
+        _text("calibration_source", "Where the calibration text came from."),
+        _text("calibration_hash", "Hash of the calibration token ids."),
+        _text("dtype", "Dtype of the weights."),
+        _text("softmax_dtype", "Dtype asked for scoring; 'default' is the weights'.", nullable=False),
+        _text("batch_size", "Batch size as given."),
+        _text("chat_template_sha", "Hash of the chat template; missing if none was applied."),
+        _text("system_instruction_sha", "Hash of the system instruction; missing without one."),
+        _number("limit", "lm-eval's --limit: a count, or a share below 1; missing for whole tasks."),
+        _text("date", "Local time of the run's end, ISO 8601.", nullable=False),
+        _text("tasks", "Task names, joined by commas.", nullable=False),
+        _text("lm_eval_version", "Version of lm-eval."),
+        _text("transformers_version", "Version of transformers."),
+        _text(
+            "perplexities",
+            "JSON object of 'task/metric' and value, an infinite one as the string 'inf'.",
+            nullable=False,
+        ),
+        _text("file", "Results file, relative to the analysed folder.", nullable=False),
+    ),
+)
+
+
+def runs_frame(logs: Logs, baselines: Baselines) -> pd.DataFrame:
+    """The runs as a table (`RUNS`), in order of date; `perplexities` is JSON."""
+    return RUNS.conform(pd.DataFrame([_row(label, run, baselines) for label, run in logs.runs.items()]))
+
+
+def _row(label: str, run: RunLog, baselines: Baselines) -> dict[str, Any]:
+    perplexities = {
+        # JSON has no infinity; a string keeps it readable by any parser.
+        f"{task.name}/{metric}": value if math.isfinite(value) else str(value)
+        for task in run.tasks.values()
+        for metric, value in task.perplexities.items()
+    }
+    with_items = [task.name for task in run.tasks.values() if task.rows]
+    computed = {
+        "run": label,
+        "is_baseline": label in baselines.by_task.values(),
+        "baseline": baselines.of(label, with_items) or baselines.of(label, run.tasks),
+        "base_model": run.base_model,
+        "method": run.facts["method"] or "none",
+        "weights_hash": run.facts["weights_hash"] or (run.facts["base_hash"] if run.is_dense else None),
+        "dtype": run.dtype,
+        "softmax_dtype": run.softmax_dtype,
+        "date": run.date,
+        "tasks": ", ".join(run.tasks),
+        "perplexities": json.dumps(perplexities),
+        "file": run.file,
+    }
+    return {name: computed[name] if name in computed else run.facts[name] for name in RUNS.names}
+
+
+RUNS_TABLE = ReportTable(RUNS, (LOGS, BASELINES), runs_frame)

@@ -1,0 +1,1 @@
+"""Which answers changed, and in which direction."""

@@ -1,0 +1,227 @@
+"""Which answers changed, in which direction: role matrices and the studies' item transitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ...answers.answers import AXES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
+from ...answers.counts import Groups, in_order, with_pooled
+from ...inference.proportion import wilson
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS
+from .columns import ROLE_TRANSITIONS, TRANSITIONS
+
+__all__ = ["ROLE_TRANSITIONS_TABLE", "TRANSITIONS_TABLE", "role_transitions", "transitions"]
+
+_Columns = dict[str, npt.NDArray[np.float64]]
+
+_SIZE = len(STATES)
+_BBQ = {"toward": "stereotype", "against": "anti_stereotype", "neutral": "unknown"}
+_CELLS = [f"cell_{i}" for i in range(_SIZE * _SIZE)]
+_UNITS = {
+    "new_bias": "item",
+    "resolved_bias": "item",
+    "srs_change": "item",
+    "flip_to_stereotype": "answer",
+    "flip_from_stereotype": "answer",
+    "response_flip": "answer",
+}
+_DOSES = ("new_bias", "resolved_bias")
+"""What the mean over methods is taken of: transitions whose items at risk the baseline alone decides."""
+
+
+def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
+    """Role at baseline against role after compression, as a matrix with margins in long form.
+
+    Answers are paired by item and seed. Items without known roles are in the matrix too: their person
+    options have the role undetermined.
+
+    Args:
+        items: ITEMS frame of all runs, BBQ-like rows only.
+        runs: One row per run with columns run and baseline; runs without a baseline are left out.
+
+    Returns:
+        Table ROLE_TRANSITIONS: 36 rows, empty cells among them, per run, task, filter, condition and
+        category, and for category 'all'. A run that shares no item with its baseline has none.
+
+    Raises:
+        UserError: If an item has two answers of one run and seed, or a run is not listed.
+    """
+    answers = Answers.of(items)
+    groups = Groups.of(answers.items)
+    parts = []
+    for run in runs_of(runs, answers):
+        if run.baseline is not None:
+            sums = groups.sum(_cells(answers.pair(run.label, run.baseline), len(answers.items)))
+            sums = sums[sums[_CELLS].any(axis=1)]
+            parts.append(sums.assign(run=run.label, baseline=run.baseline))
+    if not parts:
+        return ROLE_TRANSITIONS.empty()
+    sums = with_pooled(pd.concat(parts), ["run", "baseline", *GROUP])
+    sums = in_order(sums, runs, ("task", "filter", "condition", "category"))
+    return ROLE_TRANSITIONS.conform(_matrices(sums)[ROLE_TRANSITIONS.names])
+
+
+def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
+    """New bias, resolved bias and response flips, both directions, with the number at risk.
+
+    The studies' definitions: an item's SRS is the share of its answered seeds that pick the stereotype (0 or
+    1 for an item answered once); new bias is an item SRS of 0 at baseline and above 0 after compression; an
+    item without an answered seed after compression counts as 0, one without any at baseline is not at risk.
+    Resolved bias is the same the other way round. Flips compare a seed's answers where both runs answered.
+    Items without known roles are left out. A mean over methods is made where two or more runs that prune
+    and do not quantize share baseline and sparsity.
+
+    Args:
+        items: ITEMS frame of all runs, BBQ-like rows only.
+        runs: One row per run with columns run, baseline, sparsity and bits; runs without a baseline are
+            left out, and one that names itself is compared with itself.
+
+    Returns:
+        Table TRANSITIONS, each row for all items and for the latent ones (baseline item SRS >= 0.2).
+
+    Raises:
+        UserError: If an item has two answers of one run and seed, or a run is not listed.
+    """
+    answers = Answers.of(items)
+    groups = Groups.of(answers.items)
+    parts = [
+        rows.assign(run=run.label, baseline=run.baseline)
+        for run in runs_of(runs, answers)
+        if run.baseline is not None
+        for rows in _run_transitions(answers, groups, run.label, run.baseline)
+    ]
+    if not parts:
+        return TRANSITIONS.empty()
+    sums = with_pooled(pd.concat(parts), ["run", "baseline", "subset", "transition", *GROUP])
+    table = _rates(sums[sums["n_shown"] > 0])
+    table["sparsity"] = table["run"].map(runs.set_index("run")["sparsity"].astype("Float64"))
+    order = ("task", "filter", "condition", "subset", "rank", "category")
+    table = TRANSITIONS.conform(in_order(table, runs, order)[TRANSITIONS.names])
+    pruned = runs.loc[runs["sparsity"].notna() & runs["bits"].isna(), "run"]
+    means = _means_over_methods(table[table["run"].isin(set(pruned))])
+    return TRANSITIONS.conform(pd.concat([table, means[TRANSITIONS.names]])) if len(means) else table
+
+
+def _cells(pair: Pair, n_items: int) -> _Columns:
+    """Count of each cell per item, and the answers without a partner."""
+    width = _SIZE * _SIZE
+    cell = pair.baseline.astype(np.int64) * _SIZE + pair.run
+    counts = np.bincount(pair.item * width + cell, minlength=n_items * width).reshape(n_items, width)
+    out = {name: counts[:, i].astype(float) for i, name in enumerate(_CELLS)}
+    return out | {"n_unpaired": pair.unpaired.astype(float)}
+
+
+def _matrices(sums: pd.DataFrame) -> pd.DataFrame:
+    """One row per row of sums and cell, with margins."""
+    counts = sums[_CELLS].to_numpy().reshape(-1, _SIZE, _SIZE)
+    out = sums.drop(columns=_CELLS).loc[sums.index.repeat(_SIZE * _SIZE)].reset_index(drop=True)
+    out["axis_baseline"] = np.tile(np.repeat(STATES, _SIZE), len(sums))
+    out["axis_compressed"] = np.tile(STATES, len(sums) * _SIZE)
+    for end in ("baseline", "compressed"):
+        out[f"role_{end}"] = out[f"axis_{end}"].replace(_BBQ)
+    out["n"] = counts.ravel()
+    margins = {"row_total": (2,), "column_total": (1,), "total": (1, 2)}
+    for name, axes in margins.items():
+        out[name] = np.broadcast_to(counts.sum(axis=axes, keepdims=True), counts.shape).ravel()
+    out["row_share"] = out["n"] / out["row_total"].where(out["row_total"] > 0)
+    return out[(out["axis_baseline"] != "off") & (out["axis_compressed"] != "off")]
+
+
+def _run_transitions(answers: Answers, groups: Groups, label: str, baseline: str) -> list[pd.DataFrame]:
+    """Sums per group of one run: a frame per transition and subset."""
+    old, n_old = _item_srs(answers, baseline)
+    new, n_new = _item_srs(answers, label)
+    shown = answers.items["determined"].to_numpy(bool) & (n_old > 0) & (n_new > 0)
+    events = _item_events(old, new) | _answer_events(answers.pair(label, baseline), len(shown))
+    parts = []
+    for subset, chosen in (("all", shown), ("latent", shown & (old >= LATENT_SRS))):
+        for name, columns in events.items():
+            counted = {key: np.where(chosen, values, 0.0) for key, values in columns.items()}
+            # n_shown keeps the row of a category whose items are all outside the subset.
+            rows = groups.sum(counted | {"n_items": chosen.astype(float), "n_shown": shown.astype(float)})
+            parts.append(rows.assign(subset=subset, transition=name))
+    return parts
+
+
+def _item_srs(answers: Answers, label: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Per item: the stereotype's share of the answered seeds, NaN without any; and the number of answers."""
+    counts = answers.counts(label)
+    answered = np.sum([counts[name] for name in AXES], axis=0)
+    srs = counts["toward"] / np.where(answered > 0, answered, np.nan)
+    return srs, np.sum([counts[name] for name in STATES], axis=0)
+
+
+def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> dict[str, _Columns]:
+    """Per transition and item: at risk, made it, unanswered after compression, and both SRS if at risk."""
+    after = np.nan_to_num(new, nan=0.0)
+    # A comparison with NaN is false: an item unanswered at baseline is never at risk.
+    kinds = {
+        "new_bias": (old == 0, after > 0),
+        "resolved_bias": (old > 0, after == 0),
+        "srs_change": (old >= 0, after != old),
+    }
+    return {
+        name: {
+            "n_at_risk": risk.astype(float),
+            "n": (risk & event).astype(float),
+            "n_unanswered": (risk & np.isnan(new)).astype(float),
+            "old": np.where(risk, old, 0.0),
+            "new": np.where(risk, after, 0.0),
+        }
+        for name, (risk, event) in kinds.items()
+    }
+
+
+def _answer_events(pair: Pair, size: int) -> dict[str, _Columns]:
+    """Per transition and item: answers at risk, those that flipped, and pairs with an unanswered side."""
+    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+    was, became = pair.baseline == 0, pair.run == 0
+    kinds = {
+        "flip_to_stereotype": (both & ~was, became),
+        "flip_from_stereotype": (both & was, ~became),
+        "response_flip": (both, ~pair.same_choice),
+    }
+
+    def per_item(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        return np.bincount(pair.item[mask], minlength=size).astype(float)
+
+    unanswered = per_item(~both)
+    return {
+        name: {"n_at_risk": per_item(risk), "n": per_item(risk & event), "n_unanswered": unanswered}
+        for name, (risk, event) in kinds.items()
+    }
+
+
+def _rates(sums: pd.DataFrame) -> pd.DataFrame:
+    """Rates, intervals and mean item SRS from sums."""
+    out = sums.copy()
+    at_risk = out["n_at_risk"].where(out["n_at_risk"] > 0)
+    out["rate"] = out["n"] / at_risk
+    out["conf_low"], out["conf_high"] = wilson(out["n"], out["n_at_risk"])
+    out["mean_item_srs_baseline"] = out["old"] / at_risk
+    out["mean_item_srs"] = out["new"] / at_risk
+    out["mean_item_srs_change"] = out["mean_item_srs"] - out["mean_item_srs_baseline"]
+    out["rank"] = out["transition"].map({name: i for i, name in enumerate(_UNITS)})
+    return out.assign(unit=out["transition"].map(_UNITS), summary="run", n_runs=1)
+
+
+def _means_over_methods(table: pd.DataFrame) -> pd.DataFrame:
+    """The studies' dose-response: plain means over the runs of one baseline and sparsity."""
+    keys = ["baseline", *GROUP, "subset", "transition", "unit", "sparsity"]
+    groups = table[table["transition"].isin(_DOSES)].groupby(keys, sort=False)
+    columns = ["rate", "mean_item_srs_baseline", "mean_item_srs", "mean_item_srs_change"]
+    out = groups[columns].mean()
+    same = groups["n_at_risk"].nunique() == 1
+    out["n_at_risk"] = groups["n_at_risk"].first().where(same)
+    out["n_items"] = groups["n_items"].max()
+    out["n_runs"] = groups["run"].nunique()
+    out = out[out["n_runs"] > 1].reset_index()
+    out[["run", "n", "n_unanswered", "conf_low", "conf_high"]] = None
+    return out.assign(summary="mean_over_methods")
+
+
+ROLE_TRANSITIONS_TABLE = ReportTable(ROLE_TRANSITIONS, (ANSWERS, ROLE_RUNS), role_transitions)
+TRANSITIONS_TABLE = ReportTable(TRANSITIONS, (ANSWERS, ROLE_RUNS), transitions)

@@ -1,1 +1,0 @@
-"""Compression of a loaded model, in place and proved."""

@@ -1,0 +1,71 @@
+"""The record of a compression: what was asked, what was done to every matrix, and the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Evidence", "totals"]
+
+
+@dataclass
+class Evidence:
+    """What was asked and what was done; written to lm-eval's results under `compression`."""
+
+    label: str
+    method: str
+    sparsity: float | None
+    """Share of zeros that pruning made and that are zeros at the end; see `pipeline.held_sparsity`."""
+    bits: float | None
+    """Bits a weight that hold at the end; see `pipeline.held_bits`."""
+    recipe: dict[str, Any]
+    base: dict[str, Any]
+    weights_hash_before: str
+    weights_hash_after: str
+    dtype: str
+    softmax_dtype: str
+    device: str
+    seconds: float = 0.0
+    calibration: dict[str, Any] | None = None
+    totals: dict[str, Any] = field(default_factory=dict)
+    matrices: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    unseen_experts: list[str] = field(default_factory=list)
+    canary: dict[str, Any] = field(default_factory=dict)
+    save_error: str | None = None
+    """Why save_compressed left no checkpoint, if it was asked and did not."""
+    schema_version: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over the compressed matrices, each counted once however many steps it went through.
+
+    Returns:
+        matrices, parameters; achieved_sparsity (share of zeros, of the last step); bits_per_weight (stored bits
+        including scales, None without a quantizer); bytes_before; bytes_after (packed, where a quantizer says). Where a
+        step follows a pruner also regrown: pruned weights that came back, over all steps.
+    """
+    last: dict[str, dict[str, Any]] = {}
+    for record in records:
+        last[record["name"]] = last.get(record["name"], {}) | record
+    sizes = {name: r["shape"][0] * r["shape"][1] for name, r in last.items()}
+    parameters = sum(sizes.values())
+    if not parameters:
+        return {"matrices": 0, "parameters": 0}
+    quantized = [name for name, record in last.items() if record.get("bits_per_weight") is not None]
+    bits = sum(last[name]["bits_per_weight"] * sizes[name] for name in quantized)
+    packed = {name: last[name]["bits_per_weight"] * sizes[name] / 8 for name in quantized}
+    regrown = [record["regrown"] for record in records if "regrown" in record]
+    return {
+        "matrices": len(last),
+        "parameters": parameters,
+        "achieved_sparsity": sum(record["zeros"] for record in last.values()) / parameters,
+        "bits_per_weight": bits / sum(sizes[name] for name in quantized) if quantized else None,
+        "bytes_before": sum(record["bytes"] for record in last.values()),
+        "bytes_after": round(sum(packed.get(name, record["bytes"]) for name, record in last.items())),
+    } | ({"regrown": sum(regrown)} if regrown else {})

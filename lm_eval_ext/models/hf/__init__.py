@@ -1,0 +1,1 @@
+"""lm_eval's Hugging Face model: loaded, encoded, in several processes."""

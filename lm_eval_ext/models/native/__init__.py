@@ -1,0 +1,1 @@
+"""Methods that compress a loaded model in place."""

@@ -1,0 +1,1 @@
+"""One module a method; `recipe.catalogue` names each."""

@@ -1,0 +1,1 @@
+"""The parts of a loaded model, and the way to call it."""

@@ -1,0 +1,124 @@
+"""The recipe: what to do to a model, as data. Logged fully resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+
+from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.recipe.build import build, make_step
+from lm_eval_ext.models.recipe.step import Step
+
+__all__ = ["Calibration", "Recipe", "make_calibration", "make_recipe"]
+
+
+class Calibration(BaseModel):
+    """Which text a data-driven method looks at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = "c4"
+    """c4, wikitext, demo, or the path of a .txt or .jsonl file."""
+    samples: int = Field(default=128, ge=1)
+    """Number of token sequences."""
+    seqlen: int | None = Field(default=None, ge=2)
+    """Tokens a sequence; None means 2,048, or the model's maximum where that is less."""
+    seed: int = 0
+    """Seed of the draw of documents and positions."""
+    short: Literal["error", "keep"] = "error"
+    """What to do when too few documents are long enough: stop, or take shorter ones whole (never padded)."""
+
+
+class Recipe(BaseModel):
+    """A named, versioned list of compression steps. No steps = the dense baseline."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    name: str = Field(min_length=1)
+    description: str = ""
+    source: str = ""
+    """Where the setting comes from: a paper, a tool."""
+    steps: tuple[SerializeAsAny[Step], ...] = ()
+    calibration: Calibration | None = None
+    dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    """Weights' dtype that belongs to the setting, or None for any. The loader sets it (`dtype=`), a recipe can't."""
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _parse_steps(cls, value: object) -> tuple[Step, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"steps: got {value!r}, expected a list of steps, each with a method")
+        return tuple(step if isinstance(step, Step) else make_step(step) for step in value)
+
+    @model_validator(mode="after")
+    def _check_calibration(self) -> Recipe:
+        if self.calibration is not None and not self.needs_calibration:
+            raise UserError(f"recipe {self.name!r} sets a calibration, but none of its methods looks at data")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Short name of the recipe in tables."""
+        return self.name
+
+    @property
+    def method(self) -> str:
+        """Methods joined by '+', or 'none' for the dense baseline."""
+        return "+".join(step.method for step in self.steps) or "none"
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether some step looks at data."""
+        return any(step.needs_calibration for step in self.steps)
+
+    @property
+    def sparsity(self) -> float | None:
+        """Share of zeros asked for, by the last step that prunes."""
+        return next((s.asked_sparsity for s in reversed(self.steps) if s.asked_sparsity is not None), None)
+
+    @property
+    def bits(self) -> float | None:
+        """Bits a weight asked for, by the last step that quantizes."""
+        return next((s.asked_bits for s in reversed(self.steps) if s.asked_bits is not None), None)
+
+    def dtype_warning(self, found: str) -> str | None:
+        """One line if a model's weights have another dtype than belongs to this recipe, else None.
+
+        Args:
+            found: The loaded weights' dtype, such as "float32".
+        """
+        if self.dtype in (None, found):
+            return None
+        return (
+            f"recipe {self.name} is a setting of {self.dtype} weights ({self.source}); these are {found}, which is "
+            f"another protocol: load the model with dtype={self.dtype}, its dense baseline too"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, defaults included, in plain types."""
+        return self.model_dump(mode="json")
+
+    def as_yaml(self) -> str:
+        """YAML that loads to an equal recipe."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+
+
+def make_calibration(values: Mapping[str, Any]) -> Calibration:
+    """Build a calibration from its plain form; raises UserError as `make_step` does."""
+    calibration: Calibration = build(Calibration, "calibration", values)
+    return calibration
+
+
+def make_recipe(values: object, where: str) -> Recipe:
+    """Build a recipe from its plain form; `where` starts the message of a fault."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: a recipe is a mapping with version, name and steps, got {type(values).__name__}")
+    values = dict(values)
+    if isinstance(values.get("calibration"), Mapping):
+        values["calibration"] = make_calibration(values["calibration"])
+    recipe: Recipe = build(Recipe, where, values)
+    return recipe

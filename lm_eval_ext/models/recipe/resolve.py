@@ -1,0 +1,207 @@
+"""From `--model_args` to a recipe: by name with overrides, or inline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.models.recipe.build import make_step
+from lm_eval_ext.models.recipe.catalogue import method_class, method_names
+from lm_eval_ext.models.recipe.files import load_recipe, recipe_names
+from lm_eval_ext.models.recipe.recipe import Calibration, Recipe, make_calibration
+from lm_eval_ext.models.recipe.step import Step
+
+__all__ = ["DENSE", "recipe_keys", "resolve"]
+
+DENSE = Recipe(name="dense", description="The model as it is: the baseline.")
+
+# How the calibration's fields are called among the model arguments.
+_CALIBRATION_KEYS = {
+    "calibration": "source",
+    "samples": "samples",
+    "seqlen": "seqlen",
+    "seed": "seed",
+    "short": "short",
+}
+
+
+def recipe_keys() -> set[str]:
+    """Every model argument that belongs to a recipe rather than to the model's loader."""
+    keys = {"recipe", *_CALIBRATION_KEYS}
+    for name in method_names():
+        keys |= set(method_class(name).model_fields)
+    return keys
+
+
+def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -> Recipe:
+    """Build the recipe that model arguments ask for.
+
+    Args:
+        recipe: Packaged name or path of a YAML file; further keys override its values.
+        method: Name of a method, or several joined by '+', instead of a recipe.
+        **keys: Fields of the methods, and calibration, samples, seqlen, seed, short. A key goes to every
+            step that has such a field, `seed` to the calibration as well.
+
+    Returns:
+        The resolved recipe, named after what it does; without recipe and method, the dense baseline.
+
+    Raises:
+        UserError: On both or neither of recipe and method with keys left over, an unknown name or key
+            (with the nearest), a value out of range, or calibration keys for methods that see no data.
+    """
+    keys = {key: value for key, value in keys.items() if value is not None}
+    if recipe is not None and method is not None:
+        raise UserError(f"give recipe={recipe!r} or method={method!r}, not both")
+    if recipe is None and method is None:
+        if keys:
+            raise UserError(f"{', '.join(sorted(keys))} given without a method; add method=NAME or recipe=NAME")
+        return DENSE
+    if recipe is not None:
+        return _override(load_recipe(recipe), keys)
+    names = str(method).split("+")
+    classes = [method_class(name) for name in names]
+    _refuse_left_over(keys, classes)
+    steps = [
+        make_step({"method": name} | {k: v for k, v in keys.items() if k in cls.model_fields})
+        for name, cls in zip(names, classes, strict=True)
+    ]
+    calibration = _calibration(None, keys, steps)
+    return Recipe(name=_label(steps, calibration), steps=tuple(steps), calibration=calibration)
+
+
+def _override(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
+    """The recipe with keys changed, under a name that is true of what came out.
+
+    Another text or seed leaves the name and stands in brackets behind it. Another step takes the name away: the recipe
+    gets that of the packaged one that it has become, or is named after what it does, as an inline one.
+    """
+    _refuse_left_over(keys, [type(step) for step in base.steps])
+    steps = _changed(base.steps, keys)
+    calibration = _calibration(base.calibration, keys, steps)
+    if steps == base.steps and calibration == _calibration(base.calibration, {}, steps):
+        return base
+    texts = {key: value for key, value in keys.items() if key in _CALIBRATION_KEYS}
+    others = _changed(base.steps, {key: value for key, value in keys.items() if key not in texts})
+    name = base.name + _brackets({key: keys[key] for key in _ordered(keys) if _visible(key, keys[key], base)})
+    if others != base.steps:
+        twin = _packaged_twin(base.model_copy(update={"steps": others}))
+        if twin is not None:
+            return _override(twin, texts)
+        name = _label(steps, calibration)
+    change = ", ".join(f"{key}={keys[key]}" for key in _ordered(keys))
+    return base.model_copy(
+        update={
+            "name": name,
+            "description": f"{base.name} with {change}",
+            "source": f"changed from {base.name}" + (f" ({base.source})" if base.source else ""),
+            "steps": steps,
+            "calibration": calibration,
+        }
+    )
+
+
+def _changed(steps: tuple[Step, ...], keys: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The steps, each with those of the keys that it has."""
+    changed = []
+    for step in steps:
+        changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
+        changed.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
+    return tuple(changed)
+
+
+def _packaged_twin(recipe: Recipe) -> Recipe | None:
+    """The packaged recipe that does the same, if there is one; of several, the one whose name comes first."""
+    for packaged in _packaged_recipes():
+        if (packaged.steps, packaged.calibration, packaged.dtype) == (recipe.steps, recipe.calibration, recipe.dtype):
+            return packaged
+    return None
+
+
+@cache
+def _packaged_recipes() -> tuple[Recipe, ...]:
+    """All packaged recipes but those whose files are faulty, which must not stand in the way of the others."""
+    recipes = []
+    for name in recipe_names():
+        with suppress(UserError):
+            recipes.append(load_recipe(name))
+    return tuple(recipes)
+
+
+def _ordered(keys: Mapping[str, Any]) -> list[str]:
+    """Keys in the order in which names show them, whatever the order that they were given in."""
+    return sorted(keys.keys() - _CALIBRATION_KEYS.keys()) + [key for key in _CALIBRATION_KEYS if key in keys]
+
+
+def _visible(key: str, value: object, base: Recipe) -> bool:
+    """Whether an override differs from what the recipe says already."""
+    said = [getattr(step, key) for step in base.steps if key in type(step).model_fields]
+    if key in _CALIBRATION_KEYS and base.needs_calibration:
+        said.append(getattr(base.calibration or Calibration(), _CALIBRATION_KEYS[key]))
+    return any(value != old for old in said)
+
+
+def _calibration(base: Calibration | None, keys: Mapping[str, Any], steps: Sequence[Step]) -> Calibration | None:
+    if not any(step.needs_calibration for step in steps):
+        return None
+    given = {field: keys[key] for key, field in _CALIBRATION_KEYS.items() if key in keys}
+    if "source" in given:
+        given["source"] = str(given["source"])
+    return make_calibration((base or Calibration()).model_dump() | given)
+
+
+def _refuse_left_over(keys: Mapping[str, Any], classes: list[type[Step]]) -> None:
+    """Refuse a key that none of the methods has, before a missing or bad value of another is complained of."""
+    known = {field for cls in classes for field in cls.model_fields} - {"method"}
+    if any(cls.needs_calibration for cls in classes):
+        known |= set(_CALIBRATION_KEYS)
+    names = "+".join(str(cls.model_fields["method"].default) for cls in classes) or "the dense model"
+    for key in keys:
+        if key in known:
+            continue
+        if key in _CALIBRATION_KEYS:
+            raise UserError(f"{key} given, but {names} looks at no data; remove {key}")
+        raise unknown_name(f"key of {names}", key, sorted(known))
+
+
+def _label(steps: Sequence[Step], calibration: Calibration | None) -> str:
+    """Name an inline recipe: method and level, then in brackets whatever differs from the defaults."""
+    parts = []
+    for step in steps:
+        keys = sorted(step.model_fields_set - {"method", *step.level_keys})
+        shown = {key: getattr(step, key) for key in keys if _matters(step, key)}
+        if calibration is not None and step is steps[-1]:
+            plain = Calibration()
+            pairs = {
+                key: (getattr(calibration, field), getattr(plain, field)) for key, field in _CALIBRATION_KEYS.items()
+            }
+            shown |= {key: value for key, (value, default) in pairs.items() if value != default}
+        parts.append(step.method + step.level + _brackets(shown))
+    return "+".join(parts)
+
+
+def _matters(step: Step, key: str) -> bool:
+    """Whether the step would be another one without this key."""
+    values = {name: getattr(step, name) for name in step.model_fields_set | {"method"} if name != key}
+    try:
+        return bool(getattr(type(step).model_validate(values), key) != getattr(step, key))
+    except ValidationError:
+        return True
+
+
+def _brackets(values: Mapping[str, Any]) -> str:
+    """'(key=value,...)', a path shown by its last part; empty for no values."""
+    shown = [f"{key}={_shown(value)}" for key, value in values.items()]
+    return f"({','.join(shown)})" if shown else ""
+
+
+def _shown(value: object) -> str:
+    """A value in a name: a path by its last part, several values joined by '+' as the command line takes them."""
+    if isinstance(value, (tuple, list)):
+        return "+".join(map(str, value))
+    return Path(value).name if isinstance(value, str) else str(value)

@@ -1,0 +1,1 @@
+"""Which matrices of a model are compressed."""

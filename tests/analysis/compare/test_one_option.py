@@ -1,0 +1,30 @@
+"""Runs that follow the place of an option are named."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.compare.one_option import one_option_issues
+
+RUNS = pd.DataFrame({"run": ["dense", "rtn-4"], "file": ["a/results_1.json", "a/results_2.json"]})
+
+
+def items(run: str, choices: list[int | None]) -> pd.DataFrame:
+    status = ["unparsed" if choice is None else "answered" for choice in choices]
+    frame = pd.DataFrame({"run": run, "task": "bbq", "status": status, "choice": choices})
+    return frame.astype({"choice": "Int64"})
+
+
+def test_a_run_that_always_takes_one_place_is_named() -> None:
+    frame = pd.concat([items("dense", [0, 1, 2] * 20), items("rtn-4", [1] * 48 + [0] * 12)])
+    (issue,) = one_option_issues(frame, RUNS)
+    # 48 of 60 is 80 %, the share from which a run is named.
+    assert issue.message.startswith("rtn-4 answers B to 48 of 60 items of bbq (80.0%)")
+    assert (issue.file, issue.kind, issue.level) == ("a/results_2.json", "one_option", "warning")
+
+
+def test_just_below_too_few_or_unanswered_is_not() -> None:
+    assert not one_option_issues(items("dense", [1] * 47 + [0] * 13), RUNS)
+    assert not one_option_issues(items("dense", [1] * 29), RUNS)
+    assert not one_option_issues(items("dense", [None] * 60), RUNS)
+    assert not one_option_issues(items("dense", []), RUNS)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
+
+from analysis.schema.items import ITEMS
+from analysis.tables.flips import FLIP_COLUMNS, FLIPS, flips
+
+RUNS = pd.DataFrame({"run": ["dense", "w"], "baseline": [None, "dense"]})
+
+
+def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of the columns that flips need, with ITEMS' dtypes."""
+    defaults = {"task": "t", "filter": "none", "seed": None, "status": "answered", "choice": None, "text": None}
+    full = pd.DataFrame([defaults | row for row in rows], columns=list(FLIP_COLUMNS))
+    return full.astype({column.name: column.dtype for column in ITEMS.columns if column.name in FLIP_COLUMNS})
+
+
+def answers(run: str, choices: list[int | None], key: int = 0, **rest: Any) -> list[dict[str, Any]]:
+    """One row per item; a choice of None is an unscored answer."""
+    return [
+        {
+            "run": run,
+            "item_id": f"i{i}",
+            "choice": choice,
+            "correct": choice == key,
+            "status": "unscored" if choice is None else "answered",
+            **rest,
+        }
+        for i, choice in enumerate(choices)
+    ]
+
+
+def row(items: list[dict[str, Any]]) -> dict[str, Any]:
+    found = flips(frame(items), RUNS)
+    assert len(found) == 1
+    return dict(found.iloc[0])
+
+
+def test_a_case_by_hand() -> None:
+    # item:      0  1  2  3  4  5     key 0
+    # dense:     0  0  0  1  1  2     correct 3 of 6
+    # wanda:     0  0  1  0  2  2     correct 3 of 6; 2 turns wrong, 3 turns right, 4 is wrong in another way
+    found = row(answers("dense", [0, 0, 0, 1, 1, 2]) + answers("w", [0, 0, 1, 0, 2, 2]))
+    low, high = proportion_confint(2, 6, alpha=0.05, method="wilson")
+    assert found == {
+        "run": "w",
+        "baseline": "dense",
+        "task": "t",
+        "filter": "none",
+        "n_items": 6,
+        "n": 6,
+        "both_correct": 2,
+        "both_wrong": 2,
+        "correct_to_wrong": 1,
+        "wrong_to_correct": 1,
+        "flip_rate": pytest.approx(2 / 6),
+        "flip_rate_low": pytest.approx(low),
+        "flip_rate_high": pytest.approx(high),
+        "net_change": 0.0,
+        "accuracy_baseline": 0.5,
+        "accuracy": 0.5,
+        "changed_same_correctness": 1,
+    }
+
+
+CHOICES = st.lists(st.tuples(*(st.one_of(st.none(), st.integers(0, 2)) for _ in range(2))), min_size=1, max_size=30)
+
+
+@given(CHOICES)
+def test_margins_add_up(pairs: list[tuple[int | None, int | None]]) -> None:
+    before, after = [list(side) for side in zip(*pairs, strict=True)]
+    found = row(answers("dense", before) + answers("w", after))
+    cells = ("both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct")
+    assert sum(found[name] for name in cells) == found["n"] == len(pairs)
+    assert found["both_correct"] + found["correct_to_wrong"] == before.count(0)
+    assert found["both_correct"] + found["wrong_to_correct"] == after.count(0)
+    assert found["net_change"] == pytest.approx(found["accuracy"] - found["accuracy_baseline"])
+    changed = sum(old != new and (old == 0) == (new == 0) for old, new in pairs)
+    assert found["changed_same_correctness"] == changed
+
+
+@given(CHOICES)
+def test_swapping_the_runs_swaps_the_directions(pairs: list[tuple[int | None, int | None]]) -> None:
+    before, after = [list(side) for side in zip(*pairs, strict=True)]
+    there = row(answers("dense", before) + answers("w", after))
+    back = row(answers("dense", after) + answers("w", before))
+    assert there["correct_to_wrong"] == back["wrong_to_correct"]
+    assert there["flip_rate"] == back["flip_rate"]
+    assert there["net_change"] == pytest.approx(-back["net_change"])
+
+
+def test_rows_without_a_key_or_a_partner_change_nothing() -> None:
+    items = answers("dense", [0, 1]) + answers("w", [1, 1])
+    more = [
+        {"run": "dense", "item_id": "keyless", "choice": 0, "correct": None},
+        {"run": "w", "item_id": "keyless", "choice": 1, "correct": True},
+        {"run": "w", "item_id": "alone", "choice": 1, "correct": True},
+    ]
+    assert row(items + more) == row(items)
+
+
+def test_seeds_and_filters_are_paired_with_their_own() -> None:
+    items = [
+        part | {"item_id": "i0", "seed": seed, "filter": name}
+        for name in ("a", "b")
+        for seed in (1, 2)
+        for part in (*answers("dense", [seed % 2]), *answers("w", [0]))
+    ]
+    found = flips(frame(items), RUNS)
+    assert found["filter"].tolist() == ["a", "b"]
+    assert found["n"].tolist() == [2, 2]
+    assert found["n_items"].tolist() == [1, 1]
+    assert found["wrong_to_correct"].tolist() == [1, 1]
+
+
+def test_texts_tell_answers_apart_where_there_is_no_option() -> None:
+    texts = {"dense": ["5", "6", "7"], "w": ["5", "9", "4"]}
+    items = [
+        {"run": run, "item_id": f"i{i}", "text": text, "correct": text == "4"}
+        for run, given_texts in texts.items()
+        for i, text in enumerate(given_texts)
+    ]
+    assert row(items)["changed_same_correctness"] == 1
+
+
+def test_answers_that_the_log_does_not_name_have_no_count() -> None:
+    items = [{"run": run, "item_id": "i0", "correct": False} for run in ("dense", "w")]
+    assert row(items)["changed_same_correctness"] is pd.NA
+
+
+def test_nothing_to_compare_gives_an_empty_table() -> None:
+    assert flips(frame(answers("dense", [0])), RUNS).equals(FLIPS.empty())
+    assert flips(frame([]), RUNS.head(1)).equals(FLIPS.empty())
