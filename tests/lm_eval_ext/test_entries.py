@@ -172,3 +172,33 @@ def test_a_data_set_of_another_package_is_found(site: Path) -> None:
     write_package(site, {GROUPS["data set"]: {"toy_plain": "mod:TOY_PLAIN"}}, {"mod.py": text})
     assert find_dataset("toy_plain").name == "toy_plain"
     assert find_dataset("bbq").name == "bbq"
+
+
+OPTIONS = """
+from typing import ClassVar, Literal
+from lm_eval_ext.models.recipe.step import LibraryStep
+
+class Mine(LibraryStep):
+    kind: ClassVar[Literal["prune", "quantize"]] = "quantize"
+    backend: ClassVar[str] = "native"
+    method: Literal["mine"] = "mine"
+    bits: int = 4
+"""
+
+
+def test_a_librarys_own_options(site: Path) -> None:
+    write_package(site, {METHOD: {"mine": "mod:Mine"}}, {"mod.py": OPTIONS})
+    recipe = resolve(method="mine", options={"damp": 0.1, "device": "cuda:1"})
+    assert recipe.steps[0].options == {"damp": 0.1, "device": "cuda:1"}
+    assert recipe.label == "mine(options=damp:0.1+device:cuda:1)"
+    assert resolve(method="mine", options='{"damp": 0.1}').steps[0].options == {"damp": 0.1}
+    file = site / "mine.yaml"
+    file.write_text("name: gentle\nsteps: [{method: mine, bits: 3, options: {damp: 0.1, order: true}}]\n")
+    # One option is replaced, the others stay.
+    changed = resolve(recipe=str(file), options={"damp": 0.2})
+    assert changed.steps[0].options == {"damp": 0.2, "order": True}
+    assert changed.steps[0].bits == 3
+    assert resolve(recipe=str(file)).label == "gentle"
+    for wrong in ("damp:0.1", "[1]", 4):
+        with pytest.raises(UserError, match="method mine: options"):
+            resolve(method="mine", options=wrong)
