@@ -11,8 +11,10 @@ from ..answers.measures import ACC, BIAS_SCORE
 from ..answers.options import OFFERS
 from ..schema.columns import Column, Table, count, number, text
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
+from .declare import ReportTable
+from .sources import ANSWERS, ROLE_RUNS
 
-__all__ = ["BIAS_SCORES", "bias_scores"]
+__all__ = ["BIAS_SCORES", "BIAS_SCORES_TABLE", "bias_scores"]
 
 
 def _bias_columns(condition: str) -> tuple[Column, ...]:
@@ -117,3 +119,6 @@ def _scores(counts: pd.DataFrame) -> pd.DataFrame:
         out[f"bias_{name}"] = np.where(one_sided, np.nan, score.value(values))
         out[f"bias_{name}_reason"] = reasons
     return out
+
+
+BIAS_SCORES_TABLE = ReportTable(BIAS_SCORES, (ANSWERS, ROLE_RUNS), bias_scores)

@@ -11,8 +11,10 @@ from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR, Measure
 from ..inference.proportion import wilson
 from ..schema.columns import Column, Table, count, number, text
 from ..schema.shared import CONDITION, FILTER, OWN_BASELINE, RUN, SUBSET, TASK, against_baseline
+from .declare import ReportTable
+from .sources import ANSWERS, ROLE_RUNS
 
-__all__ = ["RATES", "rates"]
+__all__ = ["RATES", "RATES_TABLE", "rates"]
 
 
 _MEASURES = (SRS, USR, ANTI_RATE, UNPARSED_RATE, ACC)
@@ -154,3 +156,6 @@ def _entropy(choices: pd.DataFrame) -> pd.Series[float]:
     # 0 log 0 is 0; a row without answers must stay missing, which the sum alone would turn into 0.
     bits = (share * -np.log2(share.where(share > 0))).sum(axis=1)
     return bits.where(total > 0)
+
+
+RATES_TABLE = ReportTable(RATES, (ANSWERS, ROLE_RUNS), rates)

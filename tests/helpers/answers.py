@@ -217,7 +217,7 @@ def read_tables(folder: Path, store: Path) -> tuple[pd.DataFrame, pd.DataFrame, 
             [opened.read(label, task) for label, run in logs.runs.items() for task in run.tasks],
             ignore_index=True,
         )
-    return items, runs_frame(logs.runs, choose_baselines(logs.runs)), logs
+    return items, runs_frame(logs, choose_baselines(logs.runs)), logs
 
 
 def _study_evidence(record: Mapping[str, Any]) -> dict[str, Any] | None:

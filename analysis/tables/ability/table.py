@@ -17,9 +17,11 @@ from ...inference.result import Result
 from ...schema.columns import Column, Table, count, number, text
 from ...schema.shared import BASELINE, FILTER, RUN, TASK
 from ...settings import Settings
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .reading import reading
 
-__all__ = ["ABILITY", "ability"]
+__all__ = ["ABILITY", "ABILITY_TABLE", "ability"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -239,3 +241,6 @@ def _status(pair: Mapping[str, Stratum], level: float) -> str:
         undefined = measure.undefined(pair[condition].offered) if condition in pair else None
         reasons += [f"no {measure.name}_{condition}: {undefined}"] if undefined else []
     return "; ".join(reasons) or "ok"
+
+
+ABILITY_TABLE = ReportTable(ABILITY, (ANSWERS, ROLE_RUNS, SETTINGS), ability)

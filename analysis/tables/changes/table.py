@@ -21,9 +21,21 @@ from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
 from ...settings import Settings
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 
-__all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
+__all__ = [
+    "MCNEMAR_TESTS",
+    "MCNEMAR_TESTS_TABLE",
+    "PAIRED_CHANGES",
+    "PAIRED_CHANGES_TABLE",
+    "ROLE_TESTS",
+    "ROLE_TESTS_TABLE",
+    "mcnemar_tests",
+    "paired_changes",
+    "role_tests",
+]
 
 Floats = npt.NDArray[np.float64]
 _OUTCOMES = {"stereotype": SRS, "unknown": USR, "correct": ACC}
@@ -262,3 +274,8 @@ def _numbers(estimates: tuple[object, ...], names: dict[str, str], prefix: str =
 
 def _conformed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     return table.empty() if frame.empty else table.conform(frame)
+
+
+PAIRED_CHANGES_TABLE = ReportTable(PAIRED_CHANGES, (ANSWERS, ROLE_RUNS, SETTINGS), paired_changes)
+MCNEMAR_TESTS_TABLE = ReportTable(MCNEMAR_TESTS, (ANSWERS, ROLE_RUNS, SETTINGS), mcnemar_tests)
+ROLE_TESTS_TABLE = ReportTable(ROLE_TESTS, (ANSWERS, ROLE_RUNS), role_tests)
