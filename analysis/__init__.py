@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compare.differences import DIFFERENCES as DIFFERENCES
     from .errors import UserError as UserError
     from .inference import Estimate as Estimate
     from .inference import Result as Result
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .tables.uncertainty.table import uncertainty_tables as uncertainty_tables
 
 _NAMES = {
+    "compare.differences": "DIFFERENCES",
     "errors": "UserError",
     "inference": "Estimate Result",
     "pipeline": "analyze",

@@ -42,7 +42,7 @@ def analyze(
         folder: Folder of lm-eval outputs (results and samples files at any depth).
         output: Report folder. It appears whole or not at all; an earlier report there is replaced.
         baseline: Label of the run to compare with, where the uncompressed run is not the one.
-        allow: Names of differences to accept (analysis.differences.DIFFERENCES).
+        allow: Names of differences to accept (the keys of DIFFERENCES).
         tasks: Shell patterns of the tasks to analyse; none takes all.
         settings: What tests and intervals are made with; the defaults if not given.
         catalogue: Tables of the report, in the order in which it shows them; those of CATALOGUE must be among them.

@@ -72,7 +72,8 @@ class Options:
         axes = tuple(None if scheme is None else scheme.axis(role) for role in self.roles)
         told = None if scheme is None else "toward" in axes and "undetermined" not in axes
         self._set("axes", axes)
-        self._set("facts", {"scheme": None if scheme is None else scheme.text, "determined": told})
+        lie = None if scheme is None else " | ".join(axis or "" for axis in axes)
+        self._set("facts", {"scheme": None if scheme is None else scheme.text, "axes": lie, "determined": told})
         self._set("_places", tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES))
         fitting: list[tuple[str, int | None, str | None]] = [(status, None, None) for status in STATUSES[1:]]
         fitting += [(STATUSES[0], i, self._role(i)) for i in range(self.size or 0)]

@@ -60,6 +60,10 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
         "Axis of each role of the item's benchmark, as 'bbq: stereotype=toward, anti_stereotype=against, "
         "unknown=neutral, undetermined=none'; missing where the item has no direction.",
     ),
+    _optional(
+        "option_axes", "string", "document", "$options.axes", None,
+        "Axis of each option, joined by ' | ' in their order; missing where the item has no direction.",
+    ),
     field(
         "protocol", "string", "line", "answer.protocol", "$output_type",
         "How the answer was got: letters, text, cyclic, sampled, sampled by another model than compressed_hf "
