@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from ..result import Analysis
-from ..tables.catalogue import REPORT_TABLES
 from .holds import changes_that_hold, noise_beside
 from .render import cells, present, present_headline
 
@@ -53,8 +52,8 @@ def compared(analysis: Analysis) -> str:
     return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
 
 
-def summary_markdown(analysis: Analysis) -> str:
-    """The page summary.md of an analysis."""
+def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
+    """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         "# What compression changed",
         f"{compared(analysis)} Analysed folder: `{analysis.folder}`.",
@@ -67,7 +66,7 @@ def summary_markdown(analysis: Analysis) -> str:
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
         *_notes(analysis),
         "## Where everything is",
-        _contents(analysis),
+        _contents(analysis, rows),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -133,12 +132,12 @@ def _issues(lines: Iterable[str]) -> str:
     return "\n".join(shown)
 
 
-def _contents(analysis: Analysis) -> str:
+def _contents(analysis: Analysis, rows: Mapping[str, int]) -> str:
     frame = pd.DataFrame(
         {
-            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in REPORT_TABLES],
-            "rows": [len(analysis.tables[table.name]) for table in REPORT_TABLES],
-            "holds": [table.doc for table in REPORT_TABLES],
+            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in analysis.catalogue],
+            "rows": [rows[table.name] for table in analysis.catalogue],
+            "holds": [table.doc for table in analysis.catalogue],
         }
     )
     others = (

@@ -6,11 +6,15 @@ import pandas as pd
 
 from ..answers.changed import changed
 from ..answers.match import KEY, match
+from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
+from ..logs import Logs
 from ..schema.columns import Column, Table
 from ..schema.shared import BASELINE, FILTER, RUN, TASK
+from .declare import ReportTable
+from .sources import LOGS, PAIRING
 
-__all__ = ["FLIPS", "FLIP_COLUMNS", "flips"]
+__all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]
 
 
 def _count(name: str, doc: str, *, nullable: bool = False) -> Column:
@@ -109,3 +113,16 @@ def _counts(pairs: pd.DataFrame) -> dict[str, object]:
         "accuracy": (both + won) / n,
         "changed_same_correctness": None if others.isna().any() else int(others.sum()),
     }
+
+
+def flips_of_pairs(logs: Logs, pairing: Pairing) -> pd.DataFrame:
+    """Table FLIPS of everything that may be compared: only two runs of one task are in memory at a time."""
+    parts = []
+    for pair in pairing.pairs:
+        sides = (pair.run, pair.baseline)
+        rows = [pairing.items(logs.store, label, pair.baseline, pair.task, FLIP_COLUMNS) for label in sides]
+        parts.append(flips(pd.concat(rows), pd.DataFrame({"run": [pair.run], "baseline": [pair.baseline]})))
+    return FLIPS.conform(pd.concat(parts)) if parts else FLIPS.empty()
+
+
+FLIPS_TABLE = ReportTable(FLIPS, (LOGS, PAIRING), flips_of_pairs)

@@ -16,8 +16,10 @@ from ..inference.simultaneous import Ratios, null_extremes, ratios, simultaneous
 from ..schema.columns import Table, count, number, text
 from ..schema.shared import BASELINE, CONDITION, FILTER, RUN, TASK
 from ..settings import Settings
+from .declare import ReportTable
+from .sources import ANSWERS, ROLE_RUNS, SETTINGS
 
-__all__ = ["GROUP_CHANGES", "group_changes"]
+__all__ = ["GROUP_CHANGES", "GROUP_CHANGES_TABLE", "group_changes"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -223,3 +225,6 @@ def _with_family(
     rows.loc[inside, "null_extreme_mean"] = largest.mean()
     rows.loc[inside, "null_extreme_quantile"] = np.quantile(largest, level)
     return rows
+
+
+GROUP_CHANGES_TABLE = ReportTable(GROUP_CHANGES, (ANSWERS, ROLE_RUNS, SETTINGS), group_changes)

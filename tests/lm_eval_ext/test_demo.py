@@ -20,6 +20,7 @@ from lm_eval_ext.demo.run import LIMIT, RECIPES, TASKS, options
 from lm_eval_ext.demo.watch import _PHASES
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.recipe.resolve import resolve
+from tests.helpers.changes import assert_counts_agree
 from tests.helpers.venvs import ROOT
 
 
@@ -121,6 +122,8 @@ def test_the_whole_of_it_on_a_tiny_model(
     from picture import draw
 
     found = draw(tmp_path / "demo-output" / "runs", tmp_path / "analyze.svg", "demo-output")
+    # Two runs beside the dense one: every count is that of the list of answers.
+    assert assert_counts_agree(tmp_path / "demo-output" / "report")["flips"] == 2
     text = show_demo.shown(found, "rtn-3")
     (line,) = [line for line in text.splitlines() if line.startswith("| rtn-3 |")]
     assert f"| {LIMIT} |" in line

@@ -15,10 +15,12 @@ from ...inference.clusters import Statistic, jackknife, jackknife_change
 from ...inference.equivalence import tost, unchanged
 from ...inference.multiplicity import benjamini_hochberg
 from ...settings import Settings
+from ..declare import ReportTable
 from ..noise.floors import chances
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import CHURN, MASKED_FLIPS
 
-__all__ = ["CHURN", "MASKED_FLIPS", "churn", "masked_flips"]
+__all__ = ["CHURN", "CHURN_TABLE", "MASKED_FLIPS", "MASKED_FLIPS_TABLE", "churn", "masked_flips"]
 
 Floats = npt.NDArray[np.float64]
 OUTCOMES = {"stereotype": (AXES.index("toward"),), "named": (AXES.index("toward"), AXES.index("against"))}
@@ -214,3 +216,7 @@ _STATISTICS = {
     "to_rate": _of((0, 1, 0, 0, 0), 3),
     "from_rate": _of((0, 0, 1, 0, 0), 4),
 }
+
+
+CHURN_TABLE = ReportTable(CHURN, (ANSWERS, ROLE_RUNS, SETTINGS), churn)
+MASKED_FLIPS_TABLE = ReportTable(MASKED_FLIPS, (CHURN_TABLE, SETTINGS), masked_flips)

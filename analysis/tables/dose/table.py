@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,24 @@ from ...inference.result import Result
 from ...inference.trend import clustered_trend, cochran_armitage
 from ...schema.columns import Table
 from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import DOSE_CURVES, DOSE_RESPONSE, DOSE_TESTS
 from .fits import DoseFit, Row, predicted, response_rows
 from .records import Question, questions
 
-__all__ = ["DOSE_CURVES", "DOSE_RESPONSE", "DOSE_TESTS", "dose_curves", "dose_response", "dose_tables", "dose_tests"]
+__all__ = [
+    "DOSE_CURVES",
+    "DOSE_CURVES_TABLE",
+    "DOSE_RESPONSE",
+    "DOSE_RESPONSE_TABLE",
+    "DOSE_TESTS",
+    "DOSE_TESTS_TABLE",
+    "dose_curves",
+    "dose_response",
+    "dose_tables",
+    "dose_tests",
+]
 
 FLIPS = 1999
 """Random sign flips of the tests: a bend costs too much to take the exchanges of Settings."""
@@ -202,3 +216,9 @@ def _bend_row(question: Question, result: Result) -> Row:
             f"{slope.term}_high": slope.conf_high,
         }
     return row
+
+
+DOSE = Step("dose", (ANSWERS, ROLE_RUNS, SETTINGS), dose_tables)
+DOSE_RESPONSE_TABLE = ReportTable(DOSE_RESPONSE, (DOSE,), itemgetter("dose_response"))
+DOSE_CURVES_TABLE = ReportTable(DOSE_CURVES, (DOSE,), itemgetter("dose_curves"))
+DOSE_TESTS_TABLE = ReportTable(DOSE_TESTS, (DOSE,), itemgetter("dose_tests"))

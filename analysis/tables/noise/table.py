@@ -15,13 +15,26 @@ import pandas as pd
 
 from ...answers.answers import AXES, Answers
 from ...answers.strata import COUNT_NAMES, Stratum, strata
+from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
 from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..runs import RUNS_TABLE
+from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
 from .columns import NOISE_FLOOR, REPLICATES
 from .floors import Chances, chances, change_of_rates, expected, rate
 
-__all__ = ["FIRST_TOKENS", "NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
+__all__ = [
+    "FIRST_TOKENS",
+    "NOISE_FLOOR",
+    "NOISE_FLOOR_TABLE",
+    "REPEATED_ITEMS",
+    "REPLICATES",
+    "REPLICATES_TABLE",
+    "noise_floor",
+    "replicate_floors",
+]
 
 Floats = npt.NDArray[np.float64]
 _TOWARD, _ANSWERED = COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")
@@ -201,3 +214,8 @@ def _interval(result: Result, value: str, low: str, high: str) -> dict[str, obje
 
 def _status(result: Result) -> str:
     return "nothing at risk" if result.status.startswith("undefined at baseline") else result.status
+
+
+NOISE_FLOOR_TABLE = ReportTable(NOISE_FLOOR, (ANSWERS, ROLE_RUNS, SETTINGS), noise_floor)
+REPEATED_ITEMS = Step("repeated_items", (LOGS, RUNS_TABLE), replicate_items)
+REPLICATES_TABLE = ReportTable(REPLICATES, (REPEATED_ITEMS, RUNS_TABLE, SETTINGS), replicate_floors)

@@ -14,10 +14,12 @@ from scipy.stats import chi2_contingency
 
 from ...answers.answers import GROUP, Answers, runs_of
 from ...answers.counts import by_run, in_order
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic
 
-__all__ = ["UNIT", "study_logistic", "study_tests"]
+__all__ = ["STUDY_LOGISTIC_TABLE", "STUDY_TESTS_TABLE", "UNIT", "study_logistic", "study_tests"]
 
 UNIT = "answers treated as independent, as published"
 DENSE_BITS = 16.0
@@ -172,3 +174,7 @@ def _design(records: pd.DataFrame, form: str) -> tuple[pd.DataFrame, str]:
         out |= {f"method_{name}": (records["method"] == name).astype(float) for name in methods}
         reference += ", method none"
     return pd.DataFrame(out, index=records.index), reference
+
+
+STUDY_TESTS_TABLE = ReportTable(STUDY_TESTS, (ANSWERS, ROLE_RUNS), study_tests)
+STUDY_LOGISTIC_TABLE = ReportTable(STUDY_LOGISTIC, (ANSWERS, ROLE_RUNS), study_logistic)

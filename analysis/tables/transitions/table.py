@@ -9,9 +9,11 @@ import pandas as pd
 from ...answers.answers import AXES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
 from ...answers.counts import Groups, in_order, with_pooled
 from ...inference.proportion import wilson
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
 
-__all__ = ["role_transitions", "transitions"]
+__all__ = ["ROLE_TRANSITIONS_TABLE", "TRANSITIONS_TABLE", "role_transitions", "transitions"]
 
 _Columns = dict[str, npt.NDArray[np.float64]]
 
@@ -219,3 +221,7 @@ def _means_over_methods(table: pd.DataFrame) -> pd.DataFrame:
     out = out[out["n_runs"] > 1].reset_index()
     out[["run", "n", "n_unanswered", "conf_low", "conf_high"]] = None
     return out.assign(summary="mean_over_methods")
+
+
+ROLE_TRANSITIONS_TABLE = ReportTable(ROLE_TRANSITIONS, (ANSWERS, ROLE_RUNS), role_transitions)
+TRANSITIONS_TABLE = ReportTable(TRANSITIONS, (ANSWERS, ROLE_RUNS), transitions)

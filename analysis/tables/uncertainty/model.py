@@ -19,9 +19,11 @@ from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
 from ...settings import Settings
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import UNCERTAINTY_MODEL
 
-__all__ = ["UNCERTAINTY_MODEL", "uncertainty_model"]
+__all__ = ["UNCERTAINTY_MODEL", "UNCERTAINTY_MODEL_TABLE", "uncertainty_model"]
 
 _DENSE_BITS = 16.0
 _SAME = "every template shows the same: its error is not known"
@@ -196,3 +198,6 @@ def _separation(design: pd.DataFrame, records: pd.DataFrame) -> str | None:
     if not found:
         return None
     return f"separation: flips are split from the rest along {', '.join(str(design.columns[i]) for i in found)}"
+
+
+UNCERTAINTY_MODEL_TABLE = ReportTable(UNCERTAINTY_MODEL, (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_model)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,19 @@ from ...inference.calibration import FOLDS, cross_fitted
 from ...inference.clusters import jackknife
 from ...inference.result import Estimate, Result
 from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
 
-__all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_SCORES", "uncertainty_tables"]
+__all__ = [
+    "RISK_CURVE",
+    "RISK_CURVE_TABLE",
+    "UNCERTAINTY_BINS",
+    "UNCERTAINTY_BINS_TABLE",
+    "UNCERTAINTY_SCORES",
+    "UNCERTAINTY_SCORES_TABLE",
+    "uncertainty_tables",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -267,3 +278,9 @@ def _fields(result: Result, value: str) -> dict[str, object]:
     estimate = result.estimates[0] if result.estimates else None
     names = {value: "estimate", "conf_low": "conf_low", "conf_high": "conf_high"}
     return {column: getattr(estimate, name, None) for column, name in names.items()}
+
+
+UNCERTAINTY = Step("uncertainty", (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_tables)
+UNCERTAINTY_BINS_TABLE = ReportTable(UNCERTAINTY_BINS, (UNCERTAINTY,), itemgetter("uncertainty_bins"))
+UNCERTAINTY_SCORES_TABLE = ReportTable(UNCERTAINTY_SCORES, (UNCERTAINTY,), itemgetter("uncertainty_scores"))
+RISK_CURVE_TABLE = ReportTable(RISK_CURVE, (UNCERTAINTY,), itemgetter("risk_curve"))
