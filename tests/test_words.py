@@ -12,7 +12,11 @@ from tests.helpers.prose import messages, of_markdown, sentences, words
 from tests.helpers.venvs import ROOT
 
 MOST = 30
-PAGES = ["README.md", "docs/statistics.md", "docs/sampling.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{name}.md" for name in ("plugin", "sampling", "statistics", "studies")),
+]
 PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lm_eval_ext" / "tasks").rglob("README.md"))
 
 

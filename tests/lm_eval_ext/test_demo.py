@@ -148,7 +148,8 @@ def test_a_step_that_fails_shows_its_last_lines(verbose: bool, tmp_path: Path) -
     assert final == "error: the step dense ended with code 2; all that it said is in demo-output/demo.log"
     log = (tmp_path / "demo-output" / "demo.log").read_text(encoding="utf-8")
     assert log.splitlines()[-1] == last
-    assert ("Selected Tasks" in log, log.partition("\n")[2] in err) == (True, verbose)
+    assert "Selected Tasks" in log
+    assert log.partition("\n")[2] in err if verbose else len(err.splitlines()) <= 13
 
 
 @pytest.mark.slow
