@@ -98,7 +98,7 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         pairs["keyed"] = pairs["correct"].notna() & pairs["correct_baseline"].notna()
         for (task, name), group in pairs.groupby(["task", "filter"], sort=True, observed=True):
             rows.append({"run": run, "baseline": baseline, "task": task, "filter": name, **_counts(group)})
-    return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
+    return FLIPS.conform(pd.DataFrame(rows, columns=FLIPS.names)) if rows else FLIPS.empty()
 
 
 def _counts(group: pd.DataFrame) -> dict[str, object]:
