@@ -10,6 +10,7 @@ from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
 from ..logs import Logs
 from ..schema.columns import Column, Table
+from ..schema.given import check_items, check_runs
 from ..schema.shared import BASELINE, FILTER, RUN, TASK
 from .declare import ReportTable
 from .sources import LOGS, PAIRING
@@ -75,6 +76,8 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         Table FLIPS, in the order of `runs`. Answers without a key (`correct` missing) in either run, and
         those that the other run lacks, are not counted; a task without any counted pair has no row.
     """
+    check_items(items, FLIP_COLUMNS)
+    check_runs(runs, ("run", "baseline"))
     rows = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))

@@ -71,7 +71,7 @@ def lines(docs: list[dict[str, Any]], seeds: int, run: int) -> Iterator[dict[str
         yield {
             "doc_id": number,
             "doc": doc,
-            "target": str(doc["label"]),
+            "target": str(doc["key"]),
             "arguments": {f"gen_args_{i}": {"arg_0": prompt, "arg_1": given} for i, given in enumerate(requests)},
             "resps": responses,
             "filtered_resps": responses,
@@ -79,7 +79,7 @@ def lines(docs: list[dict[str, Any]], seeds: int, run: int) -> Iterator[dict[str
             "metrics": list(metrics),
             "doc_hash": _sha(json.dumps(doc, indent=2, ensure_ascii=False)),
             "prompt_hash": _sha(prompt),
-            "target_hash": _sha(str(doc["label"])),
+            "target_hash": _sha(str(doc["key"])),
             **metrics,
         }
 

@@ -13,6 +13,7 @@ from ...answers.match import KEY, match
 from ...compare.pairing import Pairing
 from ...logs import Logs
 from ...logs.groups import decode_options
+from ...schema.given import check_items, check_runs
 from ...schema.schemes import AXES
 from ..declare import LongTable
 from ..sources import LOGS, PAIRING
@@ -40,6 +41,8 @@ def item_changes(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: If a run answers an item twice with one seed.
     """
+    check_items(items, ("run", *_NEEDED))
+    check_runs(runs, ("run", "baseline"))
     parts = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
