@@ -30,7 +30,9 @@ def with_options(table: pd.DataFrame, option_axes: pd.Series) -> pd.DataFrame:
     facts = np.array([*(_facts(str(text)) for text in texts), _facts("")])[code]
     for place, name in enumerate(OFFERS):
         table[name] = facts[:, place] > 0
-    return table.assign(n_options=facts[:, -1], told_apart=(facts[:, :-1] <= 1).all(axis=1))
+    table["n_options"] = facts[:, -1]
+    table["told_apart"] = np.max(facts[:, :-1], axis=1) <= 1
+    return table
 
 
 def offered_axes(offers: npt.NDArray[np.bool_]) -> frozenset[str]:

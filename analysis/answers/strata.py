@@ -13,7 +13,10 @@ from .answers import COUNT_NAMES, GROUP, Answers, Pair, runs_of
 from .counts import Groups
 from .options import OFFERS, offered_axes
 
-__all__ = ["COUNT_NAMES", "Stratum", "strata"]
+__all__ = ["ALL_NAMED", "COUNT_NAMES", "Stratum", "strata"]
+
+ALL_NAMED = "every option lies toward or against the stereotype: each answer names somebody"
+"""Status of what asks whether an answer names somebody, where it can't but do so."""
 
 _N = COUNT_NAMES.index("n")
 
@@ -44,6 +47,11 @@ class Stratum:
     """The answers themselves, matched by item and seed; `pair.item` as in `item`."""
     offered: frozenset[str]
     """Axes that some item offers an option on."""
+
+    @property
+    def all_named(self) -> bool:
+        """Whether every option lies toward or against the stereotype."""
+        return not self.offered & {"neutral", "off"}
 
     @property
     def keys(self) -> dict[str, str]:

@@ -52,10 +52,7 @@ def item_changes(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _pair_by_pair(logs: Logs, pairing: Pairing) -> Iterator[pd.DataFrame]:
     """The rows of each pair of runs and task in turn: two runs of one task are in memory at a time."""
-    for pair in pairing.pairs:
-        own, base = (
-            pairing.items(logs.store, label, pair.baseline, pair.task, _NEEDED) for label in (pair.run, pair.baseline)
-        )
+    for pair, own, base in pairing.both(logs.store, _NEEDED):
         yield _paired(own, base, pair.run, pair.baseline)
 
 
