@@ -13,7 +13,7 @@ from tests.helpers.prose import messages, of_markdown, sentences, words
 from tests.helpers.venvs import ROOT
 
 MOST = 30
-PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/results/README.md"]
 PAGES += [f"docs/{name}.md" for name in ("compression", "plugin", "sampling", "scoring", "statistics", "studies")]
 PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lm_eval_ext" / "tasks").rglob("README.md"))
 
