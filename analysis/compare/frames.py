@@ -12,7 +12,7 @@ from .pairing import Pairing
 
 __all__ = ["ROLE_COLUMNS", "role_frames"]
 
-_LEFT_OUT = {"doc_id", "text", "doc_hash", "prompt_hash", "target_hash", "request_hash"}
+_LEFT_OUT = {"doc_id", "p_choice", "text", "doc_hash", "prompt_hash", "target_hash", "request_hash"}
 ROLE_COLUMNS = [name for name in ITEMS.names if name not in _LEFT_OUT]
 """Columns of ITEMS that the measures get: without hashes and texts, which are most of an item's bytes."""
 

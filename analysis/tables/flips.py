@@ -27,8 +27,8 @@ def _number(name: str, doc: str) -> Column:
 
 FLIPS = Table(
     name="flips",
-    doc="Answers that turned from right to wrong and back, paired by item and seed, and changed answers to items without "
-    "a key; per task and filter.",
+    doc="Answers that turned from right to wrong and back, paired by item and seed, and answers to items without a key "
+    "that changed; per task and filter.",
     columns=(
         RUN,
         BASELINE,

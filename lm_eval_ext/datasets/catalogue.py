@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from lm_eval_ext.datasets.bbq.data_set import BBQ
+from lm_eval_ext.datasets.crows_pairs import CROWS_PAIRS
 from lm_eval_ext.datasets.dataset import Dataset
+from lm_eval_ext.datasets.discrim_eval import DISCRIM_EVAL
+from lm_eval_ext.datasets.esbbq import CABBQ, ESBBQ
 from lm_eval_ext.errors import unknown_name
 
 __all__ = ["DATASETS", "find_dataset"]
 
-DATASETS: tuple[Dataset, ...] = (BBQ,)
+DATASETS: tuple[Dataset, ...] = (BBQ, CROWS_PAIRS, DISCRIM_EVAL, ESBBQ, CABBQ)
 """Ours, by hand: a new one is added here."""
 
 
