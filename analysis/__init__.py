@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compare.differences import DIFFERENCES as DIFFERENCES
     from .errors import UserError as UserError
     from .inference import Estimate as Estimate
     from .inference import Result as Result
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
     from .settings import Settings as Settings
     from .tables.ability.table import ability as ability
     from .tables.bias_scores import bias_scores as bias_scores
+    from .tables.catalogue import CATALOGUE as CATALOGUE
+    from .tables.catalogue import role_tables as role_tables
     from .tables.changes.table import mcnemar_tests as mcnemar_tests
     from .tables.changes.table import paired_changes as paired_changes
     from .tables.changes.table import role_tests as role_tests
     from .tables.churn.table import churn as churn
     from .tables.churn.table import masked_flips as masked_flips
+    from .tables.declare import LongTable as LongTable
+    from .tables.declare import ReportTable as ReportTable
     from .tables.dose.table import dose_curves as dose_curves
     from .tables.dose.table import dose_response as dose_response
     from .tables.dose.table import dose_tests as dose_tests
     from .tables.groups import group_changes as group_changes
+    from .tables.item_changes.table import item_changes as item_changes
     from .tables.noise.table import noise_floor as noise_floor
     from .tables.noise.table import replicate_floors as replicate_floors
     from .tables.rates import rates as rates
-    from .tables.role_tables import role_tables as role_tables
     from .tables.studies.table import study_logistic as study_logistic
     from .tables.studies.table import study_tests as study_tests
     from .tables.transitions.table import role_transitions as role_transitions
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from .tables.uncertainty.table import uncertainty_tables as uncertainty_tables
 
 _NAMES = {
+    "compare.differences": "DIFFERENCES",
     "errors": "UserError",
     "inference": "Estimate Result",
     "pipeline": "analyze",
@@ -49,13 +55,15 @@ _NAMES = {
     "settings": "Settings",
     "tables.ability.table": "ability",
     "tables.bias_scores": "bias_scores",
+    "tables.catalogue": "CATALOGUE role_tables",
     "tables.changes.table": "mcnemar_tests paired_changes role_tests",
     "tables.churn.table": "churn masked_flips",
+    "tables.declare": "LongTable ReportTable",
     "tables.dose.table": "dose_curves dose_response dose_tests",
     "tables.groups": "group_changes",
+    "tables.item_changes.table": "item_changes",
     "tables.noise.table": "noise_floor replicate_floors",
     "tables.rates": "rates",
-    "tables.role_tables": "role_tables",
     "tables.studies.table": "study_logistic study_tests",
     "tables.transitions.table": "role_transitions transitions",
     "tables.uncertainty.model": "uncertainty_model",
@@ -63,7 +71,8 @@ _NAMES = {
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted(_WHERE)
+if not TYPE_CHECKING:  # type checkers have the names above, and take a computed list for an empty one
+    __all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +83,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *_WHERE]

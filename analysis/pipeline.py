@@ -12,16 +12,18 @@ from .compare.baselines import Baselines, choose_baselines
 from .compare.frames import role_frames
 from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
-from .compare.replicate_items import replicate_items
+from .compare.unplaced import unplaced_issues
+from .errors import UserError
 from .logs import DocumentStore, Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
-from .result import Analysis
+from .result import Analysis, Tables
 from .settings import Settings
-from .tables.flips import FLIP_COLUMNS, FLIPS, flips
-from .tables.perplexity import evaluation_gap, perplexity_changes
-from .tables.role_tables import role_tables
-from .tables.runs import runs_frame
+from .tables.catalogue import CATALOGUE
+from .tables.declare import AnyTable, Making
+from .tables.perplexity import perplexity_changes
+from .tables.runs import RUNS_TABLE
+from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
 
 __all__ = ["Analysis", "analyze"]
 
@@ -33,6 +35,7 @@ def analyze(
     allow: Iterable[str] = (),
     tasks: Iterable[str] = (),
     settings: Settings | None = None,
+    catalogue: Iterable[AnyTable] = CATALOGUE,
 ) -> Analysis:
     """Read lm-eval runs, compare each with its baseline item by item, and write a report.
 
@@ -40,9 +43,10 @@ def analyze(
         folder: Folder of lm-eval outputs (results and samples files at any depth).
         output: Report folder. It appears whole or not at all; an earlier report there is replaced.
         baseline: Label of the run to compare with, where the uncompressed run is not the one.
-        allow: Names of differences to accept (analysis.differences.DIFFERENCES).
+        allow: Names of differences to accept (the keys of DIFFERENCES).
         tasks: Shell patterns of the tasks to analyse; none takes all.
         settings: What tests and intervals are made with; the defaults if not given.
+        catalogue: Tables of the report, in the order in which it shows them; those of CATALOGUE must be among them.
 
     Returns:
         The analysis. Refused comparisons are no error: they are left out of every table, and named in
@@ -53,21 +57,26 @@ def analyze(
             unique, `allow` holds an unknown name, or `output` holds something that is not a report.
     """
     folder, output, given = Path(folder), Path(output), settings or Settings()
-    allowed, patterns = check_allowed(allow), tuple(tasks)
-    with staged_folder(output, folder) as stage:
-        with ItemStore(stage / "items.parquet") as store:
-            with DocumentStore(stage / "documents.parquet") as documents:
-                logs = read_logs(folder, store, patterns, documents=documents)
-            baselines = choose_baselines(logs.runs, baseline)
-            pairing = pair_runs(logs, baselines, allowed)
-            perplexities, left_out = perplexity_changes(logs, pairing.pairs)
-            tables, places = _tables(logs, baselines, pairing, perplexities, given)
-            accuracy = _accuracies(logs, baselines, pairing)
+    allowed, patterns, listed = check_allowed(allow), tuple(tasks), _complete(catalogue)
+    with staged_folder(output, folder) as stage, ItemStore(stage / "items.parquet") as store:
+        with DocumentStore(stage / "documents.parquet") as documents:
+            logs = read_logs(folder, store, patterns, documents=documents)
+        baselines = choose_baselines(logs.runs, baseline)
+        pairing = pair_runs(logs, baselines, allowed)
+        perplexities, left_out = perplexity_changes(logs, pairing.pairs)
+        making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
+        making.give(PERPLEXITY_CHANGES, perplexities)
+        places = _give_roles(making, logs, baselines, pairing)
+        tables, parts = making.tables(listed), making.parts(listed)
+        del making  # and the answers, most of the memory of a large analysis
+        accuracy = _accuracies(logs, baselines, pairing)
         shown, metric = headline(accuracy, perplexities, tables)
+        written = output.resolve() / "tables"
         analysis = Analysis(
             folder=folder,
             output=output,
-            tables=tables,
+            tables=Tables({entry.name: tables.get(entry.name, written / f"{entry.name}.parquet") for entry in listed}),
+            catalogue=listed,
             headline=shown,
             perplexity_metric=metric,
             pairing=pairing,
@@ -77,34 +86,30 @@ def analyze(
             patterns=patterns,
             settings=given,
         )
-        write_report(analysis, stage)
+        write_report(analysis, stage, parts)  # the long tables are made from the store as they are written
     return analysis
 
 
-def _tables(
-    logs: Logs, baselines: Baselines, pairing: Pairing, perplexities: pd.DataFrame, settings: Settings
-) -> tuple[dict[str, pd.DataFrame], list[Issue]]:
-    """Every table of the report, and the runs whose choices follow one option's place."""
-    runs = runs_frame(logs.runs, baselines)
-    items, role_runs = role_frames(logs, baselines, pairing, runs)
+def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
+    """The tables to write, with all that the report's first page is made from among them."""
+    listed = tuple(catalogue)
+    missing = [entry.name for entry in CATALOGUE if entry not in listed]
+    if missing:
+        raise UserError(
+            f"catalogue lacks tables of every report: {', '.join(missing)}. Add to CATALOGUE, don't replace it"
+        )
+    return listed
+
+
+def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairing) -> list[Issue]:
+    """Add the answers that have a direction; return what can't be placed, and runs that follow one option's place."""
+    runs = making.of(RUNS_TABLE)
+    items, role_runs, undirected = role_frames(logs, baselines, pairing, runs)
     places = one_option_issues(items, runs)
     answers = Answers.of(items)
-    del items  # most of the memory of a large analysis
-    tables = {"runs": runs, **role_tables(answers, role_runs, settings, repeated=(replicate_items(logs, runs), runs))}
-    tables["evaluation_gap"] = evaluation_gap(perplexities, tables["transitions"])
-    tables["flips"] = _flips(logs.store, pairing)
-    return tables, places
-
-
-def _flips(store: ItemStore, pairing: Pairing) -> pd.DataFrame:
-    """Flips pair by pair: only two runs of one task are in memory at a time."""
-    parts = []
-    for pair in pairing.pairs:
-        rows = [
-            pairing.items(store, label, pair.baseline, pair.task, FLIP_COLUMNS) for label in (pair.run, pair.baseline)
-        ]
-        parts.append(flips(pd.concat(rows), pd.DataFrame({"run": [pair.run], "baseline": [pair.baseline]})))
-    return FLIPS.conform(pd.concat(parts)) if parts else FLIPS.empty()
+    making.give(ROLE_RUNS, role_runs)
+    making.give(ANSWERS, answers)
+    return [*places, *unplaced_issues(answers, runs, undirected)]
 
 
 def _accuracies(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 
 from .errors import UserError
-from .inference.equivalence import MARGIN
 
 __all__ = ["Settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of an analysis; every table's metadata names them."""
+    """Settings of an analysis, passed whole to every table; every table's metadata names them.
 
-    level: float = 0.95
-    """Confidence level of intervals; 1 - level is the level of tests and verdicts."""
-    margin: float = MARGIN
-    """Difference of a rate, or of the bias score, that counts as none (0.05 is five points)."""
-    draws: int = 9999
-    """Random exchanges of a permutation test."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
-    draws_per_item: int = 5
-    """Draws per item that expected transitions are for where the logs hold none."""
+    Each is an option of `lm-eval-ext analyze` under the same name, with this default and this help.
+    """
+
+    level: float = field(default=0.95, metadata={"help": "Confidence level of intervals; 1 - level is that of tests."})
+    margin: float = field(
+        default=0.05,
+        metadata={"help": "A change of a rate or bias score within this counts as none (0.05 is five points)."},
+    )
+    exchanges: int = field(default=9999, metadata={"help": "Random exchanges of a permutation test."})
+    texts_per_item: int = field(
+        default=5,
+        metadata={"help": "Texts per item that expected transitions are for, where the logs hold no sampled ones."},
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn."})
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -35,12 +38,26 @@ class Settings:
             raise UserError(f"level: expected a confidence level from 0.5 to below 1, such as 0.95, got {self.level}")
         if not 0 < self.margin < 1:
             raise UserError(f"margin: expected a difference between 0 and 1, such as 0.05, got {self.margin}")
-        if self.draws < 99:
-            raise UserError(f"draws: expected at least 99 random exchanges, got {self.draws}")
-        if self.draws_per_item < 1:
-            raise UserError(f"draws_per_item: expected at least 1, got {self.draws_per_item}")
+        if self.exchanges < 99:
+            raise UserError(f"exchanges: expected at least 99 random exchanges, got {self.exchanges}")
+        if self.texts_per_item < 1:
+            raise UserError(f"texts_per_item: expected at least 1, got {self.texts_per_item}")
         if self.seed < 0:
             raise UserError(f"seed: expected a whole number from 0, got {self.seed}")
+
+    @staticmethod
+    def help(name: str) -> str:
+        """What a setting is, in one sentence.
+
+        Raises:
+            KeyError: If there is no such setting.
+        """
+        return {entry.name: str(entry.metadata["help"]) for entry in fields(Settings)}[name]
+
+    @property
+    def alpha(self) -> float:
+        """Level of tests and verdicts: 1 - level."""
+        return 1 - self.level
 
     def as_dict(self) -> dict[str, float | int]:
         """By name."""

@@ -14,7 +14,7 @@ from validity.simulate import Data, Design
 __all__ = ["DOSES"]
 
 # As in tables dose_response and dose_tests.
-_DRAWS = 1999
+_FLIPS = 1999
 
 
 def _slope(data: Data, _: np.random.Generator) -> Scores:
@@ -34,13 +34,13 @@ def _trend(data: Data, _: np.random.Generator) -> Scores:
     events, n = data.by_level()
     dose = np.arange(events.shape[1])
     alone = cochran_armitage(events.sum(axis=0), n.sum(axis=0), dose)
-    return (_rejects(clustered_trend(events, n, dose, draws=_DRAWS), "trend"), _rejects(alone, "trend"))
+    return (_rejects(clustered_trend(events, n, dose, flips=_FLIPS), "trend"), _rejects(alone, "trend"))
 
 
 def _bend(data: Data, _: np.random.Generator) -> Scores:
     """Is a bend found, and the threshold called where it is? A straight line may be either."""
     events, n = data.by_level()
-    found = breakpoint_test(events, n, np.arange(events.shape[1]), draws=_DRAWS)
+    found = breakpoint_test(events, n, np.arange(events.shape[1]), flips=_FLIPS)
     onset = data.design.onset
     verdict = str(found.facts["verdict"])
     return (

@@ -14,6 +14,7 @@ from analysis.inference.result import Result
 from analysis.inference.shrinkage import shrink
 from analysis.inference.simultaneous import ratios, simultaneous_quantiles
 from analysis.inference.square import bowker, stuart_maxwell
+from analysis.settings import Settings
 from validity.checks import ALPHA, Check, Procedure, Scores, covers, rejects
 from validity.doses import DOSES
 from validity.doubt import DOUBT
@@ -54,7 +55,7 @@ def _groups(data: Data, _: np.random.Generator) -> Scores:
     shift, error, effective = known.ratio[family], known.std_error[family], known.effective[family]
     truth, level = data.design.shift, 1 - ALPHA
     block = np.zeros(templates, dtype=np.int64)
-    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, draws=400, seed=0)
+    multiplier = simultaneous_quantiles(net[:, family], n[:, family], block, level=level, resamples=400, seed=0)
     half = t.isf(ALPHA / 2, effective[0] - 1) * error[0]
     posterior = shrink(shift, known.covariance[np.ix_(family, family)], effective, templates - 1, level)
     return (
@@ -95,11 +96,11 @@ def _changes(data: Data, _: np.random.Generator) -> Scores:
     angle = 2 * (np.arcsin(np.sqrt(rate + shift)) - np.arcsin(np.sqrt(rate)))
     # Anti-stereotypical is a fixed share of what is not the stereotype, so the other measures follow from the SRS.
     anti = marginal(ANTI_LOGIT, data.design.spread)
-    srs = jackknife_change(old, new, measures["srs"])
+    srs = jackknife_change(old, new, measures["srs"].value)
     others = (
-        (jackknife_change(old, new, measures["usr"]), -shift * (1 - anti)),
-        (jackknife_change(old, new, cohens_h("srs")), angle),
-        (jackknife_change(old, new, measures["bias_score"]), shift * (1 + anti)),
+        (jackknife_change(old, new, measures["usr"].value), -shift * (1 - anti)),
+        (jackknife_change(old, new, cohens_h(measures["srs"])), angle),
+        (jackknife_change(old, new, measures["bias_score"].value), shift * (1 + anti)),
         (cluster_bootstrap(old[:, _SRS], new[:, _SRS]), shift),
     )
     exchange = sign_flip(old[:, _SRS], new[:, _SRS])["difference"].p_value
@@ -124,7 +125,7 @@ def _equivalent(result: Result) -> float:
     estimate = result["difference"]
     if estimate.std_error is None or estimate.estimate is None or estimate.df is None:
         return float("nan")
-    return rejects(tost(estimate.estimate, estimate.std_error, estimate.df)["difference"].p_value)
+    return rejects(tost(estimate.estimate, estimate.std_error, estimate.df, Settings().margin)["difference"].p_value)
 
 
 PROCEDURES: tuple[Procedure, ...] = (

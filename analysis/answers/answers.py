@@ -10,13 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.given import check_items, check_runs
 from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
+from .options import with_options
 
-__all__ = ["AXES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
 STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
 """What an answer can be; 'undetermined' is an option whose axis is not told."""
+
+COUNT_NAMES = (*AXES, "answered", "n", "keyed", "correct", "unparsed")
+"""Columns of `Answers.matrix`: answers by axis, on any of them, all answers, those with a key, right ones, and texts
+without an answer."""
 
 GROUP = ["task", "filter", "condition", "category"]
 """What rows are made per, besides the run."""
@@ -29,6 +35,20 @@ SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_l
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
+NEEDED = (
+    "run",
+    *_ITEM,
+    "seed",
+    "category",
+    "condition",
+    "status",
+    "choice",
+    "axis",
+    "option_axes",
+    "determined",
+    "correct",
+)
+"""Columns of ITEMS without which there are no answers to count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +75,12 @@ class Pair:
     """Per item, the answers of either run without a partner."""
 
     @property
+    def both_answered(self) -> npt.NDArray[np.bool_]:
+        """Whether both named an option that lies on an axis."""
+        both: npt.NDArray[np.bool_] = (self.baseline < len(AXES)) & (self.run < len(AXES))
+        return both
+
+    @property
     def same_choice(self) -> npt.NDArray[np.bool_]:
         """Whether both chose the same option; only meaningful where both answered."""
         same: npt.NDArray[np.bool_] = self.baseline_choice == self.run_choice
@@ -71,8 +97,9 @@ class Answers:
     """All answers, sorted by run, item and seed, so that no result depends on the order of the rows."""
 
     items: pd.DataFrame
-    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its stereotype is told), and
-    stereotyped_groups and option_groups as in ITEMS (None where missing)."""
+    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its direction is told),
+    stereotyped_groups, option_groups and scheme as in ITEMS (None where missing), and what its options offer
+    (`analysis.answers.options`)."""
     rows: pd.DataFrame
     """One row per answer: key (item and seed in one), item, drawn (with a seed), state, choice (-1: none), keyed,
     correct."""
@@ -90,10 +117,11 @@ class Answers:
         counts as false. What was answered has no say in it.
 
         Raises:
-            UserError: If a run answers an item twice with the same seed.
+            UserError: If a run answers an item twice with the same seed, or the frame is none of answers.
         """
         if isinstance(items, Answers):
             return items
+        check_items(items, NEEDED)
         run, labels = pd.factorize(items["run"], sort=True)
         keys = pd.DataFrame({name: items[name].astype("category") for name in _ITEM})
         item = np.asarray(keys.groupby(_ITEM, observed=True).ngroup(), dtype=np.int64)
@@ -138,6 +166,14 @@ class Answers:
         letters = [f"choice_{i}" for i in range(self.n_choices)]
         return out | _tally(item[chosen], choice[chosen], size, letters)
 
+    def matrix(self, label: str) -> npt.NDArray[np.float64]:
+        """[items, COUNT_NAMES] of a run; zeros for an item that it lacks."""
+        raw = self.counts(label)
+        axes = [raw[name] for name in AXES]
+        total = np.sum([raw[name] for name in STATES], axis=0)
+        columns = [*axes, np.sum(axes, axis=0), total, raw["n_keyed"], raw["n_correct"], raw["unparsed"]]
+        return np.stack(columns, axis=1).astype(float)
+
     def drawn(self, label: str) -> npt.NDArray[np.bool_]:
         """[items] whether a run's answers to an item were drawn with seeds, not scored."""
         rows = self.rows.iloc[self.spans.get(label, slice(0, 0))]
@@ -164,8 +200,9 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
     """The runs that have answers, in the order of `runs`.
 
     Raises:
-        UserError: If an answer belongs to a run that `runs` does not list, or a run is listed twice.
+        UserError: If an answer belongs to a run that `runs` does not list, a run is listed twice, or `runs` holds none.
     """
+    check_runs(runs, ("run", "baseline"))
     unlisted = sorted(set(answers.spans) - set(runs["run"]))
     if unlisted:
         raise UserError(f"answers of runs {unlisted}, but no such run is listed: list every run of the items")
@@ -211,10 +248,11 @@ def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64]) -> pd.DataFram
     table["determined"] = np.bincount(item[~told], minlength=len(table)) == 0
     # Without a template an item stands for itself.
     table["cluster"] = first_rows["cluster"].to_numpy() if "cluster" in items else table["item_id"]
-    for name in ("stereotyped_groups", "option_groups"):
+    for name in ("stereotyped_groups", "option_groups", "scheme"):
         found = first_rows[name].astype("object") if name in items else pd.Series(None, index=first_rows.index)
         table[name] = found.where(found.notna(), None).to_numpy()
-    return table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+    table = table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+    return with_options(table, first_rows["option_axes"])
 
 
 def _scores(

@@ -26,10 +26,12 @@ def changed(run: pd.DataFrame, baseline: pd.DataFrame) -> pd.Series:
         A boolean a pair, with the index of `run`; missing where both answered, both or neither are right, and the log
         names neither an option nor a text.
     """
-    sides = [frame.reset_index(drop=True) for frame in (run, baseline)]
-    status, choice, text, correct = (_differ(*(frame[name] for frame in sides)) for name in CHANGED_COLUMNS)
-    both = sides[0]["status"].eq("answered") & sides[1]["status"].eq("answered")
-    answer = choice.fillna(text)
+    own, other = (frame[list(CHANGED_COLUMNS)].reset_index(drop=True) for frame in (run, baseline))
+    status, answer, correct = (_differ(own[name], other[name]) for name in ("status", "choice", "correct"))
+    textual = answer.isna().to_numpy(bool)
+    if textual.any():
+        answer[textual] = _differ(own.loc[textual, "text"], other.loc[textual, "text"])
+    both = own["status"].eq("answered") & other["status"].eq("answered")
     out = status | correct.fillna(False) | (both & answer).fillna(False)
     unnamed = both & ~out & answer.isna()
     return pd.Series(out.mask(unnamed.astype(bool)).to_numpy(), index=run.index, dtype="boolean")

@@ -27,7 +27,7 @@ def breakpoint_test(
     n: npt.ArrayLike,
     dose: npt.ArrayLike,
     *,
-    draws: int = 1999,
+    flips: int = 1999,
     seed: int = 0,
     level: float = 0.95,
 ) -> Result:
@@ -35,7 +35,7 @@ def breakpoint_test(
 
     For each k the score of c at the straight line, made orthogonal to a and b, is summed per cluster, and
     T_k = (sum s)^2 / sum s^2. The statistic is the largest T_k, and the sign flips of the clusters, the same for
-    all k, give its distribution, so that the search over k is paid for: p = (b + 1) / (draws + 1).
+    all k, give its distribution, so that the search over k is paid for: p = (b + 1) / (flips + 1).
 
     The verdict is
         "threshold at X": the line bends (p < 1 - level), has a slope after X, and is steeper there than before;
@@ -53,7 +53,7 @@ def breakpoint_test(
         events: [clusters, levels] records with the event.
         n: [clusters, levels] records; 0 where a cluster lacks the level.
         dose: [levels]
-        draws: Random sign flips.
+        flips: Random sign flips.
         seed: Seed of the flips and of the resamples.
         level: Confidence level; 1 - level is the level of the test.
 
@@ -77,7 +77,7 @@ def breakpoint_test(
     # Sorted, so that the flips do not depend on the order in which clusters are given.
     order = np.lexsort(np.hstack([y[kept], m[kept]]).T)
     y, m = y[kept][order], m[kept][order]
-    facts: dict[str, object] = {"verdict": "undecided", "n_doses": len(x), "draws": draws, "seed": seed}
+    facts: dict[str, object] = {"verdict": "undecided", "n_doses": len(x), "flips": flips, "seed": seed}
     out = Result(
         method="one breakpoint against a straight line, sign flips of clusters",
         n=int(m.sum()),
@@ -90,7 +90,7 @@ def breakpoint_test(
     if reason:
         return replace(out, status=reason)
     candidates = x[1:-1]
-    bend = _bend(y, m, x, draws, seed)
+    bend = _bend(y, m, x, flips, seed)
     best = float(_likeliest(_profile(y.sum(axis=0)[None], m.sum(axis=0)[None], x), candidates)[0])
     bent = bend.p_value is not None and bend.p_value < 1 - level
     ends = _resampled(y, m, x, seed, level) if bent else (None, None)
@@ -114,7 +114,7 @@ def _by_dose(y: Floats, m: Floats, x: Floats) -> Records:
     return Records.of(y.sum(axis=0), m.sum(axis=0), np.column_stack([np.ones(len(x)), x]))
 
 
-def _bend(y: Floats, m: Floats, x: Floats, draws: int, seed: int) -> Estimate:
+def _bend(y: Floats, m: Floats, x: Floats, flips: int, seed: int) -> Estimate:
     """The largest score statistic over the candidates, and its sign-flip p-value."""
     line = _by_dose(y, m, x)
     mean = expit(line.design @ fit_logit(line)[0])
@@ -127,9 +127,9 @@ def _bend(y: Floats, m: Floats, x: Floats, draws: int, seed: int) -> Estimate:
     spread = np.sum(score**2, axis=0)
     spread = np.where(spread > 0, spread, np.inf)
     statistic = float(np.max(score.sum(axis=0) ** 2 / spread))
-    flipped = np.max((signs(draws, len(score), seed) @ score) ** 2 / spread, axis=1)
+    flipped = np.max((signs(flips, len(score), seed) @ score) ** 2 / spread, axis=1)
     at_least = int(np.count_nonzero(flipped >= statistic - RELATIVE * max(statistic, 1)))
-    return Estimate(term="bend", statistic=statistic, p_value=(at_least + 1) / (draws + 1))
+    return Estimate(term="bend", statistic=statistic, p_value=(at_least + 1) / (flips + 1))
 
 
 def _profile(y: Floats, m: Floats, x: Floats) -> Floats:

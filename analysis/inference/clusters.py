@@ -182,22 +182,21 @@ def jackknife_change(
 
 
 def sign_flip(
-    before: npt.ArrayLike, after: npt.ArrayLike, statistic: Statistic = ratio, *, draws: int = 9999, seed: int = 0
+    before: npt.ArrayLike, after: npt.ArrayLike, statistic: Statistic = ratio, *, exchanges: int = 9999, seed: int = 0
 ) -> Result:
     """Test of no change by exchanging run and baseline, whole clusters at a time.
 
     If compression changed nothing, either run could have given a template's answers. The statistic's change is
-    computed with the two runs' counts exchanged in random clusters; p = (b + 1) / (m + 1), with b of the m draws at
-    least as far from 0 as what was observed (Phipson & Smyth 2010). With 2^clusters at most `draws` all exchanges are
-    listed, the observed one among them, and p = b / m is exact. Draws in which the statistic is undefined count as
-    extreme.
+    computed with the two runs' counts exchanged in random clusters; p = (b + 1) / (m + 1), with b of the m at
+    least as far from 0 as what was observed (Phipson & Smyth 2010). With 2^clusters at most `exchanges` all are listed,
+    the observed one among them, and p = b / m is exact. Exchanges in which the statistic is undefined count as extreme.
 
     Args:
         before: [clusters, columns] counts of the baseline.
         after: [clusters, columns] counts of the run.
         statistic: Of summed counts.
-        draws: Random exchanges.
-        seed: Of the draws.
+        exchanges: How many at random.
+        seed: Of these.
 
     Returns:
         Term "difference" with a two-sided p-value; facts exchanges and exact. Where no cluster changed p is 1.
@@ -205,7 +204,7 @@ def sign_flip(
     Raises:
         ValueError: As `jackknife_change`.
     """
-    return sign_flips(before, after, {"": statistic}, draws=draws, seed=seed)[""]
+    return sign_flips(before, after, {"": statistic}, exchanges=exchanges, seed=seed)[""]
 
 
 def sign_flips(
@@ -213,13 +212,13 @@ def sign_flips(
     after: npt.ArrayLike,
     statistics: Mapping[str, Statistic],
     *,
-    draws: int = 9999,
+    exchanges: int = 9999,
     seed: int = 0,
 ) -> dict[str, Result]:
     """`sign_flip` of several statistics of the same counts, which share the exchanges: a result per name."""
     old, new = _pair(before, after)
     groups = len(old)
-    swapped, exact = _exchanges(groups, draws, seed)
+    swapped, exact = _exchanges(groups, exchanges, seed)
     facts = {"exchanges": len(swapped), "exact": exact, "seed": None if exact else seed}
     whole = Result(method="exchange of runs by cluster", n=groups, n_clusters=groups, facts=facts)
     sum_old, sum_new = old.sum(axis=0), new.sum(axis=0)
@@ -247,13 +246,13 @@ def cluster_bootstrap(
     after: npt.ArrayLike,
     statistic: Statistic = ratio,
     *,
-    draws: int = 2000,
+    resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Result:
     """Percentile interval of a change, clusters drawn with replacement, the same for both runs.
 
-    A resample is a vector of multinomial weights, so all of them are one product [draws, clusters] x [clusters,
+    A resample is a vector of multinomial weights, so all of them are one product [resamples, clusters] x [clusters,
     columns]. The interval is too short below some 50 clusters (see the head of this module); the jackknife's is the
     default of this package.
 
@@ -261,14 +260,14 @@ def cluster_bootstrap(
         before: [clusters, columns] counts of the baseline.
         after: [clusters, columns] counts of the run.
         statistic: Of summed counts.
-        draws: Resamples.
+        resamples: How many.
         level: Of the interval.
         seed: Of the resamples.
 
     Returns:
         Term "difference"; its standard error is the resamples' standard deviation, and there is no interval, and a
         status that says so, where all resamples give the same. Resamples in which the statistic
-        is undefined are left out, and counted in the fact `undefined_draws`; without an interval if they are more
+        is undefined are left out, and counted in the fact `undefined`; without an interval if they are more
         than a tenth.
 
     Raises:
@@ -277,14 +276,14 @@ def cluster_bootstrap(
     old, new = _pair(before, after)
     groups = len(old)
     observed = float(statistic(new.sum(axis=0)) - statistic(old.sum(axis=0)))
-    weights = _weights(groups, draws, seed)
+    weights = _weights(groups, resamples, seed)
     found = statistic(weights @ new) - statistic(weights @ old)
     kept = found[~np.isnan(found)]
-    facts = {"draws": draws, "seed": seed, "undefined_draws": draws - len(kept)}
+    facts = {"resamples": resamples, "seed": seed, "undefined": resamples - len(kept)}
     whole = Result(method="cluster bootstrap, percentile", n=groups, n_clusters=groups, level=level, facts=facts)
     if np.isnan(observed):
         return replace(whole, status="undefined at baseline or after compression")
-    if groups < 2 or len(kept) < 0.9 * draws:
+    if groups < 2 or len(kept) < 0.9 * resamples:
         status = "one template only: no interval" if groups < 2 else "undefined in more than a tenth of the resamples"
         return replace(whole, estimates=(Estimate(term="difference", estimate=observed),), status=status)
     unchanged = np.array_equal(old, new)
@@ -309,16 +308,16 @@ def _known(value: float) -> float | None:
 
 
 @lru_cache(maxsize=4)
-def _exchanges(groups: int, draws: int, seed: int) -> tuple[Floats, bool]:
+def _exchanges(groups: int, most: int, seed: int) -> tuple[Floats, bool]:
     """Which clusters are exchanged, [exchanges, clusters] of 0 and 1, and whether these are all there are."""
-    if groups < 60 and 2**groups <= draws:
+    if groups < 60 and 2**groups <= most:
         numbers = np.arange(2**groups)[:, None]
         return ((numbers >> np.arange(groups)) & 1).astype(np.float64), True
-    return np.random.default_rng(seed).integers(0, 2, size=(draws, groups)).astype(np.float64), False
+    return np.random.default_rng(seed).integers(0, 2, size=(most, groups)).astype(np.float64), False
 
 
 @lru_cache(maxsize=4)
-def _weights(groups: int, draws: int, seed: int) -> Floats:
-    """How often each cluster is in each resample, [draws, clusters]."""
+def _weights(groups: int, resamples: int, seed: int) -> Floats:
+    """How often each cluster is in each resample, [resamples, clusters]."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples).astype(np.float64)

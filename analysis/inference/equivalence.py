@@ -6,13 +6,10 @@ from scipy.special import stdtr, stdtrit
 
 from .result import Estimate, Result
 
-__all__ = ["MARGIN", "smallest_detectable", "tost", "unchanged", "verdict"]
-
-MARGIN = 0.05
-"""Five points: the change of a rate that counts as none unless the user says otherwise; a choice, not a fact."""
+__all__ = ["smallest_detectable", "tost", "unchanged", "verdict"]
 
 
-def tost(difference: float, std_error: float, df: float, margin: float = MARGIN, *, alpha: float = 0.05) -> Result:
+def tost(difference: float, std_error: float, df: float, margin: float, *, alpha: float = 0.05) -> Result:
     """Two one-sided t-tests that a difference lies inside (-margin, margin) (Schuirmann 1987).
 
     Args:
@@ -54,7 +51,7 @@ def tost(difference: float, std_error: float, df: float, margin: float = MARGIN,
     )
 
 
-def unchanged(clusters: int, margin: float = MARGIN, *, span: float = 1.0, alpha: float = 0.05) -> Result:
+def unchanged(clusters: int, margin: float, *, span: float = 1.0, alpha: float = 0.05) -> Result:
     """Equivalence where no cluster changed at all, which leaves no standard error to test with.
 
     A cluster's change is at most `span`, so a change of `margin` over the population of (equally large) clusters means

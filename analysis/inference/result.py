@@ -59,7 +59,7 @@ class Result:
     status: str = "ok"
     """"ok", or the reason why there is no result, or a weaker one, in words."""
     facts: Mapping[str, object] = field(default_factory=dict)
-    """What else the method tells: convergence, covariance type, log-likelihood, draws, seed ..."""
+    """What else the method tells: convergence, covariance type, log-likelihood, exchanges, seed ..."""
 
     def __getitem__(self, term: str) -> Estimate:
         """The estimate of a term.

@@ -61,12 +61,12 @@ def ratios(net: Floats, n: Floats) -> Ratios:
     return Ratios(ratio=ratio, std_error=error, covariance=covariance, clusters=clusters, effective=effective)
 
 
-def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float, draws: int, seed: int) -> Floats:
+def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float, resamples: int, seed: int) -> Floats:
     """Multipliers of the standard errors that make the intervals of all groups hold at once.
 
     Max-T on the scale of p-values (min-P; Westfall and Young 1993, section 2.3): clusters are drawn with
     replacement within their block, once for all groups, so that groups sharing templates move together; each
-    group's |deviation| gets its rank among the draws as a p-value; the (1 - level) quantile of the draws'
+    group's |deviation| gets its rank among the resamples as a p-value; the (1 - level) quantile of their
     smallest p-value is the level at which each group's own interval has to be made. The multiplier is Student's
     quantile there, with the group's effective clusters - 1 degrees of freedom. Ranks, because groups of few
     templates have longer tails, which would otherwise set the multiplier of all.
@@ -76,24 +76,24 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
         n: [clusters, groups] denominator.
         block: [clusters] number of the block (category) that a cluster is drawn within.
         level: Joint confidence level in (0, 1).
-        draws: Bootstrap draws; the smallest p-value that can be told is 1 / draws.
-        seed: Of the random draws.
+        resamples: How many; the smallest p-value that can be told is 1 / resamples.
+        seed: Of the resamples.
 
     Returns:
         [groups] multipliers, each at least that of the single interval; infinite with fewer than two clusters.
     """
-    weight = _weights(tuple(block.tolist()), draws, seed)
+    weight = _weights(tuple(block.tolist()), resamples, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         away = np.abs((weight @ net) / (weight @ n) - net.sum(axis=0) / n.sum(axis=0))
-    # A draw may hold no template of a small group: it says nothing of this group, and of the others all.
+    # A resample may hold no template of a small group: it says nothing of this group, and of the others all.
     away = np.nan_to_num(away, nan=0.0)
-    # Ties (draws that a few templates make equal) are broken: shared, they would make the level too lenient for
+    # Ties (resamples that a few templates make equal) are broken: shared, they would make the level too lenient for
     # Student's quantile, which knows no ties.
-    p_value = (draws + 1 - rankdata(away, method="ordinal", axis=0)) / draws
+    p_value = (resamples + 1 - rankdata(away, method="ordinal", axis=0)) / resamples
     smallest = np.sort(p_value.min(axis=1))
-    # The largest level that at most 1 - level of the draws fall to; never below Bonferroni's, which always holds.
-    # 1 - 0.9 is a hair below 0.1, and a tenth of 100 draws is 10 of them.
-    allowed = (1 - level) * draws * (1 + RELATIVE)
+    # The largest level that at most 1 - level of the resamples fall to; never below Bonferroni's, which always holds.
+    # 1 - 0.9 is a hair below 0.1, and a tenth of 100 resamples is 10 of them.
+    allowed = (1 - level) * resamples * (1 + RELATIVE)
     reached = smallest[np.searchsorted(smallest, smallest, side="right") <= allowed]
     each = max(float(reached.max(initial=0.0)), (1 - level) / net.shape[1])
     tail = min(each, 1 - level) / 2
@@ -102,18 +102,18 @@ def simultaneous_quantiles(net: Floats, n: Floats, block: Ints, *, level: float,
 
 
 @lru_cache(maxsize=8)
-def _weights(block: tuple[int, ...], draws: int, seed: int) -> Floats:
-    """How often each draw has each cluster, [draws, clusters]; the same for every run of the same items."""
+def _weights(block: tuple[int, ...], resamples: int, seed: int) -> Floats:
+    """How often each resample has each cluster, [resamples, clusters]; the same for every run of the same items."""
     rng = np.random.default_rng(seed)
     home = np.array(block)
-    weight = np.zeros((draws, len(block)))
+    weight = np.zeros((resamples, len(block)))
     for number in np.unique(home):
         inside = np.flatnonzero(home == number)
-        weight[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
+        weight[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=resamples)
     return weight
 
 
-def null_extremes(net: Floats, n: Floats, *, draws: int, seed: int) -> Floats:
+def null_extremes(net: Floats, n: Floats, *, flips: int, seed: int) -> Floats:
     """Largest |ratio| over groups when nothing changed: each cluster's changes get one sign, + or - alike.
 
     Without a change the two runs of a pair are exchangeable, so a template's net change is as likely of either
@@ -122,11 +122,11 @@ def null_extremes(net: Floats, n: Floats, *, draws: int, seed: int) -> Floats:
     Args:
         net: [clusters, groups] net change of each cluster, at least one group.
         n: [clusters, groups] units.
-        draws: Sign patterns.
+        flips: Random sign flips.
         seed: Of the random signs.
 
     Returns:
-        [draws] largest |sum of signed net / sum of n| over the groups.
+        [flips] largest |sum of signed net / sum of n| over the groups.
     """
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(net)))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(flips, len(net)))
     return np.asarray(np.max(np.abs(signs @ net) / n.sum(axis=0), axis=1), dtype=np.float64)

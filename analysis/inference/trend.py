@@ -54,13 +54,13 @@ def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLik
 
 
 def clustered_trend(
-    events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike, *, draws: int = 9999, seed: int = 0
+    events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike, *, flips: int = 9999, seed: int = 0
 ) -> Result:
     """Test for a trend within clusters, each cluster compared with itself at the other doses.
 
     u = sum over levels of (x - mean x) events, with the cluster's own mean of x over its records, is 0 on average if
     the share does not move with the dose; z = sum u / sqrt(sum u^2) is the score test with a cluster-robust variance.
-    Its null distribution comes from the sign flips of u: all 2^clusters / draws at random, p = (b + 1) / (draws + 1).
+    Its null distribution comes from the sign flips of u: `flips` at random, p = (b + 1) / (flips + 1).
     A rise in some clusters and a fall in others, none on average, is part of the null.
 
     Share rejected at 0.05 in 1,000 simulated nulls each, answers alike within items and templates: 0.061 (100
@@ -72,7 +72,7 @@ def clustered_trend(
         events: [clusters, levels] records with the event.
         n: [clusters, levels] records; 0 where a cluster lacks the level.
         dose: [levels]
-        draws: Random sign flips.
+        flips: Random sign flips.
         seed: Seed of the flips.
 
     Returns:
@@ -97,7 +97,7 @@ def clustered_trend(
         elif informative == 0:
             reason = "no cluster whose events move with the dose"
         else:
-            estimates = (_flip_test(np.sort(score[score != 0]), draws, seed),)
+            estimates = (_flip_test(np.sort(score[score != 0]), flips, seed),)
     return Result(
         method="trend test within clusters, sign flips",
         estimates=estimates,
@@ -105,21 +105,21 @@ def clustered_trend(
         n_clusters=len(y),
         n_events=int(y.sum()),
         status=reason or "ok",
-        facts={"draws": draws, "seed": seed},
+        facts={"flips": flips, "seed": seed},
     )
 
 
-def _flip_test(score: Floats, draws: int, seed: int) -> Estimate:
+def _flip_test(score: Floats, flips: int, seed: int) -> Estimate:
     total = float(score.sum())
-    flipped = np.abs(signs(draws, len(score), seed) @ score)
+    flipped = np.abs(signs(flips, len(score), seed) @ score)
     at_least = int(np.count_nonzero(flipped >= abs(total) - RELATIVE * np.abs(score).sum()))
     statistic = total / float(np.sqrt(np.sum(score**2)))
-    return Estimate(term="trend", statistic=statistic, p_value=(at_least + 1) / (draws + 1))
+    return Estimate(term="trend", statistic=statistic, p_value=(at_least + 1) / (flips + 1))
 
 
-def signs(draws: int, size: int, seed: int) -> Floats:
-    """Random signs [draws, size]."""
-    bits = np.random.default_rng(seed).integers(0, 2, size=(draws, size), dtype=np.int8)
+def signs(flips: int, size: int, seed: int) -> Floats:
+    """Random signs [flips, size]."""
+    bits = np.random.default_rng(seed).integers(0, 2, size=(flips, size), dtype=np.int8)
     return np.asarray(2.0 * bits - 1.0)
 
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..schema.schemes import AXES, BBQ, Scheme
-from .table import COMPUTED
+from .table import OUTCOMES
 from .values import LogError, text
 
 __all__ = ["PROBLEMS", "STATUSES", "VERSION", "Options", "Problem", "options_of"]
@@ -76,14 +76,15 @@ class Options:
         axes = tuple(None if scheme is None else scheme.axis(role) for role in self.roles)
         told = None if scheme is None else "toward" in axes and "undetermined" not in axes
         self._set("axes", axes)
-        self._set("facts", {"scheme": None if scheme is None else scheme.text, "determined": told})
+        lie = None if scheme is None else " | ".join(axis or "" for axis in axes)
+        self._set("facts", {"scheme": None if scheme is None else scheme.text, "axes": lie, "determined": told})
         places = tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES)
         once = all(len(at) < 2 for at in places)
         self._set("_places", places)
         self._set("_only", itemgetter(*(at[0] if at else -1 for at in places)) if once else None)
         fitting: list[tuple[str, int | None, str | None]] = [(status, None, None) for status in STATUSES[1:]]
         fitting += [(STATUSES[0], i, self._role(i)) for i in range(self.size or 0)]
-        names = [entry.ours.removeprefix("$answer.") for entry in COMPUTED["answer"]]
+        names = [entry.ours.removeprefix("$answer.") for entry in OUTCOMES]
         made = {given: self.answer(*given) for given in fitting}
         self._set("outcomes", {given: tuple(values[name] for name in names) for given, values in made.items()})
 

@@ -19,6 +19,8 @@ __all__ = [
     "FILE_SCHEMA",
     "ITEM_SCHEMA",
     "LINE_COLUMNS",
+    "OF_CHOICE",
+    "OUTCOMES",
     "OUTCOME_COLUMNS",
     "PARQUET",
     "TAKEN",
@@ -68,9 +70,12 @@ def _names(per: str) -> tuple[str, ...]:
 
 LINE_COLUMNS = (*_names("document"), *_names("line"))
 """What a line has once, in the order in which readers give it. What a file has once is set on use."""
-TEXT_COLUMNS = tuple(entry.name for entry in TAKEN["answer"])
-"""What the log says of each answer of a line."""
-OUTCOME_COLUMNS = tuple(entry.name for entry in COMPUTED["answer"])
+OUTCOMES = tuple(entry for entry in COMPUTED["answer"] if entry.ours.startswith("$answer."))
+OF_CHOICE = tuple(entry for entry in COMPUTED["answer"] if entry not in OUTCOMES)
+"""Of an answer, what comes of status, choice and role alone, and what else its choice decides."""
+TEXT_COLUMNS = tuple(entry.name for entry in (*TAKEN["answer"], *OF_CHOICE))
+"""What each answer of a line has as its own."""
+OUTCOME_COLUMNS = tuple(entry.name for entry in OUTCOMES)
 """What comes of it: a few kinds, whatever the number of answers."""
 
 

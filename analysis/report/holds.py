@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ..tables.noise.table import FIRST_TOKENS
@@ -14,7 +16,7 @@ MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
 _KEYS = ["run", "task", "filter", "condition"]
 
 
-def changes_that_hold(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def changes_that_hold(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Changes of the main measures with intervals and verdicts, in points.
 
     Args:
@@ -38,7 +40,7 @@ def changes_that_hold(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return out.reset_index(drop=True)
 
 
-def noise_beside(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def noise_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """New bias observed and expected beside what the baseline shows against itself, in percent.
 
     Args:
@@ -46,19 +48,19 @@ def noise_beside(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             whose answers were scored are left out: nothing was drawn, so nothing observed stands on this floor.
 
     Returns:
-        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, draws; empty without. What
-        is expected is missing where first tokens do not stand for answers.
+        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, sampling; empty without.
+        What is expected is missing where first tokens do not stand for answers.
     """
     rows = _pooled(tables["noise_floor"])
     rows = rows[rows["transition"].isin(["new_bias", "resolved_bias"]) & rows["condition"].isin(["ambig", "none"])]
-    rows = rows[rows["draws"] != "scored"]
+    rows = rows[rows["sampling"] != "scored"]
     out = rows[["run", "task", "filter", "transition"]].copy()
     names = {"observed": "observed", "expected": "expected", "floor": "floor", "excess": "excess"}
     for name, column in {**names, "from": "excess_low", "to": "excess_high"}.items():
         out[name] = 100 * rows[column]
         if name != "observed":
             out[name] = out[name].mask(rows["status"].str.startswith(FIRST_TOKENS))
-    return out.assign(draws=rows["draws"]).reset_index(drop=True)
+    return out.assign(sampling=rows["sampling"]).reset_index(drop=True)
 
 
 def _pooled(table: pd.DataFrame) -> pd.DataFrame:

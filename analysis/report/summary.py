@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from ..answers.measures import SRS
 from ..result import Analysis
-from ..tables.catalogue import REPORT_TABLES
 from .holds import changes_that_hold, noise_beside
 from .render import cells, present, present_headline
 
@@ -17,7 +17,7 @@ READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
     "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
-    "srs": "**SRS**: share of stereotypical answers among the answered ambiguous items.",
+    "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
 }
@@ -53,8 +53,8 @@ def compared(analysis: Analysis) -> str:
     return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
 
 
-def summary_markdown(analysis: Analysis) -> str:
-    """The page summary.md of an analysis."""
+def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
+    """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         "# What compression changed",
         f"{compared(analysis)} Analysed folder: `{analysis.folder}`.",
@@ -67,7 +67,7 @@ def summary_markdown(analysis: Analysis) -> str:
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
         *_notes(analysis),
         "## Where everything is",
-        _contents(analysis),
+        _contents(analysis, rows),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -133,12 +133,12 @@ def _issues(lines: Iterable[str]) -> str:
     return "\n".join(shown)
 
 
-def _contents(analysis: Analysis) -> str:
+def _contents(analysis: Analysis, rows: Mapping[str, int]) -> str:
     frame = pd.DataFrame(
         {
-            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in REPORT_TABLES],
-            "rows": [len(analysis.tables[table.name]) for table in REPORT_TABLES],
-            "holds": [table.doc for table in REPORT_TABLES],
+            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in analysis.catalogue],
+            "rows": [rows[table.name] for table in analysis.catalogue],
+            "holds": [table.doc for table in analysis.catalogue],
         }
     )
     others = (

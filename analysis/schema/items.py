@@ -60,6 +60,10 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
         "Axis of each role of the item's benchmark, as 'bbq: stereotype=toward, anti_stereotype=against, "
         "unknown=neutral, undetermined=none'; missing where the item has no direction.",
     ),
+    _optional(
+        "option_axes", "string", "document", "$options.axes", None,
+        "Axis of each option, joined by ' | ' in their order; missing where the item has no direction.",
+    ),
     field(
         "protocol", "string", "line", "answer.protocol", "$output_type",
         "How the answer was got: letters, text, cyclic, sampled, sampled by another model than compressed_hf "
@@ -96,6 +100,11 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
     _optional(
         "correct", "boolean", "answer", "$answer.correct", "$answer.correct",
         "Whether the answer is the keyed one; missing where the item has no key. An unanswered item is false.",
+    ),
+    _optional(
+        "p_choice", "float", "answer", "$probability.choice", "$answer.p_choice",
+        "Probability of the chosen option among the options, in [0, 1]; of a sampled answer, that of the option's "
+        "letter as first token. Missing unless answered, or where the log does not tell.",
     ),
     _optional(
         "p_toward", "float", "line", "$probability.toward", None,

@@ -15,19 +15,26 @@ from ..inference.shrinkage import shrink
 from ..inference.simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
 from ..schema.columns import Table, count, number, text
 from ..schema.shared import BASELINE, CONDITION, FILTER, RUN, TASK
+from ..settings import Settings
+from .declare import ReportTable
+from .sources import ANSWERS, ROLE_RUNS, SETTINGS
 
-__all__ = ["GROUP_CHANGES", "group_changes"]
+__all__ = ["GROUP_CHANGES", "GROUP_CHANGES_TABLE", "group_changes"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 WEIGHTING = "each group counts the item fully"
+RESAMPLES = 2000
+"""Resamples of templates, and as many sign flips: quantiles of a maximum, where thousands are enough."""
+FEWEST_ITEMS = 50
+"""Items below which a group is listed and not tested."""
 FAMILY = "groups with status ok of one run, task, filter, condition, kind and outcome"
 
 
 GROUP_CHANGES = Table(
     name="group_changes",
-    doc="Answers that became biased or unbiased, by the group that the item or the chosen option names.",
+    doc="Answers that became biased or unbiased, by the people that the item or the chosen option names.",
     columns=(
         RUN,
         BASELINE,
@@ -37,10 +44,10 @@ GROUP_CHANGES = Table(
         text("category", "Category of the items: a group's name is read within its category."),
         text(
             "kind",
-            "stereotyped (groups that the item's stereotype is about) or option (groups that an option of the "
+            "stereotyped (people that the item's stereotype is about) or option (people that an option of the "
             "item names).",
         ),
-        text("group", "The group, as the item's metadata spells it."),
+        text("group", "A group of people, as the item's metadata spells it."),
         text(
             "outcome",
             "What counts as biased. Kind stereotyped: non_unknown (the answer names a person) or stereotype (it "
@@ -73,8 +80,8 @@ GROUP_CHANGES = Table(
         text("family", "What the simultaneous interval, the shrinkage and the null's extreme are about."),
         count("family_size", "Groups in the family."),
         number("level", "Confidence level of the intervals; in (0, 1)."),
-        count("draws", "Bootstrap draws and sign patterns."),
-        count("seed", "Seed of the draws."),
+        count("resamples", "Resamples of templates, and as many sign flips."),
+        count("seed", "Their seed."),
         text("status", "'ok', or the reason why the group has no interval and is not in the family."),
     ),
 )
@@ -83,17 +90,17 @@ GROUP_CHANGES = Table(
 def group_changes(
     items: pd.DataFrame | Answers,
     runs: pd.DataFrame,
-    level: float = 0.95,
-    draws: int = 2000,
-    seed: int = 0,
-    min_items: int = 50,
+    settings: Settings | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    min_items: int = FEWEST_ITEMS,
 ) -> pd.DataFrame:
     """Transitions by group, raw and shrunken, with intervals that hold for all groups at once.
 
     Groups come from the items' metadata, never from their text, and an item of several groups counts in full
     for each. The net shift is the benchmark's (share unbiased to biased minus share the other way, in points).
     Beside the raw estimate stand: its cluster-robust interval; the estimate shrunken towards the family's mean
-    (analysis._shrink); simultaneous intervals by max-T over bootstrap draws of templates; and the largest
+    (analysis._shrink); simultaneous intervals by max-T over resamples of templates; and the largest
     |net shift| that the family would show if nothing had changed (sign flips of templates). A real change
     widens the sign-flip spread, so that the null's extreme is then, if anything, too large.
 
@@ -102,9 +109,8 @@ def group_changes(
             ("a || b | c || "), or the Answers made from it. Kind stereotyped leaves out items whose roles are
             not known.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        level: Confidence level in (0, 1).
-        draws: Bootstrap draws and sign patterns.
-        seed: Of both.
+        settings: Level of the intervals, and the seed.
+        resamples: Resamples of templates, and as many sign flips.
         min_items: Groups with fewer items are listed with their counts, without intervals, outside the family.
 
     Returns:
@@ -113,6 +119,7 @@ def group_changes(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     answers = Answers.of(items)
     kinds = [*by_stereotype(answers), *by_option(answers)]
     parts = []
@@ -122,11 +129,12 @@ def group_changes(
         roles, choices = joint(answers, run)
         for members in kinds:
             table = choices if members.kind == "option" else roles
-            for keys, rows in _families(answers, members, table, level, draws, seed, min_items):
+            for keys, rows in _families(answers, members, table, given, resamples, min_items):
                 parts.append(rows.assign(run=run.label, baseline=run.baseline, **keys))
     if not parts:
         return GROUP_CHANGES.empty()
-    whole = pd.concat(parts).assign(weighting=WEIGHTING, family=FAMILY, level=level, draws=draws, seed=seed)
+    whole = pd.concat(parts).assign(weighting=WEIGHTING, family=FAMILY)
+    whole = whole.assign(level=given.level, resamples=resamples, seed=given.seed)
     return GROUP_CHANGES.conform(whole[GROUP_CHANGES.names])
 
 
@@ -134,9 +142,8 @@ def _families(
     answers: Answers,
     members: Members,
     table: Ints,
-    level: float,
-    draws: int,
-    seed: int,
+    given: Settings,
+    resamples: int,
     min_items: int,
 ) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Per task, filter and condition, the rows of its groups."""
@@ -158,7 +165,7 @@ def _families(
         rows["n_items"] = np.bincount(place, weights=counts[:, 0] > 0, minlength=len(block))
         known = ratios(100 * (sums[2] - sums[3]), sums[0])
         rows = _measured(rows, sums, known, min_items)
-        rows = _with_family(rows, sums, known, home, level, draws, seed)
+        rows = _with_family(rows, sums, known, home, given, resamples)
         yield {**named, "kind": members.kind, "outcome": members.outcome}, rows
 
 
@@ -192,7 +199,7 @@ def _measured(rows: pd.DataFrame, sums: Floats, known: Ratios, min_items: int) -
 
 
 def _with_family(
-    rows: pd.DataFrame, sums: Floats, known: Ratios, home: Ints, level: float, draws: int, seed: int
+    rows: pd.DataFrame, sums: Floats, known: Ratios, home: Ints, given: Settings, resamples: int
 ) -> pd.DataFrame:
     """Add intervals, shrinkage and the null's extreme over the groups with status ok."""
     inside = np.flatnonzero(rows["status"] == "ok")
@@ -202,10 +209,11 @@ def _with_family(
     rows[[*names, *shrunk, "null_extreme_mean", "null_extreme_quantile"]] = np.nan
     if not len(inside):
         return rows
+    level, seed = given.level, given.seed
     net, n = 100 * (sums[2] - sums[3])[:, inside], sums[0][:, inside]
     shift, error, effective = known.ratio[inside], known.std_error[inside], known.effective[inside]
     single = t.isf((1 - level) / 2, effective - 1)
-    joint = simultaneous_quantiles(net, n, home, level=level, draws=draws, seed=seed)
+    joint = simultaneous_quantiles(net, n, home, level=level, resamples=resamples, seed=seed)
     ends = [shift - single * error, shift + single * error, shift - joint * error, shift + joint * error]
     rows.loc[inside, names] = np.clip(np.stack(ends, axis=1), -100, 100)
     templates = int(np.count_nonzero(n.sum(axis=1)))
@@ -213,7 +221,10 @@ def _with_family(
     if posterior is not None:
         rows.loc[inside, shrunk[:3]] = np.stack([posterior.mean, posterior.low, posterior.high], axis=1)
         rows.loc[inside, "tau"] = posterior.tau
-    largest = null_extremes(net, n, draws=draws, seed=seed)
+    largest = null_extremes(net, n, flips=resamples, seed=seed)
     rows.loc[inside, "null_extreme_mean"] = largest.mean()
     rows.loc[inside, "null_extreme_quantile"] = np.quantile(largest, level)
     return rows
+
+
+GROUP_CHANGES_TABLE = ReportTable(GROUP_CHANGES, (ANSWERS, ROLE_RUNS, SETTINGS), group_changes)

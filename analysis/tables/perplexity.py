@@ -12,8 +12,11 @@ from ..compare.pairing import Pair
 from ..logs import Issue, Logs, RunLog
 from ..schema.columns import Column, Table, number, text
 from ..schema.shared import RUN
+from .declare import ReportTable
+from .sources import PERPLEXITY_CHANGES
+from .transitions.table import TRANSITIONS_TABLE
 
-__all__ = ["EVALUATION_GAP", "PERPLEXITIES", "evaluation_gap", "perplexity_changes"]
+__all__ = ["EVALUATION_GAP", "EVALUATION_GAP_TABLE", "PERPLEXITIES", "evaluation_gap", "perplexity_changes"]
 
 
 _PERPLEXITY = (
@@ -149,3 +152,6 @@ def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.
         part = of_kind[keys].assign(**{f"n_at_risk_{name}": of_kind["n_at_risk"], f"{name}_pct": 100 * of_kind["rate"]})
         bias = bias.merge(part, on=keys, how="left")
     return EVALUATION_GAP.conform(perplexities.merge(bias, on="run", how="left"))
+
+
+EVALUATION_GAP_TABLE = ReportTable(EVALUATION_GAP, (PERPLEXITY_CHANGES, TRANSITIONS_TABLE), evaluation_gap)

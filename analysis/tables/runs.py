@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from ..compare.baselines import Baselines
-from ..logs import RunLog
+from ..logs import Logs, RunLog
 from ..schema.columns import Column, Table
+from .declare import ReportTable
+from .sources import BASELINES, LOGS
 
-__all__ = ["RUNS", "runs_frame"]
+__all__ = ["RUNS", "RUNS_TABLE", "runs_frame"]
 
 
 def _text(name: str, doc: str, *, nullable: bool = True) -> Column:
@@ -66,9 +68,9 @@ RUNS = Table(
 )
 
 
-def runs_frame(runs: dict[str, RunLog], baselines: Baselines) -> pd.DataFrame:
+def runs_frame(logs: Logs, baselines: Baselines) -> pd.DataFrame:
     """The runs as a table (`RUNS`), in order of date; `perplexities` is JSON."""
-    return RUNS.conform(pd.DataFrame([_row(label, run, baselines) for label, run in runs.items()]))
+    return RUNS.conform(pd.DataFrame([_row(label, run, baselines) for label, run in logs.runs.items()]))
 
 
 def _row(label: str, run: RunLog, baselines: Baselines) -> dict[str, Any]:
@@ -94,3 +96,6 @@ def _row(label: str, run: RunLog, baselines: Baselines) -> dict[str, Any]:
         "file": run.file,
     }
     return {name: computed[name] if name in computed else run.facts[name] for name in RUNS.names}
+
+
+RUNS_TABLE = ReportTable(RUNS, (LOGS, BASELINES), runs_frame)

@@ -21,7 +21,8 @@ from typing import Any
 
 from lm_eval_ext.protocols.answers import sampled_answer
 from lm_eval_ext.protocols.metrics import sampled_metrics
-from lm_eval_ext.tasks.bbq_itemlevel.utils import lettered_prompt, load_items
+from lm_eval_ext.tasks.bbq_itemlevel.utils import load_items
+from lm_eval_ext.tasks.functions import lettered_prompt
 
 DATA = Path(os.environ.get("LM_EVAL_EXT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "bbq"
 TASK = "bbq_itemlevel_sampled"

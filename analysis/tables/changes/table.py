@@ -11,34 +11,39 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.measures import PROPORTIONS, cohens_h, measures_of, span_of
+from ...answers.measures import ACC, SRS, USR, Measure, cohens_h, measures_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
-from ...inference.equivalence import MARGIN, smallest_detectable, tost, unchanged, verdict
+from ...inference.equivalence import smallest_detectable, tost, unchanged, verdict
 from ...inference.multiplicity import benjamini_hochberg, holm
 from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
+from ...settings import Settings
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 
-__all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS", "mcnemar_tests", "paired_changes", "role_tests"]
+__all__ = [
+    "MCNEMAR_TESTS",
+    "MCNEMAR_TESTS_TABLE",
+    "PAIRED_CHANGES",
+    "PAIRED_CHANGES_TABLE",
+    "ROLE_TESTS",
+    "ROLE_TESTS_TABLE",
+    "mcnemar_tests",
+    "paired_changes",
+    "role_tests",
+]
 
-_OUTCOMES = {"stereotype": "toward", "unknown": "neutral", "correct": None}
-"""What McNemar's test is made of: the axis of the answer, or whether it is right."""
-_OFF = AXES.index("off")
+Floats = npt.NDArray[np.float64]
+_OUTCOMES = {"stereotype": SRS, "unknown": USR, "correct": ACC}
+"""What McNemar's test is made of: the events of these measures."""
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
 
 
-def paired_changes(
-    items: pd.DataFrame | Answers,
-    runs: pd.DataFrame,
-    *,
-    margin: float = MARGIN,
-    level: float = 0.95,
-    draws: int = 9999,
-    seed: int = 0,
-) -> pd.DataFrame:
+def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
     A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
@@ -50,42 +55,44 @@ def paired_changes(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        margin: Difference that counts as none, in the measures' unit (0.05 is five points). A choice that the reader
-            has to make; nothing in the data says what matters.
-        level: Of the intervals; 1 - level is the level of the verdicts.
-        draws: Exchanges of the test.
-        seed: Of these.
+        settings: Of intervals, tests and verdicts. The margin is a choice that the reader has to make; nothing in the
+            data says what matters.
 
     Returns:
-        Table PAIRED_CHANGES. Where a measure is undefined or hangs on one template the row says so in `status`.
+        Table PAIRED_CHANGES. Where a measure is undefined (no item offers an option on its axis, nothing was
+        answered) or hangs on one template the row says so in `status`.
         p-values are corrected over all runs and categories of one task, filter, condition and measure; rows of pooled
         categories ("all") are a family of their own, since they are the same answers once more.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
         measures = measures_of(stratum.condition)
-        tests = sign_flips(before, after, measures, draws=draws, seed=seed)
-        for name, statistic in measures.items():
-            row = _change(jackknife_change(before, after, statistic, level=level), margin, span_of(name))
-            row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
-            if name in PROPORTIONS:
-                angle = jackknife_change(before, after, cohens_h(name), level=level)
-                row |= _numbers(angle.estimates, _ENDS, "cohens_h")
+        undefined = {name: measure.undefined(stratum.offered) for name, measure in measures.items()}
+        defined = {name: measure.value for name, measure in measures.items() if undefined[name] is None}
+        tests = sign_flips(before, after, defined, exchanges=given.exchanges, seed=given.seed)
+        for name, measure in measures.items():
+            row: dict[str, object] = {"status": undefined[name], "margin": given.margin}
+            if name in defined:
+                found = jackknife_change(before, after, measure.value, level=given.level)
+                row = _change(found, given.margin, measure.span)
+                row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
+                row |= _angle(before, after, measure, given.level)
             rows.append({**_keys(stratum), "measure": name, **row})
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
     if frame.empty:
         return PAIRED_CHANGES.empty()
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
-    frame["verdict"] = [verdict(p, q, alpha=1 - level) for p, q in both]
+    frame["verdict"] = [verdict(p, q, alpha=given.alpha) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
 
 
-def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """McNemar's test per run, category and outcome: the textbook's test, with one answer an item.
 
     A row takes the items as independent of each other, which those of one template are not: where templates move
@@ -96,7 +103,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Args:
         items: As for `paired_changes`.
         runs: As for `paired_changes`.
-        level: Of the intervals.
+        settings: The level is that of the intervals.
 
     Returns:
         Table MCNEMAR_TESTS; p-values corrected over all runs and categories of a task, filter, condition and outcome.
@@ -104,21 +111,24 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: f
     Raises:
         UserError: As `paired_changes`.
     """
+    given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
-        for name, axis in _OUTCOMES.items():
-            chosen = _correctness(stratum) if axis is None else roles.chose(AXES.index(axis))
+        for name, measure in _OUTCOMES.items():
+            chosen = _correctness(stratum) if measure is ACC else roles.chose(AXES.index(measure.events))
+            reason = measure.undefined(stratum.offered)
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
-            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=level))
+            row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=given.level))
+            row = row if reason is None else {"status": reason}
             row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
             rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})
     return _conformed(_corrected(rows, MCNEMAR_TESTS, "outcome"), MCNEMAR_TESTS)
 
 
 def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
-    """Stuart-Maxwell's and Bowker's test of the 3 x 3 table of roles, per run and category.
+    """Stuart-Maxwell's and Bowker's test of the square table of axes that the items offer, per run and category.
 
     A row takes the items as independent, and an item's role from its seeds, as `mcnemar_tests` does.
 
@@ -135,9 +145,12 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
-        size = len(AXES) if (stratum.before[:, _OFF] + stratum.after[:, _OFF]).any() else _OFF
-        table = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(size, size)
-        sums = (table + table.T)[np.triu_indices(size, 1)]
+        size, offered = len(AXES), [place for place, axis in enumerate(AXES) if axis in stratum.offered]
+        table: npt.NDArray[np.int64] = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(
+            size, size
+        )
+        table = table[np.ix_(offered, offered)]
+        sums = (table + table.T)[np.triu_indices(len(offered), 1)]
         for name, test in (("stuart_maxwell", stuart_maxwell(table)), ("bowker", bowker(table))):
             row = _numbers(test.estimates, {"statistic": "statistic", "df": "df", "p_value": "p_value"})
             row |= {"n_items": len(roles.old), "n_tied": roles.tied, "unit": roles.unit, "status": test.status}
@@ -177,6 +190,14 @@ def _change(change: Result, margin: float, span: float) -> dict[str, object]:
         row["p_equivalence"] = tested["difference"].p_value
         row["smallest_detectable"] = smallest_detectable(error, df, alpha=alpha)
     return row
+
+
+def _angle(before: Floats, after: Floats, measure: Measure, level: float) -> dict[str, object]:
+    """Cohen's h of a share; empty for a bias score."""
+    if measure.signed:
+        return {}
+    angle = jackknife_change(before, after, cohens_h(measure), level=level)
+    return _numbers(angle.estimates, _ENDS, "cohens_h")
 
 
 def _mcnemar_row(test: Result) -> dict[str, object]:
@@ -253,3 +274,8 @@ def _numbers(estimates: tuple[object, ...], names: dict[str, str], prefix: str =
 
 def _conformed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     return table.empty() if frame.empty else table.conform(frame)
+
+
+PAIRED_CHANGES_TABLE = ReportTable(PAIRED_CHANGES, (ANSWERS, ROLE_RUNS, SETTINGS), paired_changes)
+MCNEMAR_TESTS_TABLE = ReportTable(MCNEMAR_TESTS, (ANSWERS, ROLE_RUNS, SETTINGS), mcnemar_tests)
+ROLE_TESTS_TABLE = ReportTable(ROLE_TESTS, (ANSWERS, ROLE_RUNS), role_tests)

@@ -8,7 +8,10 @@ from ...schema.shared import KEYS
 __all__ = ["CHURN", "MASKED_FLIPS"]
 
 _STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
-_OUTCOME = text("outcome", "What counts as biased (B; the rest is U): stereotype, or named (any person or group).")
+_OUTCOME = text(
+    "outcome",
+    "What counts as biased (B; the rest is U): stereotype (an answer toward it), or named (toward or against it).",
+)
 
 CHURN = Table(
     name="churn",

@@ -9,27 +9,28 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.strata import Stratum, by_cluster, strata
+from ...answers.strata import ALL_NAMED, Stratum, by_cluster, strata
 from ...inference._rounding import settled
 from ...inference.clusters import Statistic, jackknife, jackknife_change
-from ...inference.equivalence import MARGIN, tost, unchanged
+from ...inference.equivalence import tost, unchanged
 from ...inference.multiplicity import benjamini_hochberg
+from ...settings import Settings
+from ..declare import ReportTable
 from ..noise.floors import chances
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import CHURN, MASKED_FLIPS
 
-__all__ = ["CHURN", "MASKED_FLIPS", "churn", "masked_flips"]
+__all__ = ["CHURN", "CHURN_TABLE", "MASKED_FLIPS", "MASKED_FLIPS_TABLE", "churn", "masked_flips"]
 
 Floats = npt.NDArray[np.float64]
 OUTCOMES = {"stereotype": (AXES.index("toward"),), "named": (AXES.index("toward"), AXES.index("against"))}
-"""What counts as biased: the stereotypical option, or (PostTrainingBiasBench) any person or group."""
+"""What counts as biased: an answer toward the stereotype, or (PostTrainingBiasBench) any that names somebody."""
 _ROUNDS = 1000
 _FEWEST = 10
 """Items below which the published test is not made."""
 
 
-def churn(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, *, margin: float = MARGIN, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
+def churn(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Take the flips of every run apart.
 
     With flip rate f and net shift d, U to B is (f + d) / 2 and B to U (f - d) / 2; churn is f - |d|, which an average
@@ -39,9 +40,7 @@ def churn(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
-        margin: Net shift that counts as none.
-        level: Of the intervals.
-        seed: Of the published test's draws.
+        settings: Of intervals and equivalence (of the net shift); the seed is that of the published test.
 
     Returns:
         Table CHURN.
@@ -49,17 +48,18 @@ def churn(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     answers = Answers.of(items)
-    rows = [_row(*flips, margin, level, seed) | _floor(answers, *flips[:2], level) for flips in _flips(answers, runs)]
+    rows = [_row(*flips, given) | _floor(answers, *flips[:2], given.level) for flips in _flips(answers, runs)]
     return CHURN.conform(pd.DataFrame(rows, columns=CHURN.names)) if rows else CHURN.empty()
 
 
-def masked_flips(table: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
+def masked_flips(table: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Flips behind an unchanged average, from table CHURN.
 
     Args:
         table: CHURN; pooled rows (category all) are left out where there are others.
-        alpha: Level of both rules.
+        settings: 1 - level is the level of both rules.
 
     Returns:
         Table MASKED_FLIPS: per run, task, filter, condition and outcome, one row a rule. The published rule corrects
@@ -67,6 +67,7 @@ def masked_flips(table: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
     """
     if table.empty:
         return MASKED_FLIPS.empty()
+    alpha = (settings or Settings()).alpha
     cells = table[table["category"] != "all"].copy()
     raw = cells["p_published"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
     corrected = np.full(len(cells), np.nan)
@@ -116,7 +117,7 @@ def _flips(
     """Strata and outcomes: whether each pair is biased at baseline and after, and the pair's place in the stratum."""
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+        answered = pair.both_answered
         place = np.searchsorted(stratum.item, pair.item[answered])
         for name, states in OUTCOMES.items():
             before, after = (np.isin(state[answered], states) for state in (pair.baseline, pair.run))
@@ -129,9 +130,7 @@ def _row(
     before: npt.NDArray[np.bool_],
     after: npt.NDArray[np.bool_],
     place: npt.NDArray[np.int64],
-    margin: float,
-    level: float,
-    seed: int,
+    given: Settings,
 ) -> dict[str, object]:
     to, back = ~before & after, before & ~after
     columns = np.stack([np.ones(len(before)), to, back, ~before, before], axis=1).astype(float)
@@ -146,14 +145,16 @@ def _row(
         "n": len(before),
         "n_to_biased": int(to.sum()),
         "n_from_biased": int(back.sum()),
-        "margin": margin,
+        "margin": given.margin,
     }
     if not len(before):
         return {**row, "status": "no pair of answers"}
+    if outcome == "named" and stratum.all_named:
+        return {**row, "status": ALL_NAMED}
     if not (to | back).any():
-        row["p_equivalence"] = unchanged(len(sums), margin)["difference"].p_value
+        row["p_equivalence"] = unchanged(len(sums), given.margin)["difference"].p_value
     for name, statistic in _STATISTICS.items():
-        found = jackknife(sums, statistic, level=level)
+        found = jackknife(sums, statistic, level=given.level)
         estimate = found.estimates[0] if found.estimates else None
         row[name] = getattr(estimate, "estimate", None)
         row |= {
@@ -161,21 +162,23 @@ def _row(
             f"{name}_high": getattr(estimate, "conf_high", None),
         }
         if name == "net_shift" and estimate is not None and estimate.std_error and estimate.df:
-            tested = tost(estimate.estimate or 0.0, estimate.std_error, estimate.df, margin, alpha=1 - level)
+            tested = tost(estimate.estimate or 0.0, estimate.std_error, estimate.df, given.margin, alpha=given.alpha)
             row["p_equivalence"] = tested["difference"].p_value
     row["churn"] = 2 * min(int(to.sum()), int(back.sum())) / len(before)
     if n_items >= _FEWEST:
-        row["p_published"] = published_p_value(int(to.sum()), int(back.sum()), len(before), seed=seed)
+        row["p_published"] = published_p_value(int(to.sum()), int(back.sum()), len(before), seed=given.seed)
     return {**row, "status": "ok" if len(sums) > 1 else "one template only: no interval"}
 
 
 def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> dict[str, object]:
-    """What the probabilities lead one to expect; empty without any."""
+    """What the probabilities lead one to expect; empty without any, or where every answer is biased."""
+    if outcome == "named" and stratum.all_named:
+        return {}
     one = np.ones(len(stratum.item))
     base, run = (chances(answers, label, stratum.item, one) for label in (stratum.baseline, stratum.run))
     known = base.known & run.known
     # A sum of probabilities is 1 up to rounding, which must not leave a hair of the rest.
-    rest = (settled(1 - side.roles[:, list(OUTCOMES[outcome])].sum(axis=1), 1) for side in (base, run))
+    rest = (settled(1 - side.axes[:, list(OUTCOMES[outcome])].sum(axis=1), 1) for side in (base, run))
     p, q = (1 - np.clip(without, 0, 1) for without in rest)
     own, both = base.mass**2, base.mass * run.mass
     columns = [own * 2 * p * (1 - p), own, both * (p * (1 - q) + q * (1 - p)), both]
@@ -217,3 +220,7 @@ _STATISTICS = {
     "to_rate": _of((0, 1, 0, 0, 0), 3),
     "from_rate": _of((0, 0, 1, 0, 0), 4),
 }
+
+
+CHURN_TABLE = ReportTable(CHURN, (ANSWERS, ROLE_RUNS, SETTINGS), churn)
+MASKED_FLIPS_TABLE = ReportTable(MASKED_FLIPS, (CHURN_TABLE, SETTINGS), masked_flips)

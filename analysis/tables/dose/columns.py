@@ -137,7 +137,7 @@ DOSE_TESTS = Table(
         count("n_events", "Records with the outcome."),
         _N_CLUSTERS,
         count("n_doses", "Different doses with a record."),
-        count("draws", "Random sign flips; missing for trend_iid.", nullable=True),
+        count("flips", "Random sign flips; missing for trend_iid.", nullable=True),
         count("seed", "Their seed; missing for trend_iid.", nullable=True),
         _LEVEL,
         text("status", "'ok'; what weakens the result; or why there is none."),

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import AXES, GROUP, STATES, Answers, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, Answers, runs_of
+from ...answers.measures import SRS
 from ...inference._logit import Floats, Ints, Records, columns_by_code
+from ...schema.given import check_runs
 
 __all__ = ["OUTCOMES", "Question", "questions"]
 
@@ -107,6 +109,7 @@ def questions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Que
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
     answers = Answers.of(items)
+    check_runs(runs, ("run", "baseline", "base_model", "method", "sparsity", "bits"))
     listed = [run for run in runs_of(runs, answers) if run.baseline is not None and run.baseline != run.label]
     facts = {str(row["run"]): row for row in runs.to_dict("records")}
     groups = list(_groups(answers))
@@ -162,10 +165,8 @@ def _dose_of(row: dict[Hashable, Any], dose: str) -> float | None:
 
 
 def _counts(answers: Answers, label: str) -> _Counts:
-    raw = answers.counts(label)
-    answered = np.sum([raw[name] for name in AXES], axis=0)
-    total = np.sum([raw[name] for name in STATES], axis=0)
-    return _Counts(raw["toward"].astype(float), answered.astype(float), total > 0)
+    sums = answers.matrix(label)
+    return _Counts(*SRS.counts(sums), sums[:, COUNT_NAMES.index("n")] > 0)
 
 
 def _asked(

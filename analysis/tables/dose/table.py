@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,32 @@ from ...inference.breakpoint import breakpoint_test
 from ...inference.result import Result
 from ...inference.trend import clustered_trend, cochran_armitage
 from ...schema.columns import Table
+from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import DOSE_CURVES, DOSE_RESPONSE, DOSE_TESTS
 from .fits import DoseFit, Row, predicted, response_rows
 from .records import Question, questions
 
-__all__ = ["DOSE_CURVES", "DOSE_RESPONSE", "DOSE_TESTS", "dose_curves", "dose_response", "dose_tables", "dose_tests"]
+__all__ = [
+    "DOSE_CURVES",
+    "DOSE_CURVES_TABLE",
+    "DOSE_RESPONSE",
+    "DOSE_RESPONSE_TABLE",
+    "DOSE_TESTS",
+    "DOSE_TESTS_TABLE",
+    "dose_curves",
+    "dose_response",
+    "dose_tables",
+    "dose_tests",
+]
+
+FLIPS = 1999
+"""Random sign flips of the tests: a bend costs too much to take the exchanges of Settings."""
 
 
 def dose_tables(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float = 0.95, draws: int = 1999, seed: int = 0
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None, *, flips: int = FLIPS
 ) -> dict[str, pd.DataFrame]:
     """The three tables of dose-response, their models fitted once.
 
@@ -32,9 +50,8 @@ def dose_tables(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity in [0, 1) and bits.
-        level: Confidence level; 1 - level is the level at which a bend counts as shown.
-        draws: Random sign flips of the tests.
-        seed: Their seed, the same for each test.
+        settings: Of intervals; 1 - level is the level at which a bend counts as shown, the seed is that of every test.
+        flips: Random sign flips of the tests.
 
     Returns:
         dose_response, dose_curves and dose_tests; empty where no run is quantized or pruned. What cannot be fitted (one
@@ -44,35 +61,38 @@ def dose_tables(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     response: list[Row] = []
     curves: list[Row] = []
     tests: list[Row] = []
     for question in questions(items, runs):
-        rows, fit = response_rows(question, level)
+        rows, fit = response_rows(question, given.level)
         response += rows
         if question.keys["method"] != "all":
-            curves += _curve_rows(question, fit, level)
-            tests += _test_rows(question, level, draws, seed)
+            curves += _curve_rows(question, fit, given.level)
+            tests += _test_rows(question, given, flips)
     return {
         table.name: _table(table, rows)
         for table, rows in ((DOSE_RESPONSE, response), (DOSE_CURVES, curves), (DOSE_TESTS, tests))
     }
 
 
-def dose_response(items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def dose_response(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Logistic GEE of each outcome on the dose, with two other models as a check: table DOSE_RESPONSE.
 
     Arguments, errors and what cannot be fitted: see `dose_tables`.
     """
-    rows = [row for question in questions(items, runs) for row in response_rows(question, level)[0]]
+    given = settings or Settings()
+    rows = [row for question in questions(items, runs) for row in response_rows(question, given.level)[0]]
     return _table(DOSE_RESPONSE, rows)
 
 
-def dose_curves(items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def dose_curves(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Observed share and predicted probability with its band at each dose: table DOSE_CURVES.
 
     Arguments, errors and what cannot be fitted: see `dose_tables`.
     """
+    level = (settings or Settings()).level
     rows = [
         row
         for question in _by_method(items, runs)
@@ -82,13 +102,14 @@ def dose_curves(items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float 
 
 
 def dose_tests(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, level: float = 0.95, draws: int = 1999, seed: int = 0
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None, *, flips: int = FLIPS
 ) -> pd.DataFrame:
     """Trend with and without clusters, and one breakpoint against a straight line: table DOSE_TESTS.
 
     Arguments, errors and what cannot be tested: see `dose_tables`.
     """
-    rows = [row for question in _by_method(items, runs) for row in _test_rows(question, level, draws, seed)]
+    given = settings or Settings()
+    rows = [row for question in _by_method(items, runs) for row in _test_rows(question, given, flips)]
     return _table(DOSE_TESTS, rows)
 
 
@@ -138,13 +159,13 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _test_rows(question: Question, level: float, draws: int, seed: int) -> list[Row]:
+def _test_rows(question: Question, given: Settings, flips: int) -> list[Row]:
     """Trend within templates, Cochran-Armitage and breakpoint of one question."""
     events, n = question.clustered() if len(question.n) else (question.events, question.n)
     steps = question.steps
-    trend = clustered_trend(events, n, steps, draws=draws, seed=seed)
+    trend = clustered_trend(events, n, steps, flips=flips, seed=given.seed)
     iid = cochran_armitage(events.sum(axis=0), n.sum(axis=0), steps)
-    bend = breakpoint_test(events, n, steps, draws=draws, seed=seed, level=level)
+    bend = breakpoint_test(events, n, steps, flips=flips, seed=given.seed, level=given.level)
     n_doses = len(np.unique(steps[n.sum(axis=0) > 0]))
     found = {"trend": _trend_row(trend), "trend_iid": _trend_row(iid), "breakpoint": _bend_row(question, bend)}
     shared: Row = {
@@ -152,11 +173,11 @@ def _test_rows(question: Question, level: float, draws: int, seed: int) -> list[
         "n_events": trend.n_events,
         "n_clusters": question.n_clusters,
         "n_doses": n_doses,
-        "level": level,
+        "level": given.level,
     }
-    flips: Row = {"draws": draws, "seed": seed}
+    drawn: Row = {"flips": flips, "seed": given.seed}
     return [
-        {**question.keys, **shared, **({} if name == "trend_iid" else flips), "test": name, **row}
+        {**question.keys, **shared, **({} if name == "trend_iid" else drawn), "test": name, **row}
         for name, row in found.items()
     ]
 
@@ -195,3 +216,9 @@ def _bend_row(question: Question, result: Result) -> Row:
             f"{slope.term}_high": slope.conf_high,
         }
     return row
+
+
+DOSE = Step("dose", (ANSWERS, ROLE_RUNS, SETTINGS), dose_tables)
+DOSE_RESPONSE_TABLE = ReportTable(DOSE_RESPONSE, (DOSE,), itemgetter("dose_response"))
+DOSE_CURVES_TABLE = ReportTable(DOSE_CURVES, (DOSE,), itemgetter("dose_curves"))
+DOSE_TESTS_TABLE = ReportTable(DOSE_TESTS, (DOSE,), itemgetter("dose_tests"))

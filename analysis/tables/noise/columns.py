@@ -17,19 +17,23 @@ NOISE_FLOOR = Table(
         *KEYS,
         text(
             "transition",
-            "new_bias, resolved_bias, srs_change (of items, by their draws), flip_to_stereotype, "
-            "flip_from_stereotype, response_flip (of single draws that name an option).",
+            "new_bias, resolved_bias, srs_change (of items, by their texts), flip_to_stereotype, "
+            "flip_from_stereotype, response_flip (of single texts that name an option).",
         ),
         text(
-            "draws",
-            "How the logs' answers were got: common seeds (an unchanged model repeats its draws, so that what is "
-            "observed has a floor of 0), other seeds, or scored (nothing was drawn; expected and floor are what "
-            "draws from the probabilities would show).",
+            "sampling",
+            "How the logs' answers were got: common seeds (an unchanged model repeats its texts, so that what is "
+            "observed has a floor of 0), other seeds, or scored (nothing was sampled; expected and floor are what "
+            "texts sampled from the probabilities would show).",
         ),
-        number("draws_per_item", "Draws per item that expected and floor are for."),
-        count("n_items", "Items that both runs have, with known roles."),
+        number("texts_per_item", "Texts per item that expected and floor are for."),
+        count("n_items", "Items that both runs have and whose direction is told."),
         count("n_clusters", "Templates that they form."),
-        count("n_unscored", "Items left out of expected and floor because a run has no probabilities for them."),
+        count(
+            "n_unscored",
+            "Items left out of expected and floor: a run has no probabilities for them, or (response_flip) several of "
+            "their options lie on one axis.",
+        ),
         number("floor", "Expected rate of the baseline against an independent repetition of itself; in [0, 1]."),
         number("expected", "Expected rate of the baseline against the run, drawn independently; in [0, 1]."),
         number("excess", "expected minus floor: what the change of probabilities adds."),
@@ -62,7 +66,7 @@ REPLICATES = Table(
         text("differs", "Columns of `runs` in which the two differ all the same, and 'seeds' if they share none."),
         *KEYS[2:],
         text("transition", "As in noise_floor."),
-        count("n_items", "Items that both runs have, with known roles."),
+        count("n_items", "Items that both runs have and whose direction is told."),
         count("n_clusters", "Templates that they form."),
         count("n_at_risk", "Items, or pairs of answers with one seed, that could make the transition."),
         count("n", "Those that made it."),

@@ -1,6 +1,6 @@
 """What the same measures show where nothing was compressed: the floor that an observed change stands on.
 
-"New bias" is a threshold on a few draws: an item whose stereotype probability is 0.1 shows none in five draws with
+"New bias" is a threshold on a few texts: an item whose stereotype probability is 0.1 shows none in five texts with
 probability 0.59 and one or more in the next five with 0.41, with no change in between. The exact probabilities tell
 how much of that there is, without sampling anything.
 """
@@ -13,26 +13,41 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import AXES, Answers
+from ...answers.answers import Answers
+from ...answers.measures import SRS
 from ...answers.strata import COUNT_NAMES, Stratum, strata
+from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
+from ...schema.given import check_runs
+from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..runs import RUNS_TABLE
+from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
 from .columns import NOISE_FLOOR, REPLICATES
 from .floors import Chances, chances, change_of_rates, expected, rate
 
-__all__ = ["FIRST_TOKENS", "NOISE_FLOOR", "REPLICATES", "noise_floor", "replicate_floors"]
+__all__ = [
+    "FIRST_TOKENS",
+    "NOISE_FLOOR",
+    "NOISE_FLOOR_TABLE",
+    "REPEATED_ITEMS",
+    "REPLICATES",
+    "REPLICATES_TABLE",
+    "noise_floor",
+    "replicate_floors",
+]
 
 Floats = npt.NDArray[np.float64]
-_TOWARD, _ANSWERED = COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")
+_ANSWERED = COUNT_NAMES.index("answered")
 FIRST_TOKENS = "expected and floor are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
-# Share of draws by which what is begun may differ from what is read as an answer.
+# Share of texts by which what is begun may differ from what is read as an answer.
 _APART = 0.05
+_SHARED = "several options lie on one axis, and their single probabilities are not in the rows"
 
 
-def noise_floor(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, *, draws_per_item: int = 5, level: float = 0.95
-) -> pd.DataFrame:
+def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Transitions expected from probabilities alone: between baseline and run, and between baseline and itself.
 
     With p and q an item's probability of a stereotypical draw at baseline and in the run, and K draws each, drawn
@@ -46,8 +61,8 @@ def noise_floor(
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
-        draws_per_item: K where the logs hold no draws (scored protocols).
-        level: Of the intervals, which take templates as the unit of independence (jackknife).
+        settings: texts_per_item is K where the logs hold no sampled texts (scored protocols), the level that of the
+            intervals, which take templates as the unit of independence (jackknife).
 
     Returns:
         Table NOISE_FLOOR. Where the logs have no probabilities, or none is at risk, `status` says so.
@@ -55,14 +70,17 @@ def noise_floor(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     answers = Answers.of(items)
     rows: list[dict[str, object]] = []
     for stratum in strata(answers, runs):
-        rows += _floor_rows(answers, stratum, draws_per_item, level)
+        rows += _floor_rows(answers, stratum, given)
     return NOISE_FLOOR.conform(pd.DataFrame(rows, columns=NOISE_FLOOR.names)) if rows else NOISE_FLOOR.empty()
 
 
-def replicate_floors(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def replicate_floors(
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
+) -> pd.DataFrame:
     """The transitions between runs that should be the same: other seeds, batch, dtype or calibration.
 
     Two runs are replicates if they have the same base model, method, sparsity and bits, and, where `runs` has these
@@ -72,12 +90,14 @@ def replicate_floors(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level
     Args:
         items: As for `noise_floor`.
         runs: One row per run with columns run, base_model, method, sparsity, bits, and any others of RUNS.
-        level: Of the intervals (jackknife over templates).
+        settings: The level is that of the intervals (jackknife over templates).
 
     Returns:
         Table REPLICATES, both directions of each pair; empty without replicates.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
+    check_runs(runs, ("run", "base_model", "method", "sparsity", "bits"))
     rows: list[dict[str, object]] = []
     for one, other, apart in replicate_pairs(runs, list(answers.spans)):
         listed = pd.DataFrame({"run": list(answers.spans)})
@@ -108,31 +128,33 @@ def _replicate_row(
     }
 
 
-def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) -> Iterator[dict[str, object]]:
+def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator[dict[str, object]]:
     total = COUNT_NAMES.index("n")
     seeds = bool(answers.drawn(stratum.baseline)[stratum.item].any())
-    k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(draws))
+    k = stratum.before[:, total] if seeds else np.full(len(stratum.item), float(given.texts_per_item))
     base, run = (chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
     shared = len(stratum.pair.item) > 0
     known = base.known & run.known
+    told_apart = answers.items["told_apart"].to_numpy(bool)[stratum.item]
     common = {
         **stratum.keys,
-        "draws": "scored" if not seeds else "common seeds" if shared else "other seeds",
-        "draws_per_item": float(k.mean()),
+        "sampling": "scored" if not seeds else "common seeds" if shared else "other seeds",
+        "texts_per_item": float(k.mean()),
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
-        "n_unscored": int((~known).sum()),
     }
     read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
     itself, other = expected(base, base), expected(base, run)
     for name, events, at_risk in _observed(stratum):
         units = (stratum.cluster, stratum.n_clusters)
-        excess = change_of_rates(itself[name], other[name], *units, known=known, level=level)
-        observed = rate(events, at_risk, *units, level=level)
-        status = _status(excess) if known.any() else "no probabilities in the logs"
+        usable = known & told_apart if name == "response_flip" else known
+        excess = change_of_rates(itself[name], other[name], *units, known=usable, level=given.level)
+        observed = rate(events, at_risk, *units, level=given.level)
+        status = _status(excess) if usable.any() else _SHARED if known.any() else "no probabilities in the logs"
         yield {
             **common,
             "transition": name,
+            "n_unscored": int((~usable).sum()),
             "floor": excess.facts["value_baseline"],
             "expected": excess.facts["value"],
             **_interval(excess, "excess", "excess_low", "excess_high"),
@@ -144,14 +166,14 @@ def _floor_rows(answers: Answers, stratum: Stratum, draws: int, level: float) ->
 
 
 def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
-    """Whether first tokens stand for answers: as many draws must begin with a letter as are read as one."""
+    """Whether first tokens stand for answers: as many texts must begin with a letter as are read as one."""
     for side, counts, given in (("baseline", stratum.before, base), ("run", stratum.after, run)):
         known = given.known
         parsed = counts[known, _ANSWERED].sum() / max(1.0, counts[known, COUNT_NAMES.index("n")].sum())
         begun = float(given.mass[known].mean()) if known.any() else parsed
         if abs(begun - parsed) > _APART:
             return (
-                f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s draws begin with a letter, but "
+                f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s texts begin with a letter, but "
                 f"{parsed:.0%} are read as an answer"
             )
     return "ok"
@@ -160,10 +182,8 @@ def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
 def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
     """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
     answered = stratum.before[:, _ANSWERED] > 0
-    old, new = (
-        np.divide(counts[:, _TOWARD], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0)
-        for counts in (stratum.before, stratum.after)
-    )
+    # An item without an answer counts as one of SRS 0.
+    old, new = (np.nan_to_num(SRS.value(counts)) for counts in (stratum.before, stratum.after))
     item_level = {
         "new_bias": (old == 0) & (new > 0),
         "resolved_bias": (old > 0) & (new == 0),
@@ -175,7 +195,7 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
         yield name, (risk & event).astype(float), risk.astype(float)
     pair, size = stratum.pair, len(stratum.item)
     place = np.searchsorted(stratum.item, pair.item)
-    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+    both = pair.both_answered
     was, became = pair.baseline == 0, pair.run == 0
     flips = {
         "flip_to_stereotype": (both & ~was, became),
@@ -198,3 +218,8 @@ def _interval(result: Result, value: str, low: str, high: str) -> dict[str, obje
 
 def _status(result: Result) -> str:
     return "nothing at risk" if result.status.startswith("undefined at baseline") else result.status
+
+
+NOISE_FLOOR_TABLE = ReportTable(NOISE_FLOOR, (ANSWERS, ROLE_RUNS, SETTINGS), noise_floor)
+REPEATED_ITEMS = Step("repeated_items", (LOGS, RUNS_TABLE), replicate_items)
+REPLICATES_TABLE = ReportTable(REPLICATES, (REPEATED_ITEMS, RUNS_TABLE, SETTINGS), replicate_floors)

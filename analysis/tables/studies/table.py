@@ -13,11 +13,15 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from ...answers.answers import GROUP, Answers, runs_of
-from ...answers.counts import by_run, in_order
+from ...answers.counts import by_run, in_order, sums_of
+from ...answers.measures import SRS
+from ...schema.given import check_runs
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic
 
-__all__ = ["UNIT", "study_logistic", "study_tests"]
+__all__ = ["STUDY_LOGISTIC_TABLE", "STUDY_TESTS_TABLE", "UNIT", "study_logistic", "study_tests"]
 
 UNIT = "answers treated as independent, as published"
 DENSE_BITS = 16.0
@@ -85,6 +89,7 @@ def study_logistic(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Data
     listed = runs_of(runs, answers)
     if not listed:
         return STUDY_LOGISTIC.empty()
+    check_runs(runs, ("run", *_COVARIATES))
     counts, _ = by_run(answers, listed)
     counts = counts[(counts["subset"] == "all") & (counts["category"] != "all")]
     records = counts.merge(runs[["run", *_COVARIATES]], on="run")
@@ -105,7 +110,7 @@ def _tests(own: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     for suffix, counts in (("_baseline", base), ("", own)):
         n = counts["n_answered"]
         out[f"n{suffix}"] = n
-        out[f"srs{suffix}"] = counts["n_toward"] / n.where(n > 0)
+        out[f"srs{suffix}"] = SRS.value(sums_of(counts))
         out[f"count{suffix}"] = np.trunc(out[f"srs{suffix}"] * n)
     out["srs_delta"] = out["srs"] - out["srs_baseline"]
     cells = zip(out["count_baseline"], out["n_baseline"], out["count"], out["n"], strict=True)
@@ -143,7 +148,7 @@ def _fit_rows(records: pd.DataFrame, keys: tuple[Hashable, ...], form: str, mode
     """The rows of one regression."""
     used = records[records["n_answered"] > 0]
     design, reference = _design(used, form)
-    n, events = used["n_answered"].to_numpy(np.int64), used["n_toward"].to_numpy(np.int64)
+    events, n = (counts.astype(np.int64) for counts in SRS.counts(sums_of(used)))
     try:
         if used.empty:
             raise NotFittedError("no answered records")
@@ -172,3 +177,7 @@ def _design(records: pd.DataFrame, form: str) -> tuple[pd.DataFrame, str]:
         out |= {f"method_{name}": (records["method"] == name).astype(float) for name in methods}
         reference += ", method none"
     return pd.DataFrame(out, index=records.index), reference
+
+
+STUDY_TESTS_TABLE = ReportTable(STUDY_TESTS, (ANSWERS, ROLE_RUNS), study_tests)
+STUDY_LOGISTIC_TABLE = ReportTable(STUDY_LOGISTIC, (ANSWERS, ROLE_RUNS), study_logistic)

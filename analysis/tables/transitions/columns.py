@@ -19,11 +19,15 @@ ROLE_TRANSITIONS = Table(
         CATEGORY,
         text(
             "role_baseline",
-            "Role at baseline: stereotype, anti_stereotype, unknown, undetermined, unparsed, unscored.",
+            "Role at baseline, as the benchmark names it (BBQ: stereotype, anti_stereotype, unknown, undetermined), "
+            "several on one axis joined by '|'; or unparsed, unscored.",
         ),
-        text("role_compressed", "Role after compression, of the same six."),
-        text("axis_baseline", "Axis of that role: toward, against, neutral, or the role itself where it has none."),
-        text("axis_compressed", "Axis after compression."),
+        text("role_compressed", "Role after compression, likewise."),
+        text(
+            "axis_baseline",
+            "Axis of that role: toward, against, neutral, off, undetermined (on none); or unparsed, unscored.",
+        ),
+        text("axis_compressed", "Axis of the role after compression."),
         count("n", "Answer pairs in the cell; cells without any are listed too."),
         count("row_total", "Answer pairs with this role at baseline."),
         count("column_total", "Answer pairs with this role after compression."),
@@ -48,8 +52,8 @@ TRANSITIONS = Table(
         text(
             "transition",
             "new_bias (item SRS 0 at baseline, above 0 after), resolved_bias (above 0, then 0), "
-            "srs_change (item SRS differs), flip_to_stereotype (another role, then the stereotype), "
-            "flip_from_stereotype (the stereotype, then another role), response_flip (another option).",
+            "srs_change (item SRS differs), flip_to_stereotype (another axis, then toward the stereotype), "
+            "flip_from_stereotype (the reverse), response_flip (another option).",
         ),
         text(
             "unit",
@@ -61,7 +65,7 @@ TRANSITIONS = Table(
         ),
         count("n_runs", "Runs in the row: 1, or how many the mean is taken over."),
         number("sparsity", "Asked sparsity of the run or runs, in [0, 1]; missing without one."),
-        count("n_items", "Items of the row whose roles are known."),
+        count("n_items", "Items of the row whose direction is told."),
         count(
             "n_at_risk",
             "Items or answers that could make it; missing for a mean over runs that differ in this number.",

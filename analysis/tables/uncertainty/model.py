@@ -14,13 +14,17 @@ from scipy.special import expit
 from scipy.stats import t as student
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-from ...answers.answers import AXES, Answers
+from ...answers.answers import Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
+from ...schema.given import check_runs
+from ...settings import Settings
+from ..declare import ReportTable
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import UNCERTAINTY_MODEL
 
-__all__ = ["UNCERTAINTY_MODEL", "uncertainty_model"]
+__all__ = ["UNCERTAINTY_MODEL", "UNCERTAINTY_MODEL_TABLE", "uncertainty_model"]
 
 _DENSE_BITS = 16.0
 _SAME = "every template shows the same: its error is not known"
@@ -29,7 +33,9 @@ _EVENTS_A_TERM = 10
 _SEARCHED = 1e-6
 
 
-def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def uncertainty_model(
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
+) -> pd.DataFrame:
     """Logistic regression of a response flip on the baseline's margin, dose and method.
 
     A binomial generalised linear model with the flips of an item's paired answers in a run as the response, and a
@@ -40,7 +46,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, leve
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits. Runs without compression
             (method 'none') have no dose and are left out.
-        level: Of the intervals.
+        settings: The level is that of the intervals.
 
     Returns:
         Table UNCERTAINTY_MODEL: per base model, task, filter and condition a row a term. A model that can't be fitted
@@ -50,6 +56,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, leve
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
     records = _records(answers, runs)
     if records.empty:
@@ -66,6 +73,7 @@ def uncertainty_model(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, leve
 
 def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per run and item: pairs, flips, the baseline's margin and the run's covariates."""
+    check_runs(runs, ("run", "baseline", "base_model", "method", "sparsity", "bits"))
     facts = runs.drop_duplicates("run").set_index("run")
     parts = []
     for stratum in strata(answers, runs):
@@ -73,7 +81,7 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
         if stratum.category == "all" or run["method"] == "none":
             continue
         pair = stratum.pair
-        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+        answered = pair.both_answered
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         margin = answers.scores[stratum.baseline]["margin"].to_numpy()[stratum.item]
@@ -192,3 +200,6 @@ def _separation(design: pd.DataFrame, records: pd.DataFrame) -> str | None:
     if not found:
         return None
     return f"separation: flips are split from the rest along {', '.join(str(design.columns[i]) for i in found)}"
+
+
+UNCERTAINTY_MODEL_TABLE = ReportTable(UNCERTAINTY_MODEL, (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_model)

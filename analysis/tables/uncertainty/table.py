@@ -11,20 +11,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.strata import COUNT_NAMES, Stratum, by_cluster, strata
+from ...answers.strata import ALL_NAMED, COUNT_NAMES, Stratum, by_cluster, strata
 from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
 from ...inference.clusters import jackknife
 from ...inference.result import Estimate, Result
+from ...settings import Settings
+from ..declare import ReportTable, Step
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
 
-__all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_SCORES", "uncertainty_tables"]
+__all__ = [
+    "RISK_CURVE",
+    "RISK_CURVE_TABLE",
+    "UNCERTAINTY_BINS",
+    "UNCERTAINTY_BINS_TABLE",
+    "UNCERTAINTY_SCORES",
+    "UNCERTAINTY_SCORES_TABLE",
+    "uncertainty_tables",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -63,6 +75,8 @@ class _Flips:
     """[items] pairs."""
     flips: Floats
     """[items] flips among them."""
+    nothing: str | None
+    """Why there is no such flip to count; then there are no items."""
     error: Floats
     """[items] calibrated chance that the baseline's answer is not the keyed one; NaN without keys or templates."""
 
@@ -79,7 +93,7 @@ class _Flips:
 
 
 def uncertainty_tables(
-    items: pd.DataFrame | Answers, runs: pd.DataFrame, *, level: float = 0.95
+    items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None
 ) -> dict[str, pd.DataFrame]:
     """Flips by the baseline's uncertainty.
 
@@ -87,7 +101,7 @@ def uncertainty_tables(
         items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it. Answers with the baseline's
             entropy and margin count.
         runs: One row per run with columns run and baseline.
-        level: Of the intervals, which take templates as the unit of independence.
+        settings: The level is that of the intervals, which take templates as the unit of independence.
 
     Returns:
         Tables uncertainty_bins, uncertainty_scores and risk_curve by name.
@@ -95,6 +109,7 @@ def uncertainty_tables(
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    level = (settings or Settings()).level
     answers = Answers.of(items)
     rows: dict[str, list[dict[str, object]]] = {"bins": [], "scores": [], "curve": []}
     for flips in _flips(answers, runs):
@@ -111,26 +126,29 @@ def uncertainty_tables(
 def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+        answered = pair.both_answered
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         scores = answers.scores[stratum.baseline].iloc[stratum.item]
         n = np.bincount(place, minlength=size).astype(float)
         named = np.isin(pair.baseline[answered], _NAMED) != np.isin(pair.run[answered], _NAMED)
         changed = {"response": ~pair.same_choice[answered], "bias": named}
-        entropy = scores["entropy"].to_numpy() / np.log2(3)
-        kept = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
-        cluster = np.unique(stratum.cluster[kept], return_inverse=True)[1].astype(np.int64)
-        doubt = 1 - scores["margin"].to_numpy()[kept]
-        error = _error(stratum.before[kept], doubt, cluster)
+        options = answers.items["n_options"].to_numpy(float)[stratum.item]
+        entropy = scores["entropy"].to_numpy() / np.log2(np.where(options > 1, options, np.nan))
+        known = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
         for name, which in changed.items():
+            nothing = ALL_NAMED if name == "bias" and stratum.all_named else None
+            kept = known & (nothing is None)
+            cluster = np.unique(stratum.cluster[kept], return_inverse=True)[1].astype(np.int64)
+            doubt = 1 - scores["margin"].to_numpy()[kept]
             yield _Flips(
                 stratum=stratum,
                 flip=name,
                 cluster=cluster,
                 entropy=np.clip(entropy[kept], 0, 1),
                 doubt=doubt,
-                error=error,
+                nothing=nothing,
+                error=_error(stratum.before[kept], doubt, cluster),
                 n=n[kept],
                 flips=np.bincount(place, weights=which, minlength=size)[kept],
             )
@@ -165,7 +183,8 @@ def _bin_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
             row |= {"n": int(flips.n[inside].sum()), "n_flips": int(flips.flips[inside].sum())}
             if not inside.any():
                 untold = kind == "calibrated_thirds" and len(bins) and (bins == len(_BINS)).all()
-                yield {**row, "status": _UNCALIBRATED.status if untold else "no item in this bin"}
+                reason = flips.nothing or (_UNCALIBRATED.status if untold else "no item in this bin")
+                yield {**row, "status": reason}
                 continue
             sums = flips.sums(flips.flips * inside, flips.n * inside)
             found = jackknife(sums[sums[:, 1] > 0], level=level)
@@ -182,9 +201,8 @@ def _score_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
     common = {**flips.keys, "n_items": len(flips.n), "n_clusters": flips.n_clusters}
     common |= {"n": int(flips.n.sum()), "n_flips": int(flips.flips.sum())}
     if not len(flips.n):
-        yield from (
-            {**common, "score": name, "status": "no item with probabilities and a pair"} for name in SCORE_NAMES
-        )
+        reason = flips.nothing or "no item with probabilities and a pair"
+        yield from ({**common, "score": name, "status": reason} for name in SCORE_NAMES)
         return
     bins = _binned(flips)
     calibrated = not np.isnan(flips.error).any()
@@ -265,3 +283,9 @@ def _fields(result: Result, value: str) -> dict[str, object]:
     estimate = result.estimates[0] if result.estimates else None
     names = {value: "estimate", "conf_low": "conf_low", "conf_high": "conf_high"}
     return {column: getattr(estimate, name, None) for column, name in names.items()}
+
+
+UNCERTAINTY = Step("uncertainty", (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_tables)
+UNCERTAINTY_BINS_TABLE = ReportTable(UNCERTAINTY_BINS, (UNCERTAINTY,), itemgetter("uncertainty_bins"))
+UNCERTAINTY_SCORES_TABLE = ReportTable(UNCERTAINTY_SCORES, (UNCERTAINTY,), itemgetter("uncertainty_scores"))
+RISK_CURVE_TABLE = ReportTable(RISK_CURVE, (UNCERTAINTY,), itemgetter("risk_curve"))

@@ -20,7 +20,7 @@ def _counts(logit: np.ndarray, n_clusters: int = 40, size: int = 400, seed: int 
 
 def test_a_threshold_is_found_with_its_slopes() -> None:
     events, n = _counts(-2 + 0.5 * np.maximum(DOSE - 10, 0))
-    result = breakpoint_test(events, n, DOSE, draws=499)
+    result = breakpoint_test(events, n, DOSE, flips=499)
     assert result.facts["verdict"] == "threshold at 10"
     assert result.facts["candidates"] == "8, 10, 12"
     assert result["bend"].p_value == 1 / 500
@@ -31,17 +31,17 @@ def test_a_threshold_is_found_with_its_slopes() -> None:
 
 
 def test_a_straight_line_is_gradual_and_a_plateau_flattens() -> None:
-    straight = breakpoint_test(*_counts(-2 + 0.1 * DOSE, seed=2), DOSE, draws=499)
+    straight = breakpoint_test(*_counts(-2 + 0.1 * DOSE, seed=2), DOSE, flips=499)
     assert straight.facts["verdict"] == "gradual"
     assert straight["breakpoint"].conf_low is None
-    plateau = breakpoint_test(*_counts(-2 + 0.2 * np.minimum(DOSE, 10)), DOSE, draws=499)
+    plateau = breakpoint_test(*_counts(-2 + 0.2 * np.minimum(DOSE, 10)), DOSE, flips=499)
     assert plateau.facts["verdict"] == "flattens at 10"
 
 
 def test_a_rise_and_a_fall_is_a_turn_and_neither_threshold_nor_plateau() -> None:
     # Steeper after 10 than before, but downwards.
     turned = -2 + 0.1 * np.minimum(DOSE, 10) - 0.4 * np.maximum(DOSE - 10, 0)
-    assert breakpoint_test(*_counts(turned), DOSE, draws=499).facts["verdict"] == "turns at 10"
+    assert breakpoint_test(*_counts(turned), DOSE, flips=499).facts["verdict"] == "turns at 10"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_verdict_rests_on_slopes_that_are_shown(
 def test_no_effect_is_undecided_not_gradual() -> None:
     # Clusters that mirror each other: no bend and no slope, exactly.
     events = np.array([[4, 5, 6, 5, 4], [6, 5, 4, 5, 6]] * 10)
-    result = breakpoint_test(events, np.full((20, 5), 10), DOSE, draws=199)
+    result = breakpoint_test(events, np.full((20, 5), 10), DOSE, flips=199)
     assert result.facts["verdict"] == "undecided"
     assert result["bend"].p_value == pytest.approx(1.0)
 
@@ -90,14 +90,14 @@ def test_the_search_is_paid_for() -> None:
     dose, found, runs = np.arange(8.0), 0, 200
     for _ in range(runs):
         events = rng.binomial(30, 1 / (1 + np.exp(1 - 0.1 * dose - rng.normal(0, 0.2, (20, 1)))))
-        found += (breakpoint_test(events, np.full((20, 8), 30), dose, draws=99)["bend"].p_value or 1) <= 0.05
+        found += (breakpoint_test(events, np.full((20, 8), 30), dose, flips=99)["bend"].p_value or 1) <= 0.05
     # 0.05 with a standard error of 0.015; the best of six candidates at its own p-value would be over 0.1.
     assert 0.01 <= found / runs <= 0.095
 
 
 def test_order_of_clusters_does_not_matter() -> None:
     events, n = _counts(-2 + 0.05 * DOSE)
-    first, again = (breakpoint_test(e, n, DOSE, draws=99) for e in (events, events[::-1]))
+    first, again = (breakpoint_test(e, n, DOSE, flips=99) for e in (events, events[::-1]))
     assert first["bend"].p_value == again["bend"].p_value
 
 
@@ -112,7 +112,7 @@ def test_order_of_clusters_does_not_matter() -> None:
     ],
 )
 def test_refusals_are_named(events: list, dose: list, reason: str) -> None:
-    result = breakpoint_test(events, np.full(np.shape(events), 5), dose, draws=9)
+    result = breakpoint_test(events, np.full(np.shape(events), 5), dose, flips=9)
     assert result.estimates == ()
     assert result.facts["verdict"] == "undecided"
     assert reason in result.status

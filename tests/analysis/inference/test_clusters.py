@@ -104,10 +104,10 @@ def test_random_exchanges_agree_with_all_of_them_and_are_never_zero() -> None:
     old, new = (np.column_stack([rng.integers(0, 10, 12), np.full(12, 10)]) for _ in range(2))
     exact = sign_flip(old, new)["difference"].p_value
     assert exact is not None
-    drawn = sign_flip(np.vstack([old, [[0, 0]] * 3]), np.vstack([new, [[0, 0]] * 3]), draws=9999)
+    drawn = sign_flip(np.vstack([old, [[0, 0]] * 3]), np.vstack([new, [[0, 0]] * 3]), exchanges=9999)
     assert drawn.facts["exact"] is False
     assert drawn["difference"].p_value == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
-    far = sign_flip(np.tile([[0.0, 10.0]], (40, 1)), np.tile([[10.0, 10.0]], (40, 1)), draws=999)
+    far = sign_flip(np.tile([[0.0, 10.0]], (40, 1)), np.tile([[10.0, 10.0]], (40, 1)), exchanges=999)
     assert far["difference"].p_value == 1 / 1000
 
 
@@ -136,7 +136,7 @@ def test_the_order_of_clusters_does_not_matter() -> None:
 def test_bootstrap_error_is_near_the_analytic_one() -> None:
     rng = np.random.default_rng(3)
     old, new = (np.column_stack([rng.binomial(20, 0.3, 60), np.full(60, 20)]) for _ in range(2))
-    found = cluster_bootstrap(old, new, draws=4000)["difference"]
+    found = cluster_bootstrap(old, new, resamples=4000)["difference"]
     # Mean of 60 independent changes: their standard deviation (of n) over sqrt(60).
     analytic = np.std((new - old)[:, 0] / 20) / np.sqrt(60)
     assert found.std_error == pytest.approx(analytic, rel=0.05)
@@ -161,7 +161,7 @@ def test_the_interval_covers_and_the_tests_keep_their_level() -> None:
         assert change.conf_low is not None
         assert change.conf_high is not None
         covered += change.conf_low <= 0 <= change.conf_high
-        p = sign_flip(before, after, draws=199)["difference"].p_value
+        p = sign_flip(before, after, exchanges=199)["difference"].p_value
         assert p is not None
         rejected += p <= 0.05
     # Four standard errors of a share of 400: 0.95 +- 0.044 and 0.05 +- 0.044.

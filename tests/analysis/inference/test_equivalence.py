@@ -88,14 +88,14 @@ def test_corrections_by_hand() -> None:
 
 def test_nothing_changed_in_so_many_templates() -> None:
     # The rule of three: with none of 59 the share that changes is below 5 % at 95 %, as 0.95^59 = 0.0485; not with 58.
-    assert unchanged(59)["difference"].p_value == pytest.approx(0.0485, abs=5e-5)
-    assert unchanged(58)["difference"].p_value == pytest.approx(0.0510, abs=5e-5)
+    assert unchanged(59, 0.05)["difference"].p_value == pytest.approx(0.0485, abs=5e-5)
+    assert unchanged(58, 0.05)["difference"].p_value == pytest.approx(0.0510, abs=5e-5)
     for clusters, inside in ((59, True), (58, False)):
-        high = unchanged(clusters)["difference"].conf_high
+        high = unchanged(clusters, 0.05)["difference"].conf_high
         assert high is not None
         assert (high < 0.05) == inside
     # A bias score changes by at most 2: five points are a share of 0.025.
-    assert unchanged(59, span=2.0)["difference"].p_value == pytest.approx(0.975**59)
+    assert unchanged(59, 0.05, span=2.0)["difference"].p_value == pytest.approx(0.975**59)
     assert unchanged(1, 1.5)["difference"].p_value == 0
     with pytest.raises(ValueError, match=r"positive margin and clusters, got 0\.05 and 0"):
-        unchanged(0)
+        unchanged(0, 0.05)

@@ -75,7 +75,7 @@ def test_an_error_is_measured_against_what_the_statistic_is_made_of() -> None:
 
 def test_a_bootstrap_of_equal_templates_has_no_error() -> None:
     before, after = (np.stack([k * SIZES, 49 * SIZES], axis=1).astype(float) for k in (1, 5))
-    found = cluster_bootstrap(before, after, draws=200)
+    found = cluster_bootstrap(before, after, resamples=200)
     assert found["difference"].estimate == pytest.approx(4 / 49)
     assert (found["difference"].std_error, found["difference"].conf_low, found["difference"].conf_high) == (None,) * 3
     assert "not known" in found.status
@@ -130,7 +130,7 @@ def test_only_the_term_that_no_cluster_moves_has_no_error() -> None:
 
 def test_templates_on_one_line_do_not_bend() -> None:
     # 20, 30, 40 and 48 of 60: log-odds -log 2, 0, log 2, log 4.
-    found = breakpoint_test(*_cells((20, 30, 40, 48)), draws=199)
+    found = breakpoint_test(*_cells((20, 30, 40, 48)), flips=199)
     assert (found["bend"].statistic, found["bend"].p_value) == (0, 1)
     assert found.facts["verdict"] == "undecided"
     # All candidates are as likely: the first is named, on every processor.

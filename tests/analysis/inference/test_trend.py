@@ -37,39 +37,39 @@ def test_sign_flips_are_those_of_full_enumeration() -> None:
     score = EVENTS[:, 2] - EVENTS[:, 0]
     assert score.tolist() == [3, 1, 2, 0, 3, -1, 2, 1]
     flips = [abs(np.dot(sign, score)) >= abs(score.sum()) for sign in product((-1, 1), repeat=8)]
-    result = clustered_trend(EVENTS, np.full((8, 3), 5), [0, 1, 2], draws=40_000)
+    result = clustered_trend(EVENTS, np.full((8, 3), 5), [0, 1, 2], flips=40_000)
     trend = result["trend"]
-    assert trend.p_value == pytest.approx(np.mean(flips), abs=0.003)  # 4 standard errors of 40,000 draws
+    assert trend.p_value == pytest.approx(np.mean(flips), abs=0.003)  # 4 standard errors of 40,000 flips
     # z = 11 / sqrt(9 + 1 + 4 + 9 + 1 + 4 + 1)
     assert trend.statistic == pytest.approx(11 / np.sqrt(29), rel=1e-12)
     assert (result.n, result.n_clusters, result.n_events) == (120, 8, int(EVENTS.sum()))
 
 
-def test_p_value_is_never_0_and_has_the_draws_as_its_grain() -> None:
+def test_p_value_is_never_0_and_has_the_flips_as_its_grain() -> None:
     events = np.tile([0, 5], (60, 1))
-    trend = clustered_trend(events, np.full((60, 2), 5), [0, 1], draws=99)["trend"]
+    trend = clustered_trend(events, np.full((60, 2), 5), [0, 1], flips=99)["trend"]
     assert trend.p_value == 1 / 100
 
 
 def test_order_of_clusters_and_levels_does_not_matter() -> None:
     n = np.full((8, 3), 5)
-    first = clustered_trend(EVENTS, n, [0, 1, 2], draws=199)["trend"]
-    again = clustered_trend(EVENTS[::-1, ::-1], n, [2, 1, 0], draws=199)["trend"]
+    first = clustered_trend(EVENTS, n, [0, 1, 2], flips=199)["trend"]
+    again = clustered_trend(EVENTS[::-1, ::-1], n, [2, 1, 0], flips=199)["trend"]
     assert (first.statistic, first.p_value) == (again.statistic, again.p_value)
 
 
 def test_levels_of_one_dose_are_added_up() -> None:
     n = np.full((8, 3), 5)
     merged = np.column_stack([EVENTS[:, 0] + EVENTS[:, 1], EVENTS[:, 2]])
-    first = clustered_trend(EVENTS, n, [0, 0, 2], draws=199)["trend"]
-    again = clustered_trend(merged, np.column_stack([n[:, 0] * 2, n[:, 2]]), [0, 2], draws=199)["trend"]
+    first = clustered_trend(EVENTS, n, [0, 0, 2], flips=199)["trend"]
+    again = clustered_trend(merged, np.column_stack([n[:, 0] * 2, n[:, 2]]), [0, 2], flips=199)["trend"]
     assert first.statistic == pytest.approx(again.statistic)
     assert first.p_value == again.p_value
 
 
 def test_a_cluster_with_records_at_one_dose_only_says_nothing() -> None:
-    alone = clustered_trend([[2, 4], [1, 3]], [[5, 5], [5, 5]], [0, 1], draws=99)["trend"]
-    more = clustered_trend([[2, 4], [1, 3], [0, 5]], [[5, 5], [5, 5], [0, 5]], [0, 1], draws=99)["trend"]
+    alone = clustered_trend([[2, 4], [1, 3]], [[5, 5], [5, 5]], [0, 1], flips=99)["trend"]
+    more = clustered_trend([[2, 4], [1, 3], [0, 5]], [[5, 5], [5, 5], [0, 5]], [0, 1], flips=99)["trend"]
     assert more.statistic == pytest.approx(alone.statistic)
 
 
@@ -80,7 +80,7 @@ def test_size_holds_where_trends_differ_by_cluster() -> None:
         eta = rng.normal(-0.5, 0.5, (25, 1)) + rng.normal(0, 0.4, (25, 1)) * (dose - 1.5)
         events = rng.binomial(40, 1 / (1 + np.exp(-eta)))
         n = np.full((25, 4), 40)
-        rejected += (clustered_trend(events, n, dose, draws=199)["trend"].p_value or 1) <= 0.05
+        rejected += (clustered_trend(events, n, dose, flips=199)["trend"].p_value or 1) <= 0.05
         naive += (cochran_armitage(events.sum(axis=0), n.sum(axis=0), dose)["trend"].p_value or 1) <= 0.05
     assert 0.01 <= rejected / runs <= 0.09
     assert naive / runs > 0.3
@@ -106,7 +106,7 @@ def test_no_tail_is_lost_in_the_normal_distribution() -> None:
     ],
 )
 def test_nothing_to_test_is_named(events: list, n: list, dose: list, reason: str) -> None:
-    result = clustered_trend(events, n, dose, draws=9)
+    result = clustered_trend(events, n, dose, flips=9)
     assert result.estimates == ()
     assert reason in result.status
 

@@ -11,6 +11,7 @@ from scipy.stats import binomtest, ttest_1samp
 
 from analysis.answers.answers import Answers
 from analysis.inference.clusters import NO_CHANGE
+from analysis.settings import Settings
 from analysis.tables.changes.table import (
     MCNEMAR_TESTS,
     PAIRED_CHANGES,
@@ -145,7 +146,7 @@ def test_a_change_within_the_margin_is_equivalent_although_told_from_0() -> None
     # 6 + 12 of 480; only all signs alike are as far from 0: 2 of 4096.
     assert (found["difference"], found["p_value"]) == (pytest.approx(18 / 480), 2 / 4096)
     assert found["verdict"] == "equivalent"
-    strict = paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR, margin=0.03)
+    strict = paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR, Settings(margin=0.03))
     assert row(strict, measure="srs")["verdict"] == "changed"
 
 

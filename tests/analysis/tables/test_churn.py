@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
+from analysis.settings import Settings
 from analysis.tables.churn.table import CHURN, MASKED_FLIPS, churn, masked_flips, published_p_value
 from tests.analysis.tables.test_changes import AFTER, BEFORE, PAIR, answers
 from tests.analysis.tables.test_noise import drawn
@@ -54,14 +55,14 @@ def test_masked_flips_need_a_claim_of_equivalence() -> None:
     still_before, still_after = ["sskk"] * 12, ["kskk", "sssk"] * 6
     rows = answers("a", BEFORE, category="Age") + answers("b", AFTER, category="Age")
     rows += answers("a", still_before, category="SES") + answers("b", still_after, category="SES")
-    table = churn(items_frame(rows), PAIR, margin=0.2)
+    table = churn(items_frame(rows), PAIR, Settings(margin=0.2))
     masked = masked_flips(table)
     found = masked[(masked["outcome"] == "stereotype") & (masked["rule"] == "equivalent")].iloc[0]
     # Changes of -1/4 and +1/4, 6 of each: mean 0, SE 0.25 sqrt(12/11) / sqrt(12) = 0.0754; t = 2.65 on 11 df.
     assert found[["n_categories", "n_unmoved", "n", "n_flips"]].tolist() == [2, 1, 48, 12]
     assert found["masked_rate"] == pytest.approx(0.25)
     assert found["flip_rate"] == pytest.approx((12 + 8) / 68)
-    tight = masked_flips(churn(items_frame(rows), PAIR, margin=0.05))
+    tight = masked_flips(churn(items_frame(rows), PAIR, Settings(margin=0.05)))
     none = tight[(tight["outcome"] == "stereotype") & (tight["rule"] == "equivalent")].iloc[0]
     assert pd.isna(none["masked_rate"])
     assert none["status"] == "no category whose average is unmoved by this rule"

@@ -46,7 +46,7 @@ def answers() -> list[dict]:
 
 @pytest.fixture(scope="module")
 def tables(answers: list[dict]) -> dict[str, pd.DataFrame]:
-    return dose_tables(items_frame(answers), RUNS, draws=199)
+    return dose_tables(items_frame(answers), RUNS, flips=199)
 
 
 def _row(table: pd.DataFrame, **values: object) -> pd.Series:
@@ -119,11 +119,11 @@ def test_single_functions_give_the_same_tables(answers: list[dict], tables: dict
     items = items_frame(answers)
     pd.testing.assert_frame_equal(dose_curves(items, RUNS), tables["dose_curves"])
     pd.testing.assert_frame_equal(dose_response(items, RUNS), tables["dose_response"])
-    pd.testing.assert_frame_equal(dose_tests(items, RUNS, draws=199), tables["dose_tests"])
+    pd.testing.assert_frame_equal(dose_tests(items, RUNS, flips=199), tables["dose_tests"])
 
 
 def test_order_of_rows_does_not_matter(answers: list[dict], tables: dict[str, pd.DataFrame]) -> None:
-    again = dose_tables(items_frame(answers).sample(frac=1, random_state=1), RUNS, draws=199)
+    again = dose_tables(items_frame(answers).sample(frac=1, random_state=1), RUNS, flips=199)
     for name, table in tables.items():
         pd.testing.assert_frame_equal(again[name], table)
 
@@ -131,7 +131,7 @@ def test_order_of_rows_does_not_matter(answers: list[dict], tables: dict[str, pd
 def test_a_threshold_is_named_in_bits() -> None:
     # Flat down to 6 bits, then steep.
     shares = {"dense": -1.5, "rtn-8": -1.5, "rtn-6": -1.5, "rtn-4": 0.5, "rtn-3": 1.5}
-    tests = dose_tests(items_frame(_answers(shares, n_clusters=30, per=4, seeds=5)), RUNS, draws=199)
+    tests = dose_tests(items_frame(_answers(shares, n_clusters=30, per=4, seeds=5)), RUNS, flips=199)
     row = _row(tests, category="all", outcome="stereotype", test="breakpoint")
     assert row["verdict"] == "threshold at 6 bits"
     assert row["breakpoint_low"] <= 6 <= row["breakpoint_high"]
@@ -185,7 +185,7 @@ def test_separation_falls_to_the_penalised_fit() -> None:
         for i in range(25)
         for run in ("dense", "r8", "r3")
     ]
-    tables = dose_tables(items_frame(answers), runs, draws=99)
+    tables = dose_tables(items_frame(answers), runs, flips=99)
     row = _row(tables["dose_response"], outcome="stereotype")
     assert row["model"] == "firth"
     assert "separation" in row["status"]
@@ -198,7 +198,7 @@ def test_separation_falls_to_the_penalised_fit() -> None:
 
 
 def _status(answers: list[dict], runs: pd.DataFrame, outcome: str) -> str:
-    tables = dose_tables(items_frame(answers), runs, draws=9)
+    tables = dose_tables(items_frame(answers), runs, flips=9)
     row = _row(tables["dose_response"], outcome=outcome)
     assert row["model"] == "none"
     assert pd.isna(row["estimate"])

@@ -35,7 +35,7 @@ def frame() -> pd.DataFrame:
 
 
 def test_dose_tables_have_no_error_and_no_traceback(frame: pd.DataFrame) -> None:
-    tables = dose_tables(frame, RUNS, draws=99)
+    tables = dose_tables(frame, RUNS, flips=99)
     response = tables["dose_response"]
     two = response[(response["outcome"] == "new_bias") & (response["method"] == "gptq") & (response["term"] == "dose")]
     (row,) = two.to_dict("records")

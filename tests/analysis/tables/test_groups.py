@@ -14,6 +14,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from analysis.inference.shrinkage import shrink
 from analysis.inference.simultaneous import _weights, null_extremes, ratios, simultaneous_quantiles
+from analysis.settings import Settings
 from analysis.tables.groups import GROUP_CHANGES, group_changes
 from tests.helpers.answers import items_frame, read_tables, run_table, write_unifiedqa_logs
 from tests.helpers.shared import shared_data
@@ -122,7 +123,7 @@ def test_intervals_by_hand(level: float) -> None:
             rows.append((f"{template}-{item}", f"t{template}", *moved))
     frame = _frame(rows)
     frame = frame.assign(stereotyped_groups=["old | poor" if "5-" in name else "old" for name in frame["item_id"]])
-    found = group_changes(frame, RUNS, min_items=1, level=level, draws=200)
+    found = group_changes(frame, RUNS, Settings(level=level), min_items=1, resamples=200)
     row = _row(found, outcome="non_unknown", group="old")
     # Shift 4 of 42; the templates' residuals gain - 4/42 size; E = 42^2 / (4 x 64 + 16 + 36).
     residuals = np.array(gains) - 4 / 42 * np.array(sizes)
@@ -225,14 +226,14 @@ def _many(rng: np.random.Generator) -> pd.DataFrame:
 
 def test_intervals_nest_and_row_order_does_not_matter() -> None:
     frame = _many(np.random.default_rng(3))
-    table = group_changes(frame, RUNS, draws=500)
+    table = group_changes(frame, RUNS, resamples=500)
     known = table[table["status"] == "ok"]
     assert len(known) >= 10
     assert (known["simultaneous_low"] <= known["conf_low"] + 1e-9).all()
     assert (known["simultaneous_high"] >= known["conf_high"] - 1e-9).all()
     assert (known["null_extreme_quantile"] >= known["null_extreme_mean"]).all()
     shuffled = frame.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(table, group_changes(shuffled, RUNS, draws=500))
+    pd.testing.assert_frame_equal(table, group_changes(shuffled, RUNS, resamples=500))
 
 
 # metafor::dat.bcg: vaccinated and control with and without tuberculosis, 13 trials.
@@ -364,14 +365,14 @@ def test_joint_multiplier_is_brute_force(groups: int, level: float, draws: int) 
     net = rng.integers(-3, 4, (12, groups)).astype(float)
     each = min(_smallest_level(net, n, block, level, draws), 1 - level)
     df = n.sum(axis=0) ** 2 / (n**2).sum(axis=0) - 1
-    found = simultaneous_quantiles(net, n, block, level=level, draws=draws, seed=3)
+    found = simultaneous_quantiles(net, n, block, level=level, resamples=draws, seed=3)
     np.testing.assert_allclose(found, t.isf(each / 2, df), rtol=1e-12)
 
 
 def test_joint_multiplier_of_copies_is_exactly_the_single_one() -> None:
     # Copies have one rank in every draw, so that one of ten draws is at or below a tenth: nothing is paid for them.
     net = np.repeat(np.random.default_rng(1).normal(size=(9, 1)), 4, axis=1)
-    found = simultaneous_quantiles(net, np.ones((9, 4)), np.zeros(9, int), level=0.9, draws=100, seed=1)
+    found = simultaneous_quantiles(net, np.ones((9, 4)), np.zeros(9, int), level=0.9, resamples=100, seed=1)
     np.testing.assert_allclose(found, t.isf(0.05, 8), rtol=1e-12)
 
 
@@ -383,18 +384,20 @@ def test_joint_multiplier_is_sidaks_for_independent_groups_and_the_single_one_fo
     block = np.repeat(np.arange(10), 200)
     independent[np.arange(2000), block] = values[:, 0]
     n[np.arange(2000), block] = 1
-    multiplier = simultaneous_quantiles(independent, n, block, level=0.95, draws=4000, seed=1)
+    multiplier = simultaneous_quantiles(independent, n, block, level=0.95, resamples=4000, seed=1)
     # Sidak: each of ten at 0.95^(1/10); t with 199 degrees of freedom is within 0.04 of the normal there. The
     # quantile of 4,000 draws has a standard error of 0.025.
     assert multiplier == pytest.approx(norm.isf((1 - 0.95**0.1) / 2), abs=0.12)
     copies = np.repeat(values[:200, :1], 10, axis=1)
-    multiplier = simultaneous_quantiles(copies, np.ones((200, 10)), np.zeros(200, int), level=0.95, draws=4000, seed=1)
+    multiplier = simultaneous_quantiles(
+        copies, np.ones((200, 10)), np.zeros(200, int), level=0.95, resamples=4000, seed=1
+    )
     assert multiplier == pytest.approx(1.97, abs=0.12)
 
 
 def test_null_extreme_by_enumeration() -> None:
     # Two templates with net change 1 of one unit each: both signs alike (|2| / 2 = 1) in half of the patterns.
-    drawn = null_extremes(np.ones((2, 1)), np.ones((2, 1)), draws=4000, seed=0)
+    drawn = null_extremes(np.ones((2, 1)), np.ones((2, 1)), flips=4000, seed=0)
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert drawn.mean() == pytest.approx(0.5, abs=0.04)  # five standard errors of 4,000 fair draws
 
@@ -419,7 +422,7 @@ def test_every_group_of_the_published_metadata_is_counted(tmp_path: Path) -> Non
         ),
         on="item_id",
     )
-    table = group_changes(joined, runs, draws=200)
+    table = group_changes(joined, runs, resamples=200)
     table = table[(table["run"] == "arc") & (table["outcome"] == "non_unknown") & (table["condition"] == "ambig")]
     ambiguous = raw[raw["context_condition"] == "ambig"].explode("groups")
     expected = ambiguous.groupby("groups")["item_id"].nunique()

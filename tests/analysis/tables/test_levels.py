@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from scipy.stats import t as student
 
 from analysis.inference.clusters import NO_CHANGE
 from analysis.inference.paired import mcnemar, tango_interval
+from analysis.settings import Settings
 from analysis.tables.ability.table import ability
 from analysis.tables.changes.table import mcnemar_tests, paired_changes
 from analysis.tables.churn.table import churn
@@ -59,18 +61,18 @@ def frame() -> pd.DataFrame:
     return items_frame(rows).assign(stereotyped_groups=groups)
 
 
-Tables = Callable[[pd.DataFrame, float], dict[str, pd.DataFrame]]
+Tables = Callable[[pd.DataFrame, Settings], dict[str, pd.DataFrame]]
 TABLES: dict[str, Tables] = {
-    "paired_changes": lambda frame, level: {"": paired_changes(frame, RUNS, level=level, draws=99)},
-    "mcnemar_tests": lambda frame, level: {"": mcnemar_tests(frame, RUNS, level=level)},
-    "churn": lambda frame, level: {"": churn(frame, RUNS, level=level)},
-    "noise_floor": lambda frame, level: {"": noise_floor(frame, RUNS, level=level)},
-    "replicates": lambda frame, level: {"": replicate_floors(frame, RUNS, level=level)},
-    "uncertainty": lambda frame, level: uncertainty_tables(frame, RUNS, level=level),
-    "uncertainty_model": lambda frame, level: {"": uncertainty_model(frame, RUNS, level=level)},
-    "ability": lambda frame, level: {"": ability(frame, RUNS, level=level)},
-    "group_changes": lambda frame, level: {"": group_changes(frame, RUNS, level=level, draws=200, min_items=1)},
-    "dose": lambda frame, level: dose_tables(frame, RUNS, level=level, draws=99),
+    "paired_changes": lambda frame, given: {"": paired_changes(frame, RUNS, replace(given, exchanges=99))},
+    "mcnemar_tests": lambda frame, given: {"": mcnemar_tests(frame, RUNS, given)},
+    "churn": lambda frame, given: {"": churn(frame, RUNS, given)},
+    "noise_floor": lambda frame, given: {"": noise_floor(frame, RUNS, given)},
+    "replicates": lambda frame, given: {"": replicate_floors(frame, RUNS, given)},
+    "uncertainty": lambda frame, given: uncertainty_tables(frame, RUNS, given),
+    "uncertainty_model": lambda frame, given: {"": uncertainty_model(frame, RUNS, given)},
+    "ability": lambda frame, given: {"": ability(frame, RUNS, given)},
+    "group_changes": lambda frame, given: {"": group_changes(frame, RUNS, given, resamples=200, min_items=1)},
+    "dose": lambda frame, given: dose_tables(frame, RUNS, given, flips=99),
 }
 # Of the breakpoint the interval is there only where the line bends, which hangs on the level.
 _NOT_ALWAYS = {"breakpoint_low"}
@@ -78,7 +80,7 @@ _NOT_ALWAYS = {"breakpoint_low"}
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_interval_is_wider_at_a_higher_level(name: str, frame: pd.DataFrame) -> None:
-    low, high = (TABLES[name](frame, level) for level in (0.8, 0.99))
+    low, high = (TABLES[name](frame, Settings(level=level)) for level in (0.8, 0.99))
     seen = 0
     for table in low:
         for column in low[table].columns:
@@ -113,14 +115,14 @@ def test_a_verdict_is_taken_at_the_level_that_is_asked_for() -> None:
     expected = float(np.mean(np.abs(np.array([2] * 6 + [1] * 2) @ signs) >= 10))
     assert 0.05 < found["p_value_holm"] == expected < 0.2
     assert found["verdict"] == "undecided"
-    assert row(paired_changes(frame, PAIR, level=0.8), measure="srs")["verdict"] == "changed"
+    assert row(paired_changes(frame, PAIR, Settings(level=0.8)), measure="srs")["verdict"] == "changed"
 
 
 @pytest.mark.parametrize(("level", "said"), [(0.95, "undecided"), (0.9, "equivalent")])
 def test_equivalence_is_told_at_the_level_that_is_asked_for(level: float, said: str) -> None:
     # None of 50 templates changed: 0.95^50 = 0.077.
     same = items_frame(answers("a", ["ks"] * 50) + answers("b", ["ks"] * 50))
-    found = row(paired_changes(same, PAIR, level=level), measure="srs")
+    found = row(paired_changes(same, PAIR, Settings(level=level)), measure="srs")
     assert (found["status"], found["verdict"]) == (NO_CHANGE, said)
     # The interval is two-sided: each end leaves (1 - level) / 2.
     assert found["conf_high"] == pytest.approx(1 - ((1 - level) / 2) ** (1 / 50))
@@ -129,7 +131,7 @@ def test_equivalence_is_told_at_the_level_that_is_asked_for(level: float, said: 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 def test_what_could_have_been_seen_is_asked_at_the_level(level: float) -> None:
     frame = items_frame(answers("a", GAINS[0]) + answers("b", GAINS[1]))
-    found = row(paired_changes(frame, PAIR, level=level), measure="srs")
+    found = row(paired_changes(frame, PAIR, Settings(level=level)), measure="srs")
     quantiles = student.ppf([(1 + level) / 2, 0.8], 7)
     assert found["smallest_detectable"] == pytest.approx(quantiles.sum() * found["std_error"])
     assert found["conf_high"] - found["difference"] == pytest.approx(quantiles[0] * found["std_error"])
@@ -154,7 +156,7 @@ def test_mcnemars_intervals_are_of_the_level(level: float) -> None:
     shares = beta.ppf([tail, 1 - tail], [11, 12], [5, 4])  # Clopper and Pearson's of 11 of 15
     assert (result["odds_ratio"].conf_low, result["odds_ratio"].conf_high) == pytest.approx(shares / (1 - shares))
     frame = items_frame(answers("a", ["s" * 4 + "k" * 36]) + answers("b", ["k" * 4 + "s" * 11 + "k" * 25]))
-    found = row(mcnemar_tests(frame, PAIR, level=level), outcome="stereotype")
+    found = row(mcnemar_tests(frame, PAIR, Settings(level=level)), outcome="stereotype")
     assert found[["n_lost", "n_gained", "n_items"]].tolist() == [4, 11, 40]
     assert found[["odds_ratio_low", "odds_ratio_high"]].tolist() == pytest.approx(shares / (1 - shares))
     ends = (result["risk_difference"].conf_low, result["risk_difference"].conf_high)

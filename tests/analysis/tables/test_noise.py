@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
+from analysis.settings import Settings
 from analysis.tables.noise.table import NOISE_FLOOR, REPLICATES, noise_floor, replicate_floors
 from analysis.tables.transitions.table import transitions
 from tests.helpers.answers import items_frame, run_table
@@ -45,13 +46,13 @@ def test_the_floors_of_the_studies_threshold() -> None:
         assert found["expected"] == found["floor"]
         assert found["excess"] == 0
         assert found[["n", "n_at_risk", "observed"]].tolist() == [4, 4, 1.0]
-        assert (found["draws"], found["draws_per_item"]) == ("common seeds", 5)
+        assert (found["sampling"], found["texts_per_item"]) == ("common seeds", 5)
 
 
 def test_one_seed_an_item_is_drawn_too() -> None:
     probs = [(0.1, 0.45, 0.45)] * 4
     found = row(noise_floor(items_frame(drawn("a", probs, "k") + drawn("b", probs, "s")), PAIR), "new_bias")
-    assert (found["draws"], found["draws_per_item"]) == ("common seeds", 1)
+    assert (found["sampling"], found["texts_per_item"]) == ("common seeds", 1)
     # One draw: 0.1 of the items without a stereotype show one next time.
     assert found["floor"] == pytest.approx(0.1)
 
@@ -92,8 +93,8 @@ def test_the_closed_form_is_what_simulation_shows() -> None:
 
 def test_scored_answers_have_no_draws_and_logs_without_probabilities_say_so() -> None:
     rows = [r | {"seed": None} for r in drawn("a", [(0.1, 0.4, 0.5)] * 3, "k") + drawn("b", [(0.2, 0.4, 0.4)] * 3, "s")]
-    found = row(noise_floor(items_frame(rows), PAIR, draws_per_item=5), "new_bias")
-    assert (found["draws"], found["draws_per_item"]) == ("scored", 5)
+    found = row(noise_floor(items_frame(rows), PAIR, Settings(texts_per_item=5)), "new_bias")
+    assert (found["sampling"], found["texts_per_item"]) == ("scored", 5)
     assert found["floor"] == pytest.approx(0.40951, abs=1e-5)
     bare = [{k: v for k, v in r.items() if not k.startswith("p_")} for r in rows]
     none = noise_floor(items_frame(bare), PAIR)
@@ -107,7 +108,7 @@ def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> No
     silent = [r | {"role": None, "status": "unparsed"} if r["seed"] else r for r in drawn("b", probs, "kkkk", 0.9)]
     found = noise_floor(items_frame(drawn("a", probs, "kkkk", 0.97) + silent), PAIR)
     assert set(found["status"]) == {
-        "expected and floor are of first tokens: 90% of the run's draws begin with a letter, but 25% are read as an "
+        "expected and floor are of first tokens: 90% of the run's texts begin with a letter, but 25% are read as an "
         "answer"
     }
     assert row(found, "new_bias")["floor"] == pytest.approx(1 - (1 - 0.5 * 0.97) ** 4)
@@ -219,7 +220,7 @@ def test_a_model_against_itself_shows_nothing_above_the_floor() -> None:
     again = [r | {"seed": r["seed"] + 10} for r in drawn("b", probs, "skk", 0.8)]
     table = noise_floor(items_frame(drawn("a", probs, "kks", 0.8) + again), PAIR)
     assert table["excess"].tolist() == [0] * 6
-    assert set(table["draws"]) == {"other seeds"}
+    assert set(table["sampling"]) == {"other seeds"}
     assert (table["floor"] > 0).all()
     flips = table[table["transition"].str.contains("flip")]
     assert flips["n_at_risk"].tolist() == [0] * 3

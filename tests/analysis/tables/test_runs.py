@@ -57,7 +57,7 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
     write_run(runs, 1, {"mc": mc(), "wt": wiki(10.0)}, config={"batch_size": "auto"})
     write_run(runs, 2, {"mc": mc(), "wt": wiki(float("inf"))}, evidence("wanda-50"), chat_template_sha="c")
     logs = read(runs, store)
-    dense, wanda = runs_frame(logs.runs, choose_baselines(logs.runs)).to_dict("records")
+    dense, wanda = runs_frame(logs, choose_baselines(logs.runs)).to_dict("records")
     assert {name: value for name, value in wanda.items() if name != "weights_hash"} == {
         "run": "wanda-50",
         "is_baseline": False,
@@ -89,7 +89,7 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
     assert list(wanda) == RUNS.names
     assert (dense["run"], dense["is_baseline"], dense["method"], dense["batch_size"]) == ("dense", True, "none", "auto")
     assert json.loads(dense["perplexities"]) == {"wt/word_perplexity": 10.0}
-    frame = runs_frame(logs.runs, choose_baselines(logs.runs))
+    frame = runs_frame(logs, choose_baselines(logs.runs))
     assert frame.loc[0, ["baseline", "sparsity", "weights_hash"]].isna().all()
     with pytest.raises(TableError):
         RUNS.conform(frame.drop(columns="file"))

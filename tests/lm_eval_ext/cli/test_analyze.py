@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from analysis import DIFFERENCES, Settings
 from lm_eval_ext.cli import main
+from lm_eval_ext.cli.analyze import analyze
+from lm_eval_ext.cli.app import app
 from tests.helpers.runlogs import DENSE, Task, choice_line, evidence, write_run
 from tests.helpers.venvs import ROOT
+
+SETTINGS = [field.name for field in fields(Settings)]
 
 
 @pytest.fixture
@@ -27,6 +37,27 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_says_what_allow_takes_and_what_exit_codes_mean(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "analyze", "--help"])
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    below = shown.partition("Differences that --allow takes:\n")[2]
+    listed, _, codes = below.partition("Exit codes:\n")
+    assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == list(DIFFERENCES)
+    assert len(DIFFERENCES) == 13
+    read = " ".join(listed.split())
+    assert all(f"{name} {meaning}" in read for name, meaning in DIFFERENCES.items())
+    # A line each: nothing wraps in the middle of a sentence.
+    assert [re.fullmatch(r"  (\d)  [^.]*\.", line)[1] for line in codes.splitlines() if line] == ["0", "1", "2"]
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 def test_the_table_on_the_terminal_is_that_of_the_summary(
@@ -123,3 +154,32 @@ main()
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_every_setting_is_an_option_under_its_name_with_its_default_and_help() -> None:
+    given = {name: option for name, option in signature(analyze).parameters.items() if name in SETTINGS}
+    assert list(given) == SETTINGS
+    assert {name: option.default for name, option in given.items()} == Settings().as_dict()
+    shown = {
+        option.name: option
+        for option in get_command(app).commands["analyze"].params  # type: ignore[attr-defined]  # a group of commands
+    }
+    for name in SETTINGS:
+        assert shown[name].opts == [f"--{name.replace('_', '-')}"]
+        assert shown[name].help == Settings.help(name)
+
+
+def test_settings_of_the_command_line_reach_the_report(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"level": 0.9, "margin": 0.1, "exchanges": 199, "texts_per_item": 3, "seed": 7}
+    assert list(asked) == SETTINGS
+    options = [text for name, value in asked.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    assert run(monkeypatch, runs, "--output", runs.parent / "report", *options) == 0
+    assert json.loads((runs.parent / "report" / "report.json").read_text())["settings"] == asked
+
+
+def test_the_former_name_of_an_option_is_told_its_new_one(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, runs, "--output", runs.parent / "report", "--draws", 999) == 2
+    assert capsys.readouterr().err == "error: --draws has another name now: --exchanges 999\n"
+    assert not (runs.parent / "report").exists()
