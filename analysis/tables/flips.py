@@ -69,6 +69,8 @@ FLIPS = Table(
 )
 
 _KEYED_COUNTS = ("n_items", "n", "both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct")
+_NO_KEY: dict[str, object] = dict.fromkeys(FLIPS.names[4:]) | dict.fromkeys(_KEYED_COUNTS, 0)
+"""What is said of a task without a key: no pairs, and no rates."""
 FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "status", "choice", "text", "correct")
 """Columns of ITEMS that flips need."""
 
@@ -103,7 +105,7 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _counts(group: pd.DataFrame) -> dict[str, object]:
     pairs, others = group[group["keyed"]], group[~group["keyed"]]
-    counted = _keyed(pairs) if len(pairs) else dict.fromkeys(_KEYED_COUNTS, 0)
+    counted = _keyed(pairs) if len(pairs) else _NO_KEY
     return {**counted, "n_without_key": len(others), "changed_without_key": _changed(others["changed"])}
 
 
