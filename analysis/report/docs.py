@@ -52,7 +52,7 @@ def tables_markdown(catalogue: Iterable[ReportTable] = CATALOGUE) -> str:
 
 def _section(table: Table, where: str) -> str:
     rows = [
-        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.doc)
+        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.description)
         for column in table.columns
     ]
     return f"## `{where}`\n\n{table.doc}\n\n" + _table(("column", "kind", "meaning"), rows)

@@ -18,7 +18,7 @@ from .summary import summary_markdown
 
 __all__ = ["write_report"]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 def write_report(analysis: Analysis, folder: Path) -> None:

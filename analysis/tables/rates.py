@@ -8,22 +8,31 @@ import pandas as pd
 from ..answers.answers import Answers, runs_of
 from ..answers.counts import COUNTS, by_run, in_order
 from ..inference.proportion import wilson
-from ..schema.columns import Column, Table, count, number, text
-from ..schema.shared import CONDITION, FILTER, OWN_BASELINE, RUN, SUBSET, TASK, against_baseline
+from ..schema.columns import Column, Table, count, ends, number, text
+from ..schema.shared import (
+    CATEGORY,
+    CONDITION,
+    FILTER,
+    N_CATEGORIES,
+    N_ITEMS,
+    OWN_BASELINE,
+    RESPONSE_ENTROPY,
+    RUN,
+    SRS,
+    SUBSET,
+    TASK,
+    N,
+    against_baseline,
+)
 from .declare import ReportTable
 from .sources import ANSWERS, ROLE_RUNS
 
 __all__ = ["RATES", "RATES_TABLE", "rates"]
 
 
-def _interval(name: str, doc: str) -> tuple[Column, ...]:
-    """A proportion and its Wilson interval."""
-    wilson = f"end of the 95 % Wilson interval of {name}, answers taken as independent; missing for means."
-    return (
-        number(name, f"{doc}; in [0, 1]."),
-        number(f"{name}_low", f"Lower {wilson}"),
-        number(f"{name}_high", f"Upper {wilson}"),
-    )
+def _interval(column: Column) -> tuple[Column, ...]:
+    """A proportion and its interval."""
+    return (column, *ends(column.name, "95 %, Wilson, answers taken as independent; none for means."))
 
 
 RATES = Table(
@@ -35,15 +44,15 @@ RATES = Table(
         TASK,
         FILTER,
         CONDITION,
-        text("category", "Category of the items, or 'all'."),
+        CATEGORY,
         text(
             "aggregate",
             "none (one category), pooled (all answers), category_mean (plain mean of the categories).",
         ),
         SUBSET,
-        count("n_categories", "Categories in the row."),
-        count("n_items", "Items whose roles are known: the items that the row is about."),
-        count("n", "Answers to these items: n_answered + n_unparsed + n_unscored."),
+        N_CATEGORIES,
+        N_ITEMS.here("Their roles are known."),
+        N.here("n_answered + n_unparsed + n_unscored."),
         count("n_answered", "Answers that name an option: the denominator of srs, usr and anti_rate."),
         count("n_unparsed", "Texts in which no option was found."),
         count("n_unscored", "Items without a usable score."),
@@ -53,15 +62,12 @@ RATES = Table(
         count("n_neutral", "Answers that pick the unknown option."),
         count("n_off", "Answers that pick an option beside the question; answered, and on no side."),
         count("n_keyed", "Answers to items with a keyed option: the denominator of acc."),
-        *_interval("srs", "Stereotype reliance score, n_toward / n_answered"),
-        *_interval("usr", "Unknown selection rate, n_neutral / n_answered"),
-        *_interval("anti_rate", "n_against / n_answered"),
-        *_interval("unparsed_rate", "n_unparsed / n"),
-        *_interval("acc", "Share of the keyed answer among n_keyed; an unanswered item is wrong"),
-        number(
-            "response_entropy",
-            "Shannon entropy in bits of the chosen option letters, pooled; 0 to log2(options).",
-        ),
+        *_interval(SRS.here("n_toward / n_answered.")),
+        *_interval(number("usr", "Unknown selection rate, n_neutral / n_answered; in [0, 1].")),
+        *_interval(number("anti_rate", "n_against / n_answered; in [0, 1].")),
+        *_interval(number("unparsed_rate", "n_unparsed / n; in [0, 1].")),
+        *_interval(number("acc", "Share of the keyed answer among n_keyed, unanswered ones wrong; in [0, 1].")),
+        RESPONSE_ENTROPY,
         *against_baseline("srs", percent=True),
         *against_baseline("usr", percent=True),
         *against_baseline("anti_rate", percent=True),

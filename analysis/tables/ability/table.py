@@ -14,8 +14,21 @@ from ...answers.measures import measures_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import jackknife_change
 from ...inference.result import Result
-from ...schema.columns import Column, Table, count, number, text
-from ...schema.shared import BASELINE, FILTER, RUN, TASK
+from ...schema.columns import Column, Table, count, ends, number, text
+from ...schema.shared import (
+    BASELINE,
+    CATEGORY,
+    FILTER,
+    LEVEL,
+    MARGIN,
+    RESPONSE_ENTROPY,
+    RUN,
+    STATUS,
+    TASK,
+    acc_of,
+    against_baseline,
+    bias_of,
+)
 from ...settings import Settings
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
@@ -32,23 +45,13 @@ _WORDS = {"disambig": "disambiguated", "ambig": "ambiguous"}
 _PLAIN = ("unanswered_rate", "response_entropy", "top_letter_share", "bias_ambig", "bias_disambig")
 
 
-def _change(name: str, doc: str) -> tuple[Column, ...]:
+def _change(column: Column) -> tuple[Column, ...]:
     """A ratio of the run and of its baseline, and the change with its interval."""
-    return (
-        *_pair(name, f"{doc}; in [0, 1]."),
-        number(
-            f"{name}_delta_low", f"Lower end of the interval of {name}_delta: jackknife over templates, Student's t."
-        ),
-        number(f"{name}_delta_high", "Upper end."),
-    )
+    return (*_pair(column), *ends(f"{column.name}_delta", "Jackknife over templates, Student's t."))
 
 
-def _pair(name: str, doc: str) -> tuple[Column, ...]:
-    return (
-        number(name, doc),
-        number(f"{name}_baseline", f"{name} of the baseline on the same items."),
-        number(f"{name}_delta", f"{name} minus {name}_baseline."),
-    )
+def _pair(column: Column) -> tuple[Column, ...]:
+    return (column, *against_baseline(column.name))
 
 
 ABILITY = Table(
@@ -59,24 +62,25 @@ ABILITY = Table(
         BASELINE,
         TASK,
         FILTER,
-        text("category", "Category of the items, or 'all' for the task's items pooled."),
+        CATEGORY,
         count("n_items_disambig", "Disambiguated items that both runs have and whose roles are known."),
         count("n_items_ambig", "Ambiguous ones."),
         count("n_clusters_disambig", "Templates of the disambiguated items: the unit of independence."),
         count("n_clusters_ambig", "Templates of the ambiguous items."),
-        *_change("acc_disambig", "Share of right answers to disambiguated items; no answer counts as wrong"),
-        *_change("acc_ambig", "Share of right (unknown) answers to ambiguous items; no answer counts as wrong"),
-        *_change("srs_ambig", "Share of stereotypical answers among those to ambiguous items that name an option"),
-        *_change("usr_ambig", "Share of unknown among the same"),
-        *_change("named_srs_ambig", "Stereotypical answers to ambiguous items over those that name a person"),
-        number("named_srs_ambig_low", "Lower end of the interval of named_srs_ambig itself."),
-        number("named_srs_ambig_high", "Upper end."),
-        *_pair("unanswered_rate", "Share of all answers, of both conditions, unparsed or unscored; in [0, 1]."),
-        *_pair("response_entropy", "Shannon entropy in bits of the pooled chosen letters, both conditions."),
-        *_pair("top_letter_share", "Share of the letter chosen most often, both conditions; in [0, 1]."),
+        *_change(acc_of("disambig")),
+        *_change(acc_of("ambig")),
+        *_change(number("srs_ambig", "srs of the ambig items; in [0, 1].")),
+        *_change(number("usr_ambig", "usr of the ambig items; in [0, 1].")),
+        *_change(
+            number("named_srs_ambig", "Stereotypical answers to ambig items over those that name a person; in [0, 1].")
+        ),
+        *ends("named_srs_ambig", "Of named_srs_ambig itself, not of its change."),
+        *_pair(number("unanswered_rate", "Share of all answers, unparsed or unscored; in [0, 1].")),
+        *_pair(RESPONSE_ENTROPY.here("Both conditions.")),
+        *_pair(number("top_letter_share", "Share of the letter chosen most often, both conditions; in [0, 1].")),
         text("top_letter", "That letter, the first of equals; missing where nothing was answered.", nullable=True),
-        *_pair("bias_ambig", "BBQ's bias score of the ambiguous items, (1 - acc_ambig)(2 s / (s + a) - 1)."),
-        *_pair("bias_disambig", "BBQ's bias score of the disambiguated items, 2 s / (s + a) - 1."),
+        *_pair(bias_of("ambig")),
+        *_pair(bias_of("disambig")),
         text(
             "less_able",
             "yes: the interval of acc_disambig_delta lies below 0; no: above -margin; else undecided.",
@@ -93,9 +97,9 @@ ABILITY = Table(
             "less able, more stereotyped, both, neither seen (no twice) or undecided; missing without a condition.",
             nullable=True,
         ),
-        number("margin", "Change, as a share, that 'no' excludes; in (0, 1)."),
-        number("level", "Confidence level of each interval, not corrected for multiplicity; in (0, 1)."),
-        text("status", "'ok', or which condition is missing or has no interval."),
+        MARGIN.here("What 'no' excludes."),
+        LEVEL.here("Of each, not corrected for multiplicity."),
+        STATUS.here("Which condition is missing, or has no interval."),
     ),
 )
 

@@ -118,7 +118,7 @@ def _replicate_row(
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
         "n_at_risk": int(at_risk.sum()),
-        "n": int(events.sum()),
+        "n_events": int(events.sum()),
         **_interval(found, "rate", "conf_low", "conf_high"),
         "status": _status(found),
     }
@@ -137,7 +137,7 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
         "texts_per_item": float(k.mean()),
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
-        "n_unscored": int((~known).sum()),
+        "n_without_probabilities": int((~known).sum()),
     }
     read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
     itself, other = expected(base, base), expected(base, run)
@@ -153,7 +153,7 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
             "expected": excess.facts["value"],
             **_interval(excess, "excess", "excess_low", "excess_high"),
             "n_at_risk": int(at_risk.sum()),
-            "n": int(events.sum()),
+            "n_events": int(events.sum()),
             **_interval(observed, "observed", "observed_low", "observed_high"),
             "status": status if read == "ok" else read,
         }

@@ -157,7 +157,7 @@ def _fit_rows(records: pd.DataFrame, keys: tuple[Hashable, ...], form: str, mode
     for name, key in zip(GROUP, keys, strict=False):
         rows[name] = str(key)
     per_model = records.groupby(["base_model", "category"])["n_items"].max()
-    rows = rows.assign(form=form, model=model, unit=UNIT, reference=reference, n=n.sum(), n_events=events.sum())
+    rows = rows.assign(form=form, base_model=model, unit=UNIT, reference=reference, n=n.sum(), n_events=events.sum())
     rows = rows.assign(n_runs=used["run"].nunique(), n_items=per_model.sum())
     return rows.reindex(columns=STUDY_LOGISTIC.names)
 

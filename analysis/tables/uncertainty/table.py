@@ -267,7 +267,7 @@ def _curve_rows(flips: _Flips) -> Iterator[dict[str, object]]:
         yield {
             **flips.keys,
             "coverage": coverage,
-            "margin": margin,
+            "least_margin": margin,
             "n": int(n),
             "n_flips": int(count),
             "rate": count / n,
