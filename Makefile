@@ -36,6 +36,8 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy hook
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.architecture --check
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compare.differences import DIFFERENCES as DIFFERENCES
     from .errors import UserError as UserError
     from .inference import Estimate as Estimate
     from .inference import Result as Result
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from .tables.changes.table import role_tests as role_tests
     from .tables.churn.table import churn as churn
     from .tables.churn.table import masked_flips as masked_flips
+    from .tables.declare import LongTable as LongTable
     from .tables.declare import ReportTable as ReportTable
     from .tables.dose.table import dose_curves as dose_curves
     from .tables.dose.table import dose_response as dose_response
     from .tables.dose.table import dose_tests as dose_tests
     from .tables.groups import group_changes as group_changes
+    from .tables.item_changes.table import item_changes as item_changes
     from .tables.noise.table import noise_floor as noise_floor
     from .tables.noise.table import replicate_floors as replicate_floors
     from .tables.rates import rates as rates
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from .tables.uncertainty.table import uncertainty_tables as uncertainty_tables
 
 _NAMES = {
+    "compare.differences": "DIFFERENCES",
     "errors": "UserError",
     "inference": "Estimate Result",
     "pipeline": "analyze",
@@ -54,9 +58,10 @@ _NAMES = {
     "tables.catalogue": "CATALOGUE role_tables",
     "tables.changes.table": "mcnemar_tests paired_changes role_tests",
     "tables.churn.table": "churn masked_flips",
-    "tables.declare": "ReportTable",
+    "tables.declare": "LongTable ReportTable",
     "tables.dose.table": "dose_curves dose_response dose_tests",
     "tables.groups": "group_changes",
+    "tables.item_changes.table": "item_changes",
     "tables.noise.table": "noise_floor replicate_floors",
     "tables.rates": "rates",
     "tables.studies.table": "study_logistic study_tests",

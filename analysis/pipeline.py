@@ -16,10 +16,10 @@ from .errors import UserError
 from .logs import Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
-from .result import Analysis
+from .result import Analysis, Tables
 from .settings import Settings
 from .tables.catalogue import CATALOGUE
-from .tables.declare import Making, ReportTable
+from .tables.declare import AnyTable, Making
 from .tables.perplexity import perplexity_changes
 from .tables.runs import RUNS_TABLE
 from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
@@ -34,7 +34,7 @@ def analyze(
     allow: Iterable[str] = (),
     tasks: Iterable[str] = (),
     settings: Settings | None = None,
-    catalogue: Iterable[ReportTable] = CATALOGUE,
+    catalogue: Iterable[AnyTable] = CATALOGUE,
 ) -> Analysis:
     """Read lm-eval runs, compare each with its baseline item by item, and write a report.
 
@@ -42,7 +42,7 @@ def analyze(
         folder: Folder of lm-eval outputs (results and samples files at any depth).
         output: Report folder. It appears whole or not at all; an earlier report there is replaced.
         baseline: Label of the run to compare with, where the uncompressed run is not the one.
-        allow: Names of differences to accept (analysis.differences.DIFFERENCES).
+        allow: Names of differences to accept (the keys of DIFFERENCES).
         tasks: Shell patterns of the tasks to analyse; none takes all.
         settings: What tests and intervals are made with; the defaults if not given.
         catalogue: Tables of the report, in the order in which it shows them; those of CATALOGUE must be among them.
@@ -57,23 +57,23 @@ def analyze(
     """
     folder, output, given = Path(folder), Path(output), settings or Settings()
     allowed, patterns, listed = check_allowed(allow), tuple(tasks), _complete(catalogue)
-    with staged_folder(output, folder) as stage:
-        with ItemStore(stage / "items.parquet") as store:
-            logs = read_logs(folder, store, patterns)
-            baselines = choose_baselines(logs.runs, baseline)
-            pairing = pair_runs(logs, baselines, allowed)
-            perplexities, left_out = perplexity_changes(logs, pairing.pairs)
-            making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
-            making.give(PERPLEXITY_CHANGES, perplexities)
-            places = _give_roles(making, logs, baselines, pairing)
-            tables = making.tables(listed)
-            del making  # and the answers, most of the memory of a large analysis
-            accuracy = _accuracies(logs, baselines, pairing)
+    with staged_folder(output, folder) as stage, ItemStore(stage / "items.parquet") as store:
+        logs = read_logs(folder, store, patterns)
+        baselines = choose_baselines(logs.runs, baseline)
+        pairing = pair_runs(logs, baselines, allowed)
+        perplexities, left_out = perplexity_changes(logs, pairing.pairs)
+        making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
+        making.give(PERPLEXITY_CHANGES, perplexities)
+        places = _give_roles(making, logs, baselines, pairing)
+        tables, parts = making.tables(listed), making.parts(listed)
+        del making  # and the answers, most of the memory of a large analysis
+        accuracy = _accuracies(logs, baselines, pairing)
         shown, metric = headline(accuracy, perplexities, tables)
+        written = output.resolve() / "tables"
         analysis = Analysis(
             folder=folder,
             output=output,
-            tables=tables,
+            tables=Tables({entry.name: tables.get(entry.name, written / f"{entry.name}.parquet") for entry in listed}),
             catalogue=listed,
             headline=shown,
             perplexity_metric=metric,
@@ -84,11 +84,11 @@ def analyze(
             patterns=patterns,
             settings=given,
         )
-        write_report(analysis, stage)
+        write_report(analysis, stage, parts)  # the long tables are made from the store as they are written
     return analysis
 
 
-def _complete(catalogue: Iterable[ReportTable]) -> tuple[ReportTable, ...]:
+def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
     """The tables to write, with all that the report's first page is made from among them."""
     listed = tuple(catalogue)
     missing = [entry.name for entry in CATALOGUE if entry not in listed]

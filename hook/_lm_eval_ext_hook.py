@@ -32,9 +32,12 @@ def _run(step: str) -> None:
         getattr(plugin, step)()
     except Exception as error:
         reason = " ".join(str(error).split())
+        # A file of that name beside a notebook is found before ours.
+        taken = getattr(sys.modules.get("lm_eval_ext"), "__file__", None)
+        mend = f"If {taken} is yours, rename it; else reinstall" if taken else "Reinstall"
         sys.stderr.write(
             f"lm-eval-ext: start-up hook failed in {step} ({type(error).__name__}: {reason}); lm_eval goes "
-            "on without it. Reinstall lm-eval-ext, or set LM_EVAL_EXT_NO_HOOK=1.\n"
+            f"on without it. {mend} lm-eval-ext, or set LM_EVAL_EXT_NO_HOOK=1.\n"
         )
 
 

@@ -20,7 +20,7 @@ import grimp
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, PICTURE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "images" / "architecture.svg"
-PACKAGES = ("analysis", "lm_eval_ext")
+PACKAGES = ("analysis", "lm_eval_ext", "lm_eval_ext.models")
 START, END = "<!-- rooms: made by tools/architecture.py -->", "<!-- end of rooms -->"
 
 
@@ -32,7 +32,6 @@ class Room:
     """Dotted, "analysis.tables"."""
     floor: int
     """1 for a room that imports none of its package."""
-    lines: int
     imports: tuple[str, ...]
     """Rooms of the same package that it imports, sorted."""
     about: str
@@ -50,15 +49,14 @@ def rooms(package: str) -> list[Room]:
     arrows = {name: _imported(graph, name, names) for name in names}
     floors = _floors(arrows)
     found = [
-        Room(name=name, floor=floors[name], lines=_lines(name), imports=tuple(sorted(arrows[name])), about=_about(name))
-        for name in names
+        Room(name=name, floor=floors[name], imports=tuple(sorted(arrows[name])), about=_about(name)) for name in names
     ]
     return sorted(found, key=lambda room: (-room.floor, room.name))
 
 
 @cache
 def _graph() -> grimp.ImportGraph:
-    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
+    return grimp.build_graph("analysis", "lm_eval_ext", exclude_type_checking_imports=True)
 
 
 def _imported(graph: grimp.ImportGraph, room: str, names: list[str]) -> set[str]:
@@ -77,15 +75,6 @@ def _floors(arrows: Mapping[str, set[str]]) -> dict[str, int]:
     return floors
 
 
-def _files(name: str) -> list[Path]:
-    path = ROOT.joinpath(*name.split("."))
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-
-
-def _lines(name: str) -> int:
-    return sum(len(file.read_text(encoding="utf-8").splitlines()) for file in _files(name))
-
-
 def _about(name: str) -> str:
     path = ROOT.joinpath(*name.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -94,7 +83,7 @@ def _about(name: str) -> str:
 
 
 def table() -> str:
-    """Both packages' rooms as Markdown."""
+    """The rooms as Markdown, a table a package."""
     parts = []
     for package in PACKAGES:
         found = rooms(package)
@@ -122,8 +111,8 @@ def draw(path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "rooms"  # the same picture every time
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 7.5), layout="constrained")
-    for axes, package in zip((left, right), PACKAGES, strict=True):
+    figure, columns = plt.subplots(1, len(PACKAGES), figsize=(18, 7), layout="constrained")
+    for axes, package in zip(columns, PACKAGES, strict=True):
         found = rooms(package)
         places: dict[str, tuple[float, float]] = {}
         for floor in range(1, found[0].floor + 1):
@@ -133,12 +122,12 @@ def draw(path: Path) -> None:
         for room in found:
             for below in room.imports:
                 style = {"arrowstyle": "-|>", "color": "#7a8aa0", "alpha": 0.45, "shrinkA": 13, "shrinkB": 13}
+                style["connectionstyle"] = "arc3,rad=0.12"  # so that no arrow hides behind a room
                 axes.annotate("", places[below], places[room.name], arrowprops=style)
         for room in found:
             x, y = places[room.name]
-            shown = f"{room.name.rpartition('.')[2]}\n{room.lines:,} lines"
             box = {"boxstyle": "round,pad=0.45", "facecolor": "#eef3fa", "edgecolor": "#35507a"}
-            axes.text(x, y, shown, ha="center", va="center", fontsize=9, bbox=box)
+            axes.text(x, y, room.name.rpartition(".")[2], ha="center", va="center", fontsize=9, bbox=box)
         axes.set(xlim=(0, 1), ylim=(0.5, found[0].floor + 0.5), title=package, xticks=[])
         axes.set_yticks(range(1, found[0].floor + 1), [f"floor {n}" for n in range(1, found[0].floor + 1)])
         axes.spines[:].set_visible(False)

@@ -88,7 +88,7 @@ def main() -> None:
     runs: Path | None = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         if runs is None:
-            run_demo(Path(folder) / "demo-output", lambda line: print(f"$ {line}", flush=True))
+            run_demo(Path(folder) / "demo-output")
             runs = Path(folder) / "demo-output" / "runs"
         analysis = draw(runs, ROOT / "docs" / "images" / "analyze.svg", "demo-output")
     readme = ROOT / "README.md"

@@ -96,11 +96,11 @@ def _changes(data: Data, _: np.random.Generator) -> Scores:
     angle = 2 * (np.arcsin(np.sqrt(rate + shift)) - np.arcsin(np.sqrt(rate)))
     # Anti-stereotypical is a fixed share of what is not the stereotype, so the other measures follow from the SRS.
     anti = marginal(ANTI_LOGIT, data.design.spread)
-    srs = jackknife_change(old, new, measures["srs"])
+    srs = jackknife_change(old, new, measures["srs"].value)
     others = (
-        (jackknife_change(old, new, measures["usr"]), -shift * (1 - anti)),
-        (jackknife_change(old, new, cohens_h("srs")), angle),
-        (jackknife_change(old, new, measures["bias_score"]), shift * (1 + anti)),
+        (jackknife_change(old, new, measures["usr"].value), -shift * (1 - anti)),
+        (jackknife_change(old, new, cohens_h(measures["srs"])), angle),
+        (jackknife_change(old, new, measures["bias_score"].value), shift * (1 + anti)),
         (cluster_bootstrap(old[:, _SRS], new[:, _SRS]), shift),
     )
     exchange = sign_flip(old[:, _SRS], new[:, _SRS])["difference"].p_value

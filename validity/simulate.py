@@ -115,9 +115,10 @@ class Data:
     def counts(self) -> tuple[Floats, Floats]:
         """Before and after, summed per template: [templates, COUNT_NAMES]; unknown is the key of every item."""
         total, _ = self.by_cluster()
+        none = np.zeros_like(total)
         roles = [self.by_cluster(role) for role in (STEREOTYPE, ANTI, UNKNOWN)]
         old, new = (
-            np.stack([*(role[side] for role in roles), 0 * total, total, total, total, roles[-1][side]], axis=1)
+            np.stack([*(role[side] for role in roles), none, total, total, total, roles[-1][side], none], axis=1)
             for side in (0, 1)
         )
         return old, new

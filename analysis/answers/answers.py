@@ -12,11 +12,16 @@ import pandas as pd
 from ..errors import UserError
 from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
+from .options import with_options
 
-__all__ = ["AXES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
 
 STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
 """What an answer can be; 'undetermined' is an option whose axis is not told."""
+
+COUNT_NAMES = (*AXES, "answered", "n", "keyed", "correct", "unparsed")
+"""Columns of `Answers.matrix`: answers by axis, on any of them, all answers, those with a key, right ones, and texts
+without an answer."""
 
 GROUP = ["task", "filter", "condition", "category"]
 """What rows are made per, besides the run."""
@@ -55,6 +60,12 @@ class Pair:
     """Per item, the answers of either run without a partner."""
 
     @property
+    def both_answered(self) -> npt.NDArray[np.bool_]:
+        """Whether both named an option that lies on an axis."""
+        both: npt.NDArray[np.bool_] = (self.baseline < len(AXES)) & (self.run < len(AXES))
+        return both
+
+    @property
     def same_choice(self) -> npt.NDArray[np.bool_]:
         """Whether both chose the same option; only meaningful where both answered."""
         same: npt.NDArray[np.bool_] = self.baseline_choice == self.run_choice
@@ -71,8 +82,9 @@ class Answers:
     """All answers, sorted by run, item and seed, so that no result depends on the order of the rows."""
 
     items: pd.DataFrame
-    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its stereotype is told), and
-    stereotyped_groups and option_groups as in ITEMS (None where missing)."""
+    """One row per item of a task: GROUP, item_id, cluster, `determined` (whether its direction is told),
+    stereotyped_groups, option_groups and scheme as in ITEMS (None where missing), and what its options offer
+    (`analysis.answers.options`)."""
     rows: pd.DataFrame
     """One row per answer: key (item and seed in one), item, drawn (with a seed), state, choice (-1: none), keyed,
     correct."""
@@ -137,6 +149,14 @@ class Answers:
         chosen = choice >= 0
         letters = [f"choice_{i}" for i in range(self.n_choices)]
         return out | _tally(item[chosen], choice[chosen], size, letters)
+
+    def matrix(self, label: str) -> npt.NDArray[np.float64]:
+        """[items, COUNT_NAMES] of a run; zeros for an item that it lacks."""
+        raw = self.counts(label)
+        axes = [raw[name] for name in AXES]
+        total = np.sum([raw[name] for name in STATES], axis=0)
+        columns = [*axes, np.sum(axes, axis=0), total, raw["n_keyed"], raw["n_correct"], raw["unparsed"]]
+        return np.stack(columns, axis=1).astype(float)
 
     def drawn(self, label: str) -> npt.NDArray[np.bool_]:
         """[items] whether a run's answers to an item were drawn with seeds, not scored."""
@@ -211,10 +231,11 @@ def _item_table(items: pd.DataFrame, item: npt.NDArray[np.int64]) -> pd.DataFram
     table["determined"] = np.bincount(item[~told], minlength=len(table)) == 0
     # Without a template an item stands for itself.
     table["cluster"] = first_rows["cluster"].to_numpy() if "cluster" in items else table["item_id"]
-    for name in ("stereotyped_groups", "option_groups"):
+    for name in ("stereotyped_groups", "option_groups", "scheme"):
         found = first_rows[name].astype("object") if name in items else pd.Series(None, index=first_rows.index)
         table[name] = found.where(found.notna(), None).to_numpy()
-    return table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+    table = table.astype(dict.fromkeys((*_ITEM, "category", "condition", "cluster"), "object"))
+    return with_options(table, first_rows["option_axes"])
 
 
 def _scores(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import AXES, GROUP, LATENT_SRS, STATES, Answers, Run
+from .answers import AXES, COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Run
+from .measures import SRS
+from .options import OFFERS
 
-__all__ = ["COUNTS", "Groups", "by_run", "in_order", "with_pooled"]
+__all__ = ["COUNTS", "Groups", "by_run", "in_order", "sums_of", "with_pooled"]
 
 COUNTS = [
     "n_present",
@@ -27,7 +30,7 @@ COUNTS = [
     "n_keyed",
     "n_correct",
 ]
-"""n_present counts all items that the run answers; every other column is about items with known roles."""
+"""n_present counts all items that the run answers; every other column is about items whose direction is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +70,10 @@ def by_run(answers: Answers, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFram
 
     Returns:
         Two frames with the same rows and the columns run, subset (all, or latent: baseline item SRS at least
-        0.2), GROUP, COUNTS and choice_0, choice_1, ...: the run's counts, and the baseline's on the items
-        that the run answers. Without a baseline the latter are NaN and there are no latent rows. A group
-        without latent items keeps its latent row, with zeros. Pooled rows are included.
+        0.2), GROUP, COUNTS, OFFERS (items with an option on each axis) and choice_0, choice_1, ...: the run's
+        counts, and the baseline's on the items that the run answers. Without a baseline the latter are NaN and
+        there are no latent rows. A group without latent items keeps its latent row, with zeros. Pooled rows are
+        included.
     """
     groups = Groups.of(answers.items)
     references = {run.baseline for run in runs}
@@ -91,6 +95,12 @@ def by_run(answers: Answers, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFram
     return own_table, base_table
 
 
+def sums_of(counts: Mapping[str, npt.NDArray[np.float64]] | pd.DataFrame) -> npt.NDArray[np.float64]:
+    """The columns of COUNTS that measures are made from: [rows, COUNT_NAMES]."""
+    names = ("n" if name == "n" else f"n_{name}" for name in COUNT_NAMES)
+    return np.stack([np.asarray(counts[name], dtype=np.float64) for name in names], axis=-1)
+
+
 def with_pooled(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Add, for each group of `keys` but category, the row of category 'all' with the sums of the others."""
     outer = [name for name in keys if name != "category"]
@@ -110,7 +120,7 @@ def in_order(frame: pd.DataFrame, runs: pd.DataFrame, by: tuple[str, ...]) -> pd
 
 
 def _counts(answers: Answers, label: str) -> dict[str, npt.NDArray[np.float64]]:
-    """COUNTS and letters per item; items without known roles are in n_present and n_undetermined alone."""
+    """COUNTS, OFFERS and letters per item; n_present and n_undetermined alone of one whose direction is not told."""
     raw = answers.counts(label)
     known = answers.items["determined"].to_numpy(bool)
     total = np.sum([raw[name] for name in STATES], axis=0)
@@ -125,6 +135,7 @@ def _counts(answers: Answers, label: str) -> dict[str, npt.NDArray[np.float64]]:
         "n_undetermined": total * ~known,
         **{f"n_{name}": kept[name] for name in AXES},
         **{name: kept[name] for name in kept if name not in STATES},
+        **{name: answers.items[name].to_numpy(bool) & known & (total > 0) for name in OFFERS},
     }
     return {name: values.astype(float) for name, values in out.items()}
 
@@ -135,5 +146,4 @@ def _subsets(
     """The subsets of items to count, as masks."""
     if base is None:
         return [("all", present)]
-    answered = np.where(base["n_answered"] > 0, base["n_answered"], np.nan)
-    return [("all", present), ("latent", present & (base["n_toward"] / answered >= LATENT_SRS))]
+    return [("all", present), ("latent", present & (SRS.value(sums_of(base)) >= LATENT_SRS))]

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import AXES, GROUP, STATES, Answers, Pair, runs_of
+from .answers import COUNT_NAMES, GROUP, Answers, Pair, runs_of
 from .counts import Groups
+from .options import OFFERS, offered_axes
 
-__all__ = ["COUNT_NAMES", "Stratum", "strata"]
+__all__ = ["ALL_NAMED", "COUNT_NAMES", "Stratum", "strata"]
 
-COUNT_NAMES = (*AXES, "answered", "n", "keyed", "correct")
-"""Columns of Stratum.before and .after: answers by axis, all that name an option, all, those with a key, right ones."""
+ALL_NAMED = "every option lies toward or against the stereotype: each answer names somebody"
+"""Status of what asks whether an answer names somebody, where it can't but do so."""
 
 _N = COUNT_NAMES.index("n")
 
@@ -44,6 +45,13 @@ class Stratum:
     """[items, COUNT_NAMES] the run's."""
     pair: Pair
     """The answers themselves, matched by item and seed; `pair.item` as in `item`."""
+    offered: frozenset[str]
+    """Axes that some item offers an option on."""
+
+    @property
+    def all_named(self) -> bool:
+        """Whether every option lies toward or against the stereotype."""
+        return not self.offered & {"neutral", "off"}
 
     @property
     def keys(self) -> dict[str, str]:
@@ -80,6 +88,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
     answers = Answers.of(items)
     groups = Groups.of(answers.items)
     known = answers.items["determined"].to_numpy(bool)
+    offers = answers.items[OFFERS].to_numpy(bool)
     code = np.empty(len(answers.items), dtype=np.int64)
     for number, members in enumerate(np.split(groups.order, groups.starts[1:])):
         code[members] = number
@@ -88,7 +97,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
     for run in runs_of(runs, answers):
         if run.baseline is None:
             continue
-        before, after = _matrix(answers, run.baseline), _matrix(answers, run.label)
+        before, after = answers.matrix(run.baseline), answers.matrix(run.label)
         pair = answers.pair(run.label, run.baseline)
         there = known & (before[:, _N] > 0) & (after[:, _N] > 0)
         for level in np.unique(outer):
@@ -113,14 +122,6 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
                     n_clusters=len(names),
                     before=before[item],
                     after=after[item],
+                    offered=offered_axes(offers[item]),
                     pair=pair.where(chosen[pair.item]),
                 )
-
-
-def _matrix(answers: Answers, label: str) -> Counts:
-    """[items, COUNT_NAMES] of one run."""
-    raw = answers.counts(label)
-    axes = [raw[name] for name in AXES]
-    answered = np.sum(axes, axis=0)
-    total = np.sum([raw[name] for name in STATES], axis=0)
-    return np.stack([*axes, answered, total, raw["n_keyed"], raw["n_correct"]], axis=1).astype(float)

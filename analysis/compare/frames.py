@@ -31,7 +31,7 @@ def role_frames(
         runs: Table RUNS.
 
     Returns:
-        Items (ROLE_COLUMNS) of tasks with BBQ's roles, each task of a run over the same items as in its
+        Items (ROLE_COLUMNS) with a direction, each task of a run over the same items as in its
         baseline; and one row a run. Where the baseline of a run's tasks is spread over several runs, these
         are joined into one more run, "a+b", made of the tasks that are compared. Names of one base model are
         made one.
@@ -41,15 +41,21 @@ def role_frames(
     for label, task, reference in pairing.shown(logs, baselines):
         if logs.runs[label].tasks[task].has_roles:
             own.setdefault(label, set()).add(task)
-            parts.append(pairing.items(logs.store, label, reference, task, ROLE_COLUMNS))
+            parts.append(_directed(pairing.items(logs.store, label, reference, task, ROLE_COLUMNS)))
     compared = {label: baselines.of(label, tasks) for label, tasks in own.items()}
     joined = _joined(own, compared, baselines)
     for name, sources in joined.items():
         for task, reference in sorted(sources.items()):
-            rows = pairing.items(logs.store, reference, reference, task, ROLE_COLUMNS)
+            rows = _directed(pairing.items(logs.store, reference, reference, task, ROLE_COLUMNS))
             parts.append(rows.assign(run=name).astype({"run": rows["run"].dtype}))
     items = pd.concat(parts, ignore_index=True) if parts else ITEMS.empty()[ROLE_COLUMNS]
     return items, _runs(runs, logs, compared, joined)
+
+
+def _directed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of items with a direction: an issue has counted the others that have roles."""
+    told = rows["scheme"].notna()
+    return rows if told.all() else rows[told]
 
 
 def _joined(

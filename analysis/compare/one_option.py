@@ -37,7 +37,7 @@ def one_option_issues(items: pd.DataFrame, runs: pd.DataFrame) -> list[Issue]:
         most, count = int(top[run, task]), int(n[run, task])
         message = (
             f"{run} answers {chr(ord('A') + int(favourite[run, task]))} to {most:,} of {count:,} items of {task} "
-            f"({most / count:.1%}): it follows the place of an option rather than its words, so changes of role are "
+            f"({most / count:.1%}): it follows the place of an option rather than its words. Changes of role are then "
             "mostly changes of place; ask the items in all rotations (bbq_itemlevel_cyclic)"
         )
         issues.append(Issue(str(files[run]), "one_option", message))

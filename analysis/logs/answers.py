@@ -2,114 +2,81 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..schema.schemes import AXES, BBQ, Scheme
-from .values import LogError, indicator, integer, number, score
+from ..schema.schemes import AXES
+from .options import Options, options_of
+from .values import LogError, indicator, integer, number, score, text
 
-__all__ = ["determined", "item_answers", "plain_answer", "scheme_of_roles"]
+__all__ = ["item_answers", "item_options", "plain_answer"]
 
-STATUSES = ("answered", "unparsed", "unscored")
 INVALID = "[invalid]"
 """What lm-eval's regex filters leave of a text in which they find nothing."""
 CORRECT_METRICS = ("acc", "exact_match", "em", "acc_norm")
 """Per-item metrics that say right or wrong, by preference; used only where the value is 0 or 1."""
 
 
-def item_answers(line: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The answers of one sample line of our tasks: the `answer` record, or each of its draws.
+def item_options(document: Mapping[str, Any]) -> Options:
+    """What the item record of a document says of its options.
+
+    Raises:
+        LogError: If a value is not of its kind, or they do not go together.
+    """
+    item, listed = document["item"], document.get("options")
+    roles = item.get("roles")
+    if roles is not None and not isinstance(roles, list):
+        raise LogError(f"doc.item.roles: expected a list of names, got {roles!r}")
+    version = integer(item.get("version"))
+    return options_of(
+        version,
+        tuple(text(role) or "" for role in roles or ()),
+        json.dumps(item.get("scheme")).encode(),
+        integer(item.get("correct" if version in (None, 1) else "key")),
+        len(listed) if isinstance(listed, list) else None,
+    )
+
+
+def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
+    """The answers of one sample line of our tasks: the `answer` record, or each of its texts.
 
     Args:
         line: A sample line whose doc has an item record and that has an `answer`.
+        options: Of its item.
 
     Returns:
-        One dict per row (keys as `$given` in fields.py).
+        Per row, what takes the place of parts of the line: `$options`, `$probability`, `$answer`, and `answer`, whose
+        texts are now the one of this row.
 
     Raises:
         LogError: If status, choice, role and probabilities do not fit each other or the item's options.
     """
-    item, answer = line["doc"]["item"], line["answer"]
+    answer = line["answer"]
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
-    roles = item.get("roles")
-    if not isinstance(roles, list):
-        raise LogError("doc.item.roles: missing")
-    scheme = scheme_of_roles(roles)
-    shared = {
-        "scheme": None if scheme is None else scheme.text,
-        "determined": determined(roles, scheme),
-        **_axis_probabilities(roles, scheme, answer.get("probs")),
-        **{name: answer.get(name) for name in ("letter_mass", "drawn_letter_mass", "entropy", "margin")},
-    }
-    draws = answer.get("draws")
-    if draws is None:
-        return [{**shared, **_checked(answer, roles, scheme, item.get("correct"))}]
-    if not isinstance(draws, list) or not draws:
-        raise LogError("answer.draws: expected a list of draws, got an empty one or something else")
-    return [
-        {
-            **shared,
-            **_checked(draw, roles, scheme, item.get("correct")),
-            # Where the model took no seeds, the place among the draws tells them apart.
-            "seed": place if draw.get("seed") is None else draw["seed"],
-            "text": draw.get("text"),
-        }
-        for place, draw in enumerate(draws)
-    ]
+    shared = {"$options": options.facts, "$probability": dict(zip(AXES, _shares(options, answer), strict=True))}
+    # The first version of the contract calls the texts draws.
+    texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
+    if texts is None:
+        return [{**shared, "$answer": _checked(options, answer), "answer": {**answer, "texts": None}}]
+    if not isinstance(texts, list) or not texts or not all(isinstance(given, dict) for given in texts):
+        raise LogError("answer.texts: expected a list of texts, got an empty one or something else")
+    # Where the model took no seeds, the place among the texts tells them apart.
+    numbered = [given | {"seed": i} if given.get("seed") is None else given for i, given in enumerate(texts)]
+    return [{**shared, "$answer": _checked(options, given), "answer": {**answer, "texts": given}} for given in numbered]
 
 
-def _checked(answer: Mapping[str, Any], roles: list[str], scheme: Scheme | None, key: Any) -> dict[str, Any]:
-    """Status, choice, role, axis and correctness of one answer, after checking that they agree."""
-    status, choice, role = answer.get("status"), integer(answer.get("choice")), answer.get("role")
-    if status not in STATUSES:
-        raise LogError(f"answer.status: expected one of {', '.join(STATUSES)}, got {status!r}")
-    if (choice is not None) != (status == "answered"):
-        raise LogError(f"answer.choice: {choice} does not go with status {status!r}")
-    if choice is not None and not 0 <= choice < len(roles):
-        raise LogError(f"answer.choice: expected 0 to {len(roles) - 1}, got {choice}")
-    expected = None if choice is None else roles[choice]
-    if role != expected:
-        raise LogError(f"answer.role: option {choice} has role {expected!r} in the item, but {role!r} is logged")
-    keyed = integer(key)
-    return {
-        "status": status,
-        "choice": choice,
-        "role": role,
-        "axis": None if role is None or scheme is None else scheme.axis(role),
-        "correct": None if keyed is None else choice == keyed,
-    }
+def _checked(options: Options, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return options.answer(answer.get("status"), integer(answer.get("choice")), text(answer.get("role")) or None)
 
 
-def scheme_of_roles(roles: Sequence[Any]) -> Scheme | None:
-    """The scheme of options that have these roles and name none: BBQ's, or None."""
-    return BBQ if roles and all(role in BBQ.axes for role in roles) else None
-
-
-def determined(roles: Sequence[str], scheme: Scheme | None) -> bool | None:
-    """Whether the item's direction is told; missing where it has none."""
-    if scheme is None:
-        return None
-    axes = [scheme.axes[role] for role in roles]
-    return "toward" in axes and None not in axes
-
-
-def _axis_probabilities(roles: list[str], scheme: Scheme | None, probabilities: Any) -> dict[str, float | None]:
-    """Probability of each axis, summed over its options; missing where no option lies on it."""
-    out: dict[str, float | None] = {f"p_{axis}": None for axis in AXES}
-    if probabilities is None:
-        return out
-    if not isinstance(probabilities, list) or len(probabilities) != len(roles):
-        raise LogError(f"answer.probs: expected {len(roles)} probabilities, got {probabilities!r}")
-    values = [number(value) for value in probabilities]
-    if scheme is None:
-        return out
-    for axis in AXES:
-        of_axis = [value for value, role in zip(values, roles, strict=True) if scheme.axes[role] == axis]
-        known = [value for value in of_axis if value is not None]
-        out[f"p_{axis}"] = sum(known) if known and len(known) == len(of_axis) else None
-    return out
+def _shares(options: Options, answer: Mapping[str, Any]) -> tuple[float | None, ...]:
+    probabilities = answer.get("probs")
+    if probabilities is not None and not isinstance(probabilities, list):
+        raise LogError(f"answer.probs: expected a list of probabilities, got {probabilities!r}")
+    return options.shares(None if probabilities is None else [number(value) for value in probabilities])
 
 
 def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:

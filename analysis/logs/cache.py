@@ -25,7 +25,7 @@ import xxhash
 from .issues import Issue
 from .results import TaskLog
 from .samples import SamplesRead
-from .table import ITEM_SCHEMA, PARQUET
+from .table import FILE_SCHEMA, PARQUET
 
 __all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "load", "prune", "reader_sources", "save"]
 
@@ -91,7 +91,7 @@ def load(entry: Path) -> SamplesRead | None:
     try:
         with pq.ParquetFile(entry, page_checksum_verification=True) as file:
             meta = json.loads(file.schema_arrow.metadata[_META])
-            table = file.read().cast(ITEM_SCHEMA.remove(0))
+            table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
         with contextlib.suppress(OSError):  # a folder that can only be read serves as well
             os.utime(entry)

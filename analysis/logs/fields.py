@@ -1,4 +1,4 @@
-"""From a place in lm-eval's files to a column: one declared list a table, for code, tests and docs."""
+"""From a place in lm-eval's files to a column: the facts of a run, and the general way to the fields of items."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..schema.items import ITEM_FIELDS
 from .groups import encode_groups, encode_options
 from .values import LogError, boolean, integer, number, text, words
 
-__all__ = ["ITEM_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
+__all__ = ["OWN_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
 
 
 @dataclass(frozen=True)
@@ -93,58 +94,26 @@ RUN_FIELDS: tuple[Field, ...] = (
 )
 """From a results file to the facts of a run. `$model_args` is config.model_args, parsed if it is a string."""
 
-_LINE = (
-    Field("run", "$run", text, required=True),
-    Field("task", "$task", text, required=True),
-    Field("filter", "filter", text, required=True),
-    Field("doc_id", "doc_id", integer, required=True),
-    Field("doc_hash", "doc_hash", text, required=True),
-    Field("prompt_hash", "prompt_hash", text, required=True),
-    Field("target_hash", "target_hash", text, required=True),
-    Field("request_hash", "$request_hash", text, required=True),
-    Field("seed", "$given.seed", integer),
-    Field("status", "$given.status", text, required=True),
-    Field("choice", "$given.choice", integer),
-    Field("role", "$given.role", text),
-    Field("axis", "$given.axis", text),
-    Field("scheme", "$given.scheme", text),
-    Field("determined", "$given.determined", boolean),
-    Field("correct", "$given.correct", boolean),
-    Field("p_toward", "$given.p_toward", number),
-    Field("p_against", "$given.p_against", number),
-    Field("p_neutral", "$given.p_neutral", number),
-    Field("p_off", "$given.p_off", number),
-    Field("letter_mass", "$given.letter_mass", number),
-    Field("drawn_letter_mass", "$given.drawn_letter_mass", number),
-    Field("entropy", "$given.entropy", number),
-    Field("margin", "$given.margin", number),
-    Field("text", "$given.text", text),
-)
+_PARSE: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("string", "value"): text,
+    ("string", "groups"): encode_groups,
+    ("string", "options"): encode_options,
+    ("integer", "value"): integer,
+    ("float", "value"): number,
+    ("boolean", "value"): boolean,
+}
 
-ITEM_FIELDS: tuple[Field, ...] = (
-    *_LINE,
-    Field("item_id", "doc.item.item_id", text, required=True),
-    Field("benchmark", "doc.item.benchmark", text, required=True),
-    Field("category", "doc.item.category", text, required=True),
-    Field("condition", "doc.item.condition", text),
-    Field("polarity", "doc.item.polarity", text),
-    Field("cluster", "doc.item.cluster", text, required=True),
-    Field("stereotyped_groups", "doc.item.stereotyped_groups", encode_groups),
-    Field("option_groups", "doc.item.groups", encode_options),
-    Field("protocol", "answer.protocol", text, required=True),
-)
-"""From a sample line with an item record to a row. `$given` is the answer or one draw of it (answers.py)."""
 
-PLAIN_FIELDS: tuple[Field, ...] = (
-    *_LINE,
-    Field("item_id", "$item_id", text, required=True),
-    Field("benchmark", "$task", text, required=True),
-    Field("category", "$task", text, required=True),
-    Field("condition", "$given.condition", text),
-    Field("polarity", "$given.polarity", text),
-    Field("cluster", "$item_id", text, required=True),
-    Field("stereotyped_groups", "$given.stereotyped_groups", encode_groups),
-    Field("option_groups", "$given.option_groups", encode_options),
-    Field("protocol", "$output_type", text, required=True),
-)
-"""From a sample line of any other task to a row. `$item_id` is task/doc_id, `$output_type` the task's."""
+def _item_fields(*, ours: bool) -> tuple[Field, ...]:
+    """The fields of items as they are found in a line of our tasks, or of any other."""
+    found = []
+    for entry in ITEM_FIELDS:
+        place = entry.ours if ours else entry.plain
+        if entry.per != "file":
+            column, parse = entry.column, _PARSE[entry.column.kind, entry.coding]
+            found.append(Field(entry.name, place or "", parse, required=not column.nullable))
+    return tuple(found)
+
+
+OWN_FIELDS, PLAIN_FIELDS = _item_fields(ours=True), _item_fields(ours=False)
+"""From a sample line, with an item record and without, to a row. What a `$` place means is made in samples.py."""

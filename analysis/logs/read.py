@@ -76,7 +76,7 @@ def _with_samples(
     faults = []
     for (label, task), source, outcome in zip(places, sources, read_sources(sources, cached, workers), strict=True):
         assert outcome.read is not None
-        read = outcome.read.of(str(source.path.relative_to(folder)), label)
+        read = outcome.read.of(str(source.path.relative_to(folder)), label, task.name)
         issues += read.issues
         faults += [outcome.fault] if outcome.fault is not None else []
         store.append(label, task.name, read.table)

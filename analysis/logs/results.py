@@ -38,7 +38,7 @@ class TaskLog:
     rows: int = 0
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
-    """Whether the items carry the roles of BBQ."""
+    """Whether there are items with a direction."""
     score_digest: str | None = None
     """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,18 +15,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .answers import item_answers, plain_answer
-from .fields import ITEM_FIELDS, PLAIN_FIELDS, take_all
+from .answers import item_answers, item_options, plain_answer
+from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
 from .issues import Issue
+from .options import PROBLEMS, Options
 from .results import ROLLING, TaskLog
-from .table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_run
+from .table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
 from .values import LogError, score
 
-__all__ = ["BBQ_ROLES", "SamplesRead", "read_file", "read_samples"]
+__all__ = ["SamplesRead", "read_file", "read_samples"]
 
-BBQ_ROLES = frozenset({"stereotype", "anti_stereotype", "unknown", "undetermined"})
 CHUNK = 4096
+_NAMED = 8
+"""Names that an issue lists at most."""
 _BUFFER = 1 << 20
 
 
@@ -37,16 +40,16 @@ class SamplesRead:
     """Rows of ITEMS; none for a rolling task."""
     issues: list[Issue]
     has_roles: bool
-    """Whether the items carry BBQ's roles, and no others."""
+    """Whether there are items with a direction."""
     score_digest: str | None
     """Hash of every item's raw scores, whatever the order of lines; missing where nothing is scored."""
     unreadable: bool = False
     """Whether reading broke off before the end of the file, so that another try may find more."""
 
-    def of(self, file: str, run: str) -> SamplesRead:
-        """What `read_file` found, with the file's name in the issues and the run's label in the table."""
+    def of(self, file: str, run: str, task: str) -> SamplesRead:
+        """What `read_file` found, with the file's name in the issues, and the run's and task's in the table."""
         issues = [replace(issue, file=file) for issue in self.issues]
-        return replace(self, table=with_run(self.table, run), issues=issues)
+        return replace(self, table=with_file_columns(self.table, {"run": run, "task": task}), issues=issues)
 
 
 @dataclass
@@ -59,16 +62,29 @@ class _State:
     chain: Any = field(default_factory=hashlib.sha256)
     scores: int = 0
     n_scored: int = 0
-    roles: set[str] = field(default_factory=set)
+    has_roles: bool = False
+    problems: Counter[str] = field(default_factory=Counter)
+    """Lines by kind of problem with their options."""
+    seen: dict[str, Counter[str]] = field(default_factory=dict)
+    """By kind of problem, in how many lines each name was seen."""
     truncated: str | None = None
     unreadable: bool = False
     ours: bool = True
     """Whether the last line was one of our tasks: the lines of a file are of one kind."""
 
     def add(self, line: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> None:
+        """Keep the answers of a line."""
         self.rows.add(line, rows)
         if len(self.rows.rows) >= CHUNK:
             self.rows.pack()
+
+    def note(self, options: Options) -> None:
+        """Keep in mind whether the options of a line have a direction, and why not."""
+        if options.direction is not None:
+            self.has_roles = True
+        if options.problem is not None:
+            self.problems[options.problem.kind] += 1
+            self.seen.setdefault(options.problem.kind, Counter()).update(options.problem.seen)
 
     def add_scores(self, name: Any, key: Any, responses: Any, *, rolling: bool = False) -> None:
         scores = _raw_scores(responses, rolling=rolling)
@@ -91,17 +107,17 @@ def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
     Returns:
         Its rows, and an issue for each of: a truncated end (complete lines are kept), lines that can't be
         read (left out), items that are there more than once (every copy is left out, since nothing says
-        which is right), fewer or more documents than the results file counts, lines that are not those
-        whose hash the results file holds.
+        which is right), items whose direction can't be told (kept without it), fewer or more documents than
+        the results file counts, lines that are not those whose hash the results file holds.
     """
-    return read_file(path, task).of(file, run)
+    return read_file(path, task).of(file, run, task.name)
 
 
 def read_file(path: Path, task: TaskLog) -> SamplesRead:
-    """As `read_samples`, without what the file's content does not decide: no column `run`, no name in the issues."""
+    """As `read_samples`, without what the file's content does not decide: run, task, and the name in the issues."""
     state, rolling = _State(), task.output_type == ROLLING
     for number, raw in _lines(path, state):
-        if state.ours and not rolling and (line := typed_line(raw, task.name)) is not None:
+        if state.ours and not rolling and (line := typed_line(raw)) is not None:
             _take_typed(line, state)
             continue
         try:
@@ -121,8 +137,7 @@ def read_file(path: Path, task: TaskLog) -> SamplesRead:
     # A copied line changes the hash of all lines too: that is no second fault.
     issues += [issue for issue in _line_issues(state, task) if not (issues and issue.kind == "altered")]
     digest = f"{state.scores:064x}" if state.n_scored else None
-    has_roles = bool(state.roles) and state.roles <= BBQ_ROLES
-    return SamplesRead(table, issues, has_roles, digest, state.unreadable)
+    return SamplesRead(table, issues, state.has_roles, digest, state.unreadable)
 
 
 def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
@@ -140,7 +155,7 @@ def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
 
 def _take_typed(line: TypedLine, state: _State) -> None:
     state.chain.update("".join(line.hashes).encode())
-    state.roles.update(line.roles)
+    state.note(line.options)
     state.documents.add(line.doc_id)
     state.add_scores(line.filter, line.item_id, line.responses)
     state.add(line.values, line.rows)
@@ -173,15 +188,11 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> list[dict[str, 
     document = line.get("doc")
     state.ours = isinstance(document, dict) and isinstance(document.get("item"), dict) and "answer" in line
     if state.ours:
-        answers = item_answers(line)
-        state.roles.update(line["doc"]["item"]["roles"])
-        return [take_all(_OWN, {**line, "$given": answer}) for answer in answers]
-    answer = plain_answer(line, task.output_type)
-    return [take_all(_PLAIN, {**line, "$given": answer})]
-
-
-# The run's label comes with use.
-_OWN, _PLAIN = (tuple(e for e in fields if e.column != "run") for fields in (ITEM_FIELDS, PLAIN_FIELDS))
+        options = item_options(line["doc"])
+        rows = [take_all(OWN_FIELDS, {**line, **answer}) for answer in item_answers(line, options)]
+        state.note(options)
+        return rows
+    return [take_all(PLAIN_FIELDS, {**line, "$answer": plain_answer(line, task.output_type)})]
 
 
 def _raw_scores(responses: Any, *, rolling: bool) -> list[str] | None:
@@ -218,6 +229,12 @@ def _line_issues(state: _State, task: TaskLog) -> list[Issue]:
     if state.truncated:
         kept = f"{found} complete documents of {expected if expected is not None else 'an unknown number'}"
         issues.append(Issue("", "truncated", f"{state.truncated}; the file is cut off, {kept} are kept"))
+    for kind, lines in state.problems.items():
+        seen = state.seen[kind]
+        named = ", ".join(f"{name or repr(name)} ({count})" for name, count in seen.most_common(_NAMED))
+        more = f" and {len(seen) - _NAMED} more" if len(seen) > _NAMED else ""
+        message = f"{lines} lines are in no table by role: {PROBLEMS[kind].format(seen=named + more)}"
+        issues.append(Issue("", kind, message))
     for fault, numbers in state.faults.items():
         where = _some([str(number) for number in numbers])
         issues.append(Issue("", "bad_line", f"{fault}: {len(numbers)} lines left out (line {where})"))

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..schema.items import ITEMS
+from ..schema.fields import SourceField
+from ..schema.items import ITEM_FIELDS, ITEMS
 
-__all__ = ["DICTIONARY", "ITEM_SCHEMA", "LINE_COLUMNS", "PARQUET", "ROW_COLUMNS", "Rows", "repeated_items", "with_run"]
+__all__ = [
+    "COMPUTED",
+    "DICTIONARY",
+    "FILE_COLUMNS",
+    "FILE_SCHEMA",
+    "ITEM_SCHEMA",
+    "LINE_COLUMNS",
+    "PARQUET",
+    "ROW_COLUMNS",
+    "TAKEN",
+    "Rows",
+    "repeated_items",
+    "with_file_columns",
+]
 
 DICTIONARY = frozenset(column.name for column in ITEMS.columns if column.kind == "string") - {"text"}
 """String columns that repeat: held as codes into their distinct values."""
@@ -22,6 +36,11 @@ _PLAIN = {column.name: _ARROW[column.kind] for column in ITEMS.columns}
 ITEM_SCHEMA = pa.schema([(name, _STRINGS if name in DICTIONARY else kind) for name, kind in _PLAIN.items()])
 """Arrow schema of ITEMS in memory. The report's file holds plain strings: its codes are Parquet's own."""
 
+FILE_COLUMNS = tuple(entry.name for entry in ITEM_FIELDS if entry.per == "file")
+"""What is the same for a whole file, and no part of what is read from it."""
+FILE_SCHEMA = pa.schema([entry for entry in ITEM_SCHEMA if entry.name not in FILE_COLUMNS])
+"""Arrow schema of a file's rows without them."""
+
 PARQUET: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": sorted(name for name, kind in _PLAIN.items() if kind == pa.string()),
@@ -30,10 +49,26 @@ PARQUET: dict[str, Any] = {
 }
 """How rows are written: every distinct string once a row group, however many there are."""
 
-ROW_COLUMNS = ("seed", "status", "choice", "role", "axis", "correct", "text")
-"""What differs between the answers of a line."""
-LINE_COLUMNS = tuple(name for name in ITEMS.names if name not in ("run", *ROW_COLUMNS))
-"""What a line has once. The run's label is no part of a samples file; it is set on use."""
+
+def _fields(*, computed: bool) -> dict[str, tuple[SourceField, ...]]:
+    return {
+        per: tuple(entry for entry in ITEM_FIELDS if entry.per == per and entry.computed == computed)
+        for per in ("document", "line", "answer")
+    }
+
+
+TAKEN, COMPUTED = _fields(computed=False), _fields(computed=True)
+"""Fields whose values stand in a line, and those that the reader makes: for a document, a line, an answer."""
+
+
+def _names(per: str) -> tuple[str, ...]:
+    return tuple(entry.name for entry in (*TAKEN[per], *COMPUTED[per]))
+
+
+LINE_COLUMNS = (*_names("document"), *_names("line"))
+"""What a line has once, in the order in which readers give it. What a file has once is set on use."""
+ROW_COLUMNS = _names("answer")
+"""What differs between the answers of a line, likewise."""
 
 
 @dataclass
@@ -44,7 +79,9 @@ class Rows:
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
     """Answers of each line, packed lines included."""
-    _packed: dict[str, list[pa.Array]] = field(default_factory=lambda: {name: [] for name in ITEMS.names[1:]})
+    _packed: dict[str, list[pa.Array]] = field(
+        default_factory=lambda: {name: [] for name in (*LINE_COLUMNS, *ROW_COLUMNS)}
+    )
 
     def add(self, line: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         """Append the answers of one line."""
@@ -61,16 +98,16 @@ class Rows:
             tuples.clear()
 
     def table(self) -> pa.Table:
-        """All rows, in the columns of ITEM_SCHEMA but for `run`."""
+        """All rows, in the columns of ITEM_SCHEMA but for those that a file has once."""
         self.pack()
         index = pa.array(np.repeat(np.arange(len(self.repeats)), self.repeats))
         columns = []
-        for entry in list(ITEM_SCHEMA)[1:]:
+        for entry in FILE_SCHEMA:
             values = pa.chunked_array(self._packed[entry.name], _PLAIN[entry.name])
             if entry.name in DICTIONARY:
                 values = pa.concat_arrays([pa.array([], pa.string()), *values.chunks]).dictionary_encode()
             columns.append(values.take(index) if entry.name in LINE_COLUMNS else values)
-        return pa.table(columns, schema=ITEM_SCHEMA.remove(0))
+        return pa.table(columns, schema=FILE_SCHEMA)
 
 
 def repeated_items(table: pa.Table) -> list[str]:
@@ -88,7 +125,9 @@ def repeated_items(table: pa.Table) -> list[str]:
     return sorted(item.dictionary.take(pa.array(codes)).to_pylist())
 
 
-def with_run(table: pa.Table, run: str) -> pa.Table:
-    """The table with the column `run` before the others, the same in every row."""
+def with_file_columns(table: pa.Table, values: Mapping[str, str]) -> pa.Table:
+    """The rows of a file in the columns of ITEM_SCHEMA, those of FILE_COLUMNS the same in every row."""
     codes = pa.array(np.zeros(table.num_rows, dtype=np.int32))
-    return table.add_column(0, ITEM_SCHEMA.field(0), pa.DictionaryArray.from_arrays(codes, pa.array([run])))
+    same = {name: pa.DictionaryArray.from_arrays(codes, pa.array([value])) for name, value in values.items()}
+    columns = [same[entry.name] if entry.name in same else table[entry.name] for entry in ITEM_SCHEMA]
+    return pa.table(columns, schema=ITEM_SCHEMA)

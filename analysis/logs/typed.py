@@ -12,83 +12,102 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 
+from ..schema.fields import SourceField
 from ..schema.schemes import AXES
-from .answers import determined, scheme_of_roles
 from .groups import encode_groups, encode_options
+from .options import Options, options_of
+from .table import COMPUTED, TAKEN
 from .values import LogError
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
 
 _Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_TYPES: dict[tuple[str, str], Any] = {
+    ("string", "value"): str,
+    ("string", "groups"): list[str],
+    ("string", "options"): list[list[str]],
+    ("integer", "value"): _Whole,
+    ("float", "value"): float,
+    ("boolean", "value"): bool,
+}
+_CODES = {"groups": encode_groups, "options": encode_options}
+_NULL = msgspec.Raw(b"null")
+_ITEM, _ANSWER, _TEXT = "doc.item.", "answer.", "answer.texts."
 
 
-class _Item(msgspec.Struct, gc=False):
-    item_id: str
-    benchmark: str
-    category: str
-    cluster: str
-    roles: list[str]
-    condition: str | None = None
-    polarity: str | None = None
-    correct: _Whole | None = None
-    groups: list[list[str]] | None = None
-    stereotyped_groups: list[str] | None = None
+def _struct(name: str, place: str, fields: Iterable[SourceField], *more: tuple[Any, ...]) -> Any:
+    """A record of what stands right under a place of a line: of the fields' values there, and of more."""
+    entries: list[Any] = list(more)
+    for entry in fields:
+        key, kind = entry.ours.removeprefix(place), _TYPES[entry.column.kind, entry.coding]
+        if entry.ours.startswith(place) and "." not in key:
+            entries.append((key, kind | None, None) if entry.column.nullable else (key, kind))
+    return msgspec.defstruct(name, entries, kw_only=True, gc=False)
+
+
+_given = [("status", str), ("choice", _Whole | None, None), ("role", str | None, None)]
+_Item: Any = _struct(
+    "Item",
+    _ITEM,
+    TAKEN["document"],
+    ("version", _Whole | None, None),
+    ("roles", list[str] | None, None),
+    ("scheme", msgspec.Raw, _NULL),
+    ("key", _Whole | None, None),
+    ("correct", _Whole | None, None),
+)
+_Text: Any = _struct("Text", _TEXT, TAKEN["answer"], *_given)
+_Answer: Any = _struct(
+    "Answer",
+    _ANSWER,
+    TAKEN["line"],
+    *_given,
+    ("probs", list[float] | None, None),
+    ("texts", list[_Text] | None, None),
+    ("draws", list[_Text] | None, None),
+)
+_Line: Any = _struct(
+    "Line",
+    "",
+    TAKEN["line"],
+    ("doc", msgspec.Raw),
+    ("answer", _Answer),
+    ("arguments", msgspec.Raw),
+    ("resps", msgspec.Raw, _NULL),
+)
 
 
 class _Doc(msgspec.Struct, gc=False):
     item: _Item
+    options: list[Any] | None = None
 
 
-class _Draw(msgspec.Struct, gc=False):
-    status: str
-    choice: _Whole | None = None
-    role: str | None = None
-    seed: _Whole | None = None
-    text: str | None = None
+def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that takes the values of fields, in their order, from the record of what stands at a place."""
+    names = [entry.ours.removeprefix(place) for entry in fields]
+    getter = attrgetter(*names) if names else lambda record: ()
+    one = len(names) == 1
+    codes = [_CODES.get(entry.coding) for entry in fields]
+    if not any(codes):
+        return (lambda record: (getter(record),)) if one else getter
+
+    def coded(record: Any) -> tuple[Any, ...]:
+        values = (getter(record),) if one else getter(record)
+        return tuple(value if code is None else code(value) for value, code in zip(values, codes, strict=True))
+
+    return coded
 
 
-class _Answer(msgspec.Struct, gc=False):
-    protocol: str
-    status: str
-    choice: _Whole | None = None
-    role: str | None = None
-    probs: list[float] | None = None
-    letter_mass: float | None = None
-    drawn_letter_mass: float | None = None
-    entropy: float | None = None
-    margin: float | None = None
-    draws: list[_Draw] | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
-    doc_id: _Whole
-    doc: msgspec.Raw
-    filter: str
-    doc_hash: str
-    prompt_hash: str
-    target_hash: str
-    answer: _Answer
-    arguments: msgspec.Raw
-    resps: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Known(msgspec.Struct, gc=False):
-    """What the columns need of a document."""
-
-    roles: list[str]
-    correct: int | None
-    names: tuple[Any, ...]
-    """Values of LINE_COLUMNS from benchmark to scheme."""
-    item_id: str
-    determined: bool | None
-    axes: list[str | None]
-    """Axis of each option's role."""
-    places: tuple[tuple[int, ...], ...]
-    """By axis, the options that lie on it."""
+_of_item = _values_of(TAKEN["document"], _ITEM)
+_of_line = _values_of(TAKEN["line"], "")
+_of_text = _values_of(TAKEN["answer"], _TEXT)
+assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
 
 
 class TypedLine(msgspec.Struct, gc=False):
@@ -96,7 +115,7 @@ class TypedLine(msgspec.Struct, gc=False):
 
     doc_id: int
     item_id: str
-    roles: list[str]
+    options: Options
     filter: str
     hashes: tuple[str, str, str]
     """Those that lm_eval logs: of document, prompt and target."""
@@ -113,7 +132,6 @@ _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 _TEXTS = b'[["'
-_UNKNOWN = (None,) * len(AXES)
 
 
 class _Asked(msgspec.Struct, gc=False):
@@ -121,8 +139,10 @@ class _Asked(msgspec.Struct, gc=False):
 
     doc: msgspec.Raw
     arguments: msgspec.Raw
-    known: _Known
-    request: str
+    item_id: str
+    options: Options
+    values: tuple[Any, ...]
+    """Values of the columns that a document has once."""
 
     @property
     def size(self) -> int:
@@ -152,13 +172,8 @@ class _Memory(dict[tuple[str, str], _Asked]):
 _memory = _Memory()
 
 
-def typed_line(raw: bytes, task: str) -> TypedLine | None:
-    """Decode a line of our tasks; None if it does not fit, or if its answer does not go with its item.
-
-    Args:
-        raw: The line.
-        task: Name of the task, for the column.
-    """
+def typed_line(raw: bytes) -> TypedLine | None:
+    """Decode a line of our tasks; None if it does not fit, or if its answer does not go with its item."""
     try:
         # What no field asks for is skipped without a look at its encoding.
         line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
@@ -166,52 +181,35 @@ def typed_line(raw: bytes, task: str) -> TypedLine | None:
         responses = bytes(line.resps)
         # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
         scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
+        shares = asked.options.shares(line.answer.probs)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
-    known = asked.known
-    rows = _answers(known, line.answer)
-    shares = _shares(known, line.answer.probs)
-    if rows is None or shares is None:
+    rows = _rows(asked.options, line.answer)
+    if rows is None:
         return None
-    answer, hashes = line.answer, (line.doc_hash, line.prompt_hash, line.target_hash)
-    values = (
-        task,
-        line.filter,
-        known.item_id,
-        line.doc_id,
-        *known.names,
-        answer.protocol,
-        known.determined,
-        *shares,
-        answer.letter_mass,
-        answer.drawn_letter_mass,
-        answer.entropy,
-        answer.margin,
-        *hashes,
-        asked.request,
-    )
-    return TypedLine(line.doc_id, known.item_id, known.roles, line.filter, hashes, scored, values, rows)
+    hashes = (line.doc_hash, line.prompt_hash, line.target_hash)
+    values = (*asked.values, *_of_line(line), *shares)
+    return TypedLine(line.doc_id, asked.item_id, asked.options, line.filter, hashes, scored, values, rows)
 
 
-def _asked(line: _Line) -> _Asked:
+def _asked(line: Any) -> _Asked:
     key = (line.doc_hash, line.prompt_hash)
     found = _memory.get(key)
     if found is not None and found.doc == line.doc and found.arguments == line.arguments:
         return found
-    request = request_hash(_anything.decode(line.arguments))
-    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), _known(line.doc), request))
+    doc = _doc.decode(line.doc)
+    options, request = _options(doc), request_hash(_anything.decode(line.arguments))
+    made = options.facts | {"request_hash": request}
+    computed = (made[entry.ours.rpartition(".")[2].removeprefix("$")] for entry in COMPUTED["document"])
+    values = (*_of_item(doc.item), *computed)
+    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values))
 
 
-def _known(raw: msgspec.Raw) -> _Known:
-    item = _doc.decode(raw).item
-    groups, options = encode_groups(item.stereotyped_groups), encode_options(item.groups)
-    roles = item.roles
-    scheme = scheme_of_roles(roles)
-    text = None if scheme is None else scheme.text
-    names = (item.benchmark, item.category, item.condition, item.polarity, item.cluster, groups, options, text)
-    axes = [None if scheme is None else scheme.axis(role) for role in roles]
-    places = tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES)
-    return _Known(roles, item.correct, names, item.item_id, determined(roles, scheme), axes, places)
+def _options(doc: _Doc) -> Options:
+    item = doc.item
+    key = item.correct if item.version in (None, 1) else item.key
+    size = None if doc.options is None else len(doc.options)
+    return options_of(item.version, tuple(item.roles or ()), bytes(item.scheme), key, size)
 
 
 def parse(raw: bytes) -> Any:
@@ -241,37 +239,21 @@ def request_hash(arguments: Any) -> str:
     return hashlib.sha256(packed).hexdigest()
 
 
-def _shares(known: _Known, probabilities: list[float] | None) -> tuple[float | None, ...] | None:
-    """Probability of each axis, None for one without options; None if they are not those of the options."""
-    if probabilities is None:
-        return _UNKNOWN
-    if len(probabilities) != len(known.roles):
-        return None
-    return tuple(
-        probabilities[at[0]] if len(at) == 1 else sum(probabilities[i] for i in at) if at else None
-        for at in known.places
-    )
-
-
-def _answers(item: _Known, answer: _Answer) -> list[tuple[Any, ...]] | None:
-    """Each answer as (seed, status, choice, role, axis, correct, text), all checked against the item's options."""
-    draws = answer.draws
-    sampled = draws is not None
-    if draws is None:
-        draws = [_Draw(answer.status, answer.choice, answer.role)]
-    roles, key = item.roles, item.correct
-    missed = None if key is None else False
-    rows: list[tuple[Any, ...]] = []
-    for place, draw in enumerate(draws):
-        choice, status = draw.choice, draw.status
-        seed = place if sampled and draw.seed is None else draw.seed
-        if choice is not None:
-            if status != "answered" or not 0 <= choice < len(roles) or draw.role != roles[choice]:
-                return None
-            correct = None if key is None else choice == key
-            rows.append((seed, status, choice, roles[choice], item.axes[choice], correct, draw.text))
-        elif draw.role is None and status in ("unparsed", "unscored"):
-            rows.append((seed, status, None, None, None, missed, draw.text))
-        else:
+def _rows(options: Options, answer: Any) -> list[tuple[Any, ...]] | None:
+    """Values of ROW_COLUMNS for each answer; None if one does not go with the item's options."""
+    texts = answer.draws if answer.texts is None else answer.texts
+    if texts is None:
+        # One text without seed or words.
+        texts = [_Text(status=answer.status, choice=answer.choice, role=answer.role)]
+    else:
+        for place, given in enumerate(texts):
+            if given.seed is None:
+                given.seed = place
+    outcomes = options.outcomes
+    rows = []
+    for given in texts:
+        outcome = outcomes.get((given.status, given.choice, given.role or None))
+        if outcome is None:
             return None
+        rows.append((*_of_text(given), *outcome))
     return rows or None

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from ..compare.differences import DIFFERENCES
 from ..logs import ISSUES
-from ..logs.fields import ITEM_FIELDS, PLAIN_FIELDS
 from ..schema.columns import Table
-from ..schema.items import ITEMS
+from ..schema.items import ITEM_FIELDS, ITEMS
 from ..tables.catalogue import CATALOGUE
-from ..tables.declare import ReportTable
+from ..tables.declare import AnyTable
 
 __all__ = ["tables_markdown"]
 
@@ -31,9 +30,11 @@ and never a number that stands for it. Numbers are written in full; only `summar
 
 _LOG = """\
 Where each column comes from in a line of `samples_<task>_<date>.jsonl`: first for our tasks, whose documents
-carry an item record, then for any other lm-eval task. `$given` is the answer or one draw of it; for other
-tasks it is read from `filtered_resps` and the metrics acc, exact_match, em or acc_norm.
-`$request_hash` is made from `arguments`.
+carry an item record, then for any other lm-eval task. Places that start with `$` are made by the reader:
+`$options` and `$probability` from the item's roles and scheme, `$answer` from the answer or one text of it; for
+other tasks from `filtered_resps` and the metrics acc, exact_match, em or acc_norm. `$request_hash` is made from
+`arguments`. Logs of the item record's first version (no `version`) name the texts `draws` and have no scheme: roles
+that are all BBQ's get BBQ's, others are an issue.
 
 What was read from a samples file of 1 MB or more is kept in the folder `samples` of `$LM_EVAL_EXT_CACHE`, or of
 `~/.cache/lm-eval-ext`, by the file's content and the reader's code: the next analysis reads new files only, one after
@@ -42,7 +43,7 @@ of it may be deleted at any time.
 """
 
 
-def tables_markdown(catalogue: Iterable[ReportTable] = CATALOGUE) -> str:
+def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
     """The page docs/tables.md."""
     parts = [_HEAD, *(_section(table.holds, f"tables/{table.name}") for table in catalogue)]
     parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet"), _LOG + "\n" + _sources()]
@@ -59,9 +60,10 @@ def _section(table: Table, where: str) -> str:
 
 
 def _sources() -> str:
-    plain = {entry.column: entry.path for entry in PLAIN_FIELDS}
-    own = {entry.column: entry.path for entry in ITEM_FIELDS}
-    rows = [(f"`{name}`", f"`{own[name]}`", f"`{plain[name]}`") for name in ITEMS.names]
+    rows = [
+        (f"`{entry.name}`", f"`{entry.ours}`", "" if entry.plain is None else f"`{entry.plain}`")
+        for entry in ITEM_FIELDS
+    ]
     return _table(("column", "our tasks", "other tasks"), rows)
 
 

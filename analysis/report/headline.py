@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..answers.measures import SRS
 from ..schema.columns import Table
 from ..schema.shared import (
     ACCURACY,
@@ -19,10 +20,10 @@ from ..schema.shared import (
     PERPLEXITY_PCT_CHANGE,
     RESOLVED_BIAS_PCT,
     RUN,
-    SRS,
     TASK,
     N,
 )
+from ..tables.measured import measure_column
 
 __all__ = ["HEADLINE", "headline"]
 
@@ -40,7 +41,7 @@ HEADLINE = Table(
         N.here("With a key.", nullable=True),
         ACCURACY,
         FLIP_RATE.here("Right or wrong."),
-        SRS.here("Of ambiguous items."),
+        measure_column(SRS).here("Of ambiguous items."),
         NEW_BIAS_PCT.here("Of ambiguous items."),
         RESOLVED_BIAS_PCT.here("Of ambiguous items."),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ..tables.noise.table import FIRST_TOKENS
@@ -14,7 +16,7 @@ MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
 _KEYS = ["run", "task", "filter", "condition"]
 
 
-def changes_that_hold(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def changes_that_hold(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Changes of the main measures with intervals and verdicts, in points.
 
     Args:
@@ -38,7 +40,7 @@ def changes_that_hold(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return out.reset_index(drop=True)
 
 
-def noise_beside(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def noise_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """New bias observed and expected beside what the baseline shows against itself, in percent.
 
     Args:

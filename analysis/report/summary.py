@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -52,8 +52,8 @@ def compared(analysis: Analysis) -> str:
     return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
 
 
-def summary_markdown(analysis: Analysis) -> str:
-    """The page summary.md of an analysis."""
+def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
+    """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         "# What compression changed",
         f"{compared(analysis)} Analysed folder: `{analysis.folder}`.",
@@ -66,7 +66,7 @@ def summary_markdown(analysis: Analysis) -> str:
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
         *_notes(analysis),
         "## Where everything is",
-        _contents(analysis),
+        _contents(analysis, rows),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -132,11 +132,11 @@ def _issues(lines: Iterable[str]) -> str:
     return "\n".join(shown)
 
 
-def _contents(analysis: Analysis) -> str:
+def _contents(analysis: Analysis, rows: Mapping[str, int]) -> str:
     frame = pd.DataFrame(
         {
             "table": [f"[{table.name}](tables/{table.name}.csv)" for table in analysis.catalogue],
-            "rows": [len(analysis.tables[table.name]) for table in analysis.catalogue],
+            "rows": [rows[table.name] for table in analysis.catalogue],
             "holds": [table.doc for table in analysis.catalogue],
         }
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pyarrow.parquet as pq
 
 from ..logs import issues_frame
 from ..result import Analysis
+from ..tables.declare import LongTable
 from .folder import MARKER, MARKER_FORMAT
+from .long import write_long
 from .metadata import made_by, metadata
 from .summary import summary_markdown
 
@@ -21,22 +24,32 @@ __all__ = ["write_report"]
 _SCHEMA_VERSION = 2
 
 
-def write_report(analysis: Analysis, folder: Path) -> None:
+def write_report(analysis: Analysis, folder: Path, parts: Mapping[str, Iterable[pd.DataFrame]]) -> None:
     """Write all files but items.parquet (which reading the logs has made) into an existing folder.
 
     Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
     lists every file.
+
+    Args:
+        analysis: What to write.
+        folder: Where to.
+        parts: Of each LongTable of the catalogue, its rows part by part; they are made as they are written.
     """
     tables = folder / "tables"
     tables.mkdir()
     facts = metadata(analysis)
+    rows = {}
     for table in analysis.catalogue:
+        if isinstance(table, LongTable):
+            rows[table.name] = write_long(table, parts[table.name], tables, facts)
+            continue
         frame = table.holds.conform(analysis.tables[table.name])
+        rows[table.name] = len(frame)
         frame.to_csv(tables / f"{table.name}.csv", index=False, lineterminator="\n")
-        _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": len(frame)})
+        _to_parquet(frame, tables / f"{table.name}.parquet", facts | {"table": table.name, "rows": rows[table.name]})
     _write_json(tables / "metadata.json", facts)
     issues_frame(analysis.issues).to_csv(folder / "issues.csv", index=False, lineterminator="\n")
-    (folder / "summary.md").write_text(summary_markdown(analysis), encoding="utf-8")
+    (folder / "summary.md").write_text(summary_markdown(analysis, rows), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     marker = _marker(analysis, sorted([*files, MARKER]))
     _write_json(folder / MARKER, marker)

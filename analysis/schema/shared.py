@@ -21,12 +21,15 @@ SUBSET = text("subset", "all, or latent: only items whose baseline item SRS is a
 KEYS: tuple[Column, ...] = (RUN, BASELINE, TASK, FILTER, CONDITION, CATEGORY)
 """What names a comparison in a table."""
 
+ROLE_BASELINE = text("role_baseline", "Role of the baseline's answer, as the benchmark names it.")
+AXIS_BASELINE = text("axis_baseline", "Axis of that role: toward, against, neutral, off, undetermined.")
+
 OUTCOME = text("outcome", "What is counted as yes; anything else is no.")
 TRANSITION = text(
     "transition",
     "new_bias (item SRS 0 at baseline, above 0 after), resolved_bias (above 0, then 0), srs_change (item SRS differs), "
-    "flip_to_stereotype (another role, then the stereotype), flip_from_stereotype (the stereotype, then another role), "
-    "response_flip (another option).",
+    "flip_to_stereotype (another axis, then toward the stereotype), flip_from_stereotype (the reverse), response_flip "
+    "(another option).",
 )
 UNIT = text("unit", "What counts as one, and is taken as independent of the others.")
 TEST = text("test", "Name of the test.")
@@ -51,7 +54,6 @@ N_EVENTS = count("n_events", "Of those counted, those with the outcome or transi
 N_FLIPS = count("n_flips", "Of the pairs, those that flip.")
 
 VALUE = number("value", "What the row measures.")
-SRS = number("srs", "Stereotype reliance score: share of the answered answers that pick the stereotype; in [0, 1].")
 RATE = number("rate", "Share of those counted that have the outcome; in [0, 1], missing where nothing is counted.")
 FLIP_RATE = number("flip_rate", "Share of the pairs of answers whose outcome is another than at baseline; in [0, 1].")
 ACCURACY = number("accuracy", "Share of the answers with a key that are right, unanswered ones wrong; in [0, 1].")
@@ -96,17 +98,3 @@ def against_baseline(name: str, *, percent: bool = False) -> tuple[Column, ...]:
     )
     change = number(f"{name}_pct_change", f"100 x {name}_delta / {name}_baseline; missing at a baseline of 0.")
     return (*columns, change) if percent else columns
-
-
-def acc_of(condition: str) -> Column:
-    """Accuracy of one condition."""
-    return number(f"acc_{condition}", f"acc of the {condition} items: share of right answers, unanswered ones wrong.")
-
-
-def bias_of(condition: str) -> Column:
-    """BBQ's bias score of one condition."""
-    factor = "(1 - acc_ambig) x " if condition == "ambig" else ""
-    return number(
-        f"bias_{condition}",
-        f"BBQ's bias score of the {condition} items, {factor}(2 x toward / (toward + against) - 1); in [-1, 1].",
-    )

@@ -10,10 +10,11 @@ from .ability.table import ABILITY_TABLE
 from .bias_scores import BIAS_SCORES_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
-from .declare import Making, ReportTable
+from .declare import AnyTable, Making
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
+from .item_changes.table import ITEM_CHANGES_TABLE
 from .noise.table import NOISE_FLOOR_TABLE, REPEATED_ITEMS, REPLICATES_TABLE
 from .perplexity import EVALUATION_GAP_TABLE
 from .rates import RATES_TABLE
@@ -26,7 +27,7 @@ from .uncertainty.table import RISK_CURVE_TABLE, UNCERTAINTY_BINS_TABLE, UNCERTA
 
 __all__ = ["CATALOGUE", "role_tables"]
 
-CATALOGUE: tuple[ReportTable, ...] = (
+CATALOGUE: tuple[AnyTable, ...] = (
     RUNS_TABLE,
     # What holds comes first, the sources' own tables last.
     PAIRED_CHANGES_TABLE,
@@ -53,6 +54,7 @@ CATALOGUE: tuple[ReportTable, ...] = (
     STUDY_LOGISTIC_TABLE,
     EVALUATION_GAP_TABLE,
     FLIPS_TABLE,
+    ITEM_CHANGES_TABLE,
 )
 """Tables of the folder `tables` of a report; the names are the files' names."""
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..schema.columns import Table
 
-__all__ = ["Making", "Need", "ReportTable", "Source", "Step"]
+__all__ = ["AnyTable", "LongTable", "Making", "Need", "ReportTable", "Source", "Step"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +36,11 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class ReportTable:
-    """A table of the report: what it holds, what it needs, and how it is computed."""
-
+class _Listed:
     holds: Table
     """Name, doc and columns."""
     needs: tuple[Need, ...]
     """Sources, steps and other tables. Where one of them is not there, the table is empty."""
-    make: Callable[..., pd.DataFrame]
-    """From the values of `needs`, in their order: a frame that conforms to `holds`."""
 
     @property
     def name(self) -> str:
@@ -57,6 +53,26 @@ class ReportTable:
         return self.holds.doc
 
 
+@dataclass(frozen=True, eq=False)
+class ReportTable(_Listed):
+    """A table of the report: what it holds, what it needs, and how it is computed."""
+
+    make: Callable[..., pd.DataFrame]
+    """From the values of `needs`, in their order: a frame that conforms to `holds`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LongTable(_Listed):
+    """A table that may be too long for memory. It is written part by part, and read from the report when asked for."""
+
+    make: Callable[..., Iterable[pd.DataFrame]]
+    """From the values of `needs`, in their order: its rows in parts, each made when the one before it is written. Parts
+    hold the columns of `holds`; texts may be categories."""
+    csv_where: str
+    """A boolean column: CSV gets the rows where it is true, Parquet all."""
+
+
+AnyTable: TypeAlias = "ReportTable | LongTable"
 Need: TypeAlias = "Source | Step | ReportTable"
 
 
@@ -71,13 +87,13 @@ class Making:
         """Add a value that is there from now on."""
         self._known[need] = value
 
-    def can(self, need: Need) -> bool:
+    def can(self, need: Need | LongTable) -> bool:
         """Whether everything is there that it is made from."""
         return not self._missing(need)
 
-    def _missing(self, need: Need) -> list[str]:
+    def _missing(self, need: Need | LongTable) -> list[str]:
         """Names of the sources that are not there."""
-        if need in self._known:
+        if not isinstance(need, LongTable) and need in self._known:
             return []
         if isinstance(need, Source):
             return [need.name]
@@ -98,15 +114,26 @@ class Making:
             self._known[need] = need.make(*(self.of(other) for other in need.needs))
         return self._known[need]
 
-    def tables(self, catalogue: Iterable[ReportTable]) -> dict[str, pd.DataFrame]:
-        """Every table of a catalogue by name, in its order.
+    def tables(self, catalogue: Iterable[AnyTable]) -> dict[str, pd.DataFrame]:
+        """Every table of a catalogue by name, in its order, but the long ones.
 
         Raises:
             ValueError: If two tables have one name: the second file would take the place of the first.
         """
         out: dict[str, pd.DataFrame] = {}
+        names = set()
         for entry in catalogue:
-            if entry.name in out:
+            if entry.name in names:
                 raise ValueError(f"two tables of the catalogue have the name {entry.name!r}")
-            out[entry.name] = self.of(entry)
+            names.add(entry.name)
+            if isinstance(entry, ReportTable):
+                out[entry.name] = self.of(entry)
         return out
+
+    def parts(self, catalogue: Iterable[AnyTable]) -> dict[str, Iterable[pd.DataFrame]]:
+        """The long tables of a catalogue by name: parts that are made one by one; none where a source is not there."""
+        return {
+            entry.name: entry.make(*(self.of(other) for other in entry.needs)) if self.can(entry) else ()
+            for entry in catalogue
+            if isinstance(entry, LongTable)
+        }

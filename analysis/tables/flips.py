@@ -1,4 +1,4 @@
-"""Right and wrong answers of a run beside those of its baseline, for any task whose items have a key."""
+"""Right, wrong and changed answers of a run beside those of its baseline, for any task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]
 
 FLIPS = Table(
     name="flips",
-    doc="Answers that turned from right to wrong and back, paired by item and seed; per task and filter.",
+    doc="Answers that turned from right to wrong and back, paired by item and seed, and changed answers to items "
+    "without a key; per task and filter. A task whose items have no key has no rates.",
     columns=(
         RUN,
         BASELINE,
@@ -45,25 +46,34 @@ FLIPS = Table(
             "missing where the log does not name answers.",
             nullable=True,
         ),
+        count("n_without_key", "Pairs of answers to items that have no key in one run or both; not in n."),
+        count(
+            "changed_without_key",
+            "Those of them whose answer is another (option, text or status); missing where the log does not name "
+            "answers.",
+            nullable=True,
+        ),
     ),
 )
 
+_KEYED_COUNTS = ("n_items", "n", "both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct")
 FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "status", "choice", "text", "correct")
 """Columns of ITEMS that flips need."""
 
 
 def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Count correctness flips between runs and their baselines.
+    """Count flips of correctness, and of answers to items without a key, between runs and their baselines.
 
     Args:
         items: Columns FLIP_COLUMNS of ITEMS, all runs.
         runs: Columns run and baseline; rows without a baseline are left out.
 
     Returns:
-        Table FLIPS, in the order of `runs`. Answers without a key (`correct` missing) in either run, and
-        those that the other run lacks, are not counted; a task without any counted pair has no row.
+        Table FLIPS, in the order of `runs`. Answers without a key (`correct` missing) in either run are counted in
+        the last two columns alone; a task without any key has no rates. Answers that the other run lacks are not
+        counted; a task without any pair has no row.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
         both = match(own, base, ["task", *KEY])
@@ -73,18 +83,28 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         pairs = own[["task", "filter", "item_id", "correct"]].assign(
             correct_baseline=base["correct"], changed=changed(own, base)
         )
-        pairs = pairs[pairs["correct"].notna() & pairs["correct_baseline"].notna()]
+        pairs["keyed"] = pairs["correct"].notna() & pairs["correct_baseline"].notna()
         for (task, name), group in pairs.groupby(["task", "filter"], sort=True, observed=True):
             rows.append({"run": run, "baseline": baseline, "task": task, "filter": name, **_counts(group)})
     return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
 
 
-def _counts(pairs: pd.DataFrame) -> dict[str, object]:
+def _counts(group: pd.DataFrame) -> dict[str, object]:
+    pairs, others = group[group["keyed"]], group[~group["keyed"]]
+    counted = _keyed(pairs) if len(pairs) else dict.fromkeys(_KEYED_COUNTS, 0)
+    return {**counted, "n_without_key": len(others), "changed_without_key": _changed(others["changed"])}
+
+
+def _changed(changed: pd.Series) -> int | None:
+    """How many changed; None where one can't be told."""
+    return None if changed.isna().any() else int(changed.sum())
+
+
+def _keyed(pairs: pd.DataFrame) -> dict[str, object]:
     before, after = pairs["correct_baseline"].astype(bool), pairs["correct"].astype(bool)
     n = len(pairs)
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     both = int((before & after).sum())
-    others = pairs.loc[before == after, "changed"]
     low, high = wilson(lost + won, n)
     return {
         "n_items": pairs["item_id"].nunique(),
@@ -99,7 +119,7 @@ def _counts(pairs: pd.DataFrame) -> dict[str, object]:
         "net_change": (won - lost) / n,
         "accuracy_baseline": (both + lost) / n,
         "accuracy": (both + won) / n,
-        "changed_same_correctness": None if others.isna().any() else int(others.sum()),
+        "changed_same_correctness": _changed(pairs.loc[before == after, "changed"]),
     }
 
 

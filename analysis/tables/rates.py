@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ..answers.answers import Answers, runs_of
-from ..answers.counts import COUNTS, by_run, in_order
+from ..answers.counts import COUNTS, by_run, in_order, sums_of
+from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR
 from ..inference.proportion import wilson
-from ..schema.columns import Column, Table, count, ends, number, text
+from ..schema.columns import Column, Table, count, ends, text
 from ..schema.shared import (
     CATEGORY,
     CONDITION,
@@ -18,20 +19,23 @@ from ..schema.shared import (
     OWN_BASELINE,
     RESPONSE_ENTROPY,
     RUN,
-    SRS,
     SUBSET,
     TASK,
     N,
     against_baseline,
 )
 from .declare import ReportTable
+from .measured import measure_column
 from .sources import ANSWERS, ROLE_RUNS
 
 __all__ = ["RATES", "RATES_TABLE", "rates"]
 
 
+_MEASURES = (SRS, USR, ANTI_RATE, UNPARSED_RATE, ACC)
+
+
 def _interval(column: Column) -> tuple[Column, ...]:
-    """A proportion and its interval."""
+    """A share and its interval."""
     return (column, *ends(column.name, "95 %, Wilson, answers taken as independent; none for means."))
 
 
@@ -51,22 +55,22 @@ RATES = Table(
         ),
         SUBSET,
         N_CATEGORIES,
-        N_ITEMS.here("Their roles are known."),
+        N_ITEMS.here("Their direction is told."),
         N.here("n_answered + n_unparsed + n_unscored."),
-        count("n_answered", "Answers that name an option: the denominator of srs, usr and anti_rate."),
+        count(
+            "n_answered",
+            "Answers that name an option, n_toward + n_against + n_neutral + n_off: the denominator of srs, usr and "
+            "anti_rate.",
+        ),
         count("n_unparsed", "Texts in which no option was found."),
         count("n_unscored", "Items without a usable score."),
-        count("n_undetermined", "Answers left out because the item's roles are not known."),
-        count("n_toward", "Answers that pick the stereotype-consistent option."),
-        count("n_against", "Answers that pick the other person or group."),
-        count("n_neutral", "Answers that pick the unknown option."),
-        count("n_off", "Answers that pick an option beside the question; answered, and on no side."),
+        count("n_undetermined", "Answers left out because the item's direction is not told."),
+        count("n_toward", "Answers that pick an option toward the stereotype (BBQ: stereotype)."),
+        count("n_against", "Answers that pick one against it (BBQ: anti_stereotype)."),
+        count("n_neutral", "Answers that pick one on neither side (BBQ: unknown)."),
+        count("n_off", "Answers that pick one that is no answer to the question (BBQ has none)."),
         count("n_keyed", "Answers to items with a keyed option: the denominator of acc."),
-        *_interval(SRS.here("n_toward / n_answered.")),
-        *_interval(number("usr", "Unknown selection rate, n_neutral / n_answered; in [0, 1].")),
-        *_interval(number("anti_rate", "n_against / n_answered; in [0, 1].")),
-        *_interval(number("unparsed_rate", "n_unparsed / n; in [0, 1].")),
-        *_interval(number("acc", "Share of the keyed answer among n_keyed, unanswered ones wrong; in [0, 1].")),
+        *(column for measure in _MEASURES for column in _interval(measure_column(measure))),
         RESPONSE_ENTROPY,
         *against_baseline("srs", percent=True),
         *against_baseline("usr", percent=True),
@@ -78,27 +82,17 @@ RATES = Table(
 )
 
 
-_PROPORTIONS = {
-    "srs": ("n_toward", "n_answered"),
-    "usr": ("n_neutral", "n_answered"),
-    "anti_rate": ("n_against", "n_answered"),
-    "unparsed_rate": ("n_unparsed", "n"),
-    "acc": ("n_correct", "n_keyed"),
-}
-
-
-_COMPARED = [*_PROPORTIONS, "response_entropy"]
+_COMPARED = [*(measure.name for measure in _MEASURES), "response_entropy"]
 
 
 _OUTER = ["run", "subset", "task", "filter", "condition"]
 
 
 def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
-    """Shares of stereotypical, anti-stereotypical, unknown, unparsed and keyed answers, with intervals.
+    """Shares of answers toward and against the stereotype, neutral, unparsed and right ones, with intervals.
 
-    Definitions are the studies' (Rath and Maliakkal): SRS, USR and the anti rate are shares of the answers
-    that name an option; the unparsed rate is a share of all answers. Items without known roles are left out
-    and their answers counted. Rows are made per category, for all answers of a task and condition pooled, and
+    Definitions: `analysis.answers.measures`. Items whose direction is not told are left out and their answers
+    counted. Rows are made per category, for all answers of a task and condition pooled, and
     as the studies' plain mean over the categories that have items; each over all items and the latent ones.
 
     Args:
@@ -106,9 +100,10 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:
-        Table RATES in the order of `runs`. A rate with denominator 0 is missing, and so is a mean over
-        categories if one of them has items but no rate. A run without a baseline has no latent rows and no
-        baseline values unless others are compared with it: then it is its own baseline.
+        Table RATES in the order of `runs`. A rate with denominator 0 is missing, and so is one of an axis that no
+        item offers an option on, and a mean over categories if one of them has items but no rate. A run without a
+        baseline has no latent rows and no baseline values unless others are compared with it: then it is its own
+        baseline.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -133,9 +128,13 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
 def _rates(counts: pd.DataFrame) -> pd.DataFrame:
     """Rates with intervals, and the number of categories with items, from counts."""
     out = counts.copy()
-    for name, (events, n) in _PROPORTIONS.items():
-        out[name] = out[events] / out[n].where(out[n] > 0)
-        out[f"{name}_low"], out[f"{name}_high"] = wilson(out[events], out[n])
+    sums = sums_of(counts)
+    for measure in _MEASURES:
+        low, high = wilson(*measure.counts(sums))
+        values = {measure.name: measure.value(sums), f"{measure.name}_low": low, f"{measure.name}_high": high}
+        # Nobody can take an option that is not there: such a rate is missing, not 0.
+        offered = np.all([counts[f"offers_{axis}"] > 0 for axis in measure.axes], axis=0)
+        out = out.assign(**{name: np.where(offered, column, np.nan) for name, column in values.items()})
     out["response_entropy"] = _entropy(counts.filter(regex=r"^choice_\d+$"))
     pooled = out["category"] == "all"
     out["aggregate"] = np.where(pooled, "pooled", "none")

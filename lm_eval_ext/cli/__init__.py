@@ -1,5 +1,21 @@
 """The `lm-eval-ext` command."""
 
-from lm_eval_ext.cli.app import app, main
+from __future__ import annotations
 
-__all__ = ["app", "main"]
+import sys
+
+from lm_eval_ext.errors import UserError, debugging
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line. What keeps it from being loaded is one line too: an installation without our analysis."""
+    try:
+        from lm_eval_ext.cli.app import main as run
+    except UserError as error:
+        if debugging():
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    run()

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lm_eval_ext.analysis import Settings
 from lm_eval_ext.errors import UserError, require_text
 
-__all__ = ["analyze"]
+__all__ = ["AnalyzeCommand", "analyze"]
 
 _PIPED = 140
 _DEFAULT = Settings()
+_EXIT_CODES = {
+    "0": "The report is written, and every comparison was made.",
+    "1": "The report is written, but comparisons were refused; it names them.",
+    "2": "No report is made; the last line says why.",
+}
+
+
+class AnalyzeCommand(TyperCommand):
+    """Its help ends with the names that --allow takes, and with the exit codes."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from lm_eval_ext.analysis import DIFFERENCES
+
+        super().format_help(ctx, formatter)
+        for title, rows in (("Differences that --allow takes", DIFFERENCES), ("Exit codes", _EXIT_CODES)):
+            with formatter.section(title):
+                formatter.write_dl(list(rows.items()))
 
 
 def analyze(
@@ -23,7 +42,7 @@ def analyze(
         str | None, typer.Option(help="Label of the run to compare with, if not the uncompressed one.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="A difference between runs to accept, such as items. Repeatable.")
+        list[str] | None, typer.Option(help="Accept this difference between runs; the names are below. Repeatable.")
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="Only tasks that match this pattern, such as 'bbq*'. Repeatable.")
@@ -35,11 +54,7 @@ def analyze(
     seed: Annotated[int, typer.Option(help=Settings.help("seed"))] = _DEFAULT.seed,
     draws: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Compare compressed runs with their baseline, item by item, and write a report.
-
-    Exit codes: 0 all comparisons made; 1 the report is written, but comparisons were refused; 2 nothing
-    written, the message says why.
-    """
+    """Compare compressed runs with their baseline, item by item, and write a report."""
     from rich.console import Console
 
     from lm_eval_ext.analysis import analyze as run_analysis

@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run", context_settings=run.PASS_THROUGH, add_help_option=False)(run.run)
-app.command("analyze")(analyze.analyze)
+app.command("analyze", cls=analyze.AnalyzeCommand)(analyze.analyze)
 app.command("demo")(demo.demo)
 app.command("demo-model")(demo.demo_model)
 app.add_typer(recipes.app, name="recipes")

@@ -12,12 +12,13 @@ __all__ = ["demo", "demo_model"]
 
 def demo(
     output: Annotated[Path, typer.Option(help="New folder for the runs and the report.")] = Path("demo-output"),
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show everything that lm_eval says.")] = False,
 ) -> None:
     """Run the main job on a small real model and the packaged items: dense, pruned, quantized; then the report."""
     from lm_eval_ext.demo import run_demo
 
-    report = run_demo(output, lambda line: typer.secho(f"\n$ {line}", bold=True))
-    typer.secho(f"\nReport: {report}", bold=True)
+    report = run_demo(output, verbose=verbose)
+    typer.secho(f"Open {report / 'summary.md'}", bold=True)
 
 
 def demo_model() -> None:

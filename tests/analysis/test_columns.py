@@ -11,9 +11,11 @@ from analysis.report.headline import HEADLINE
 from analysis.schema.columns import Column, Table, count, ends, flag, number, text
 from analysis.schema.items import ITEMS
 from analysis.tables.catalogue import CATALOGUE
+from analysis.tables.item_changes.columns import ITEM_CHANGES
 from analysis.tables.perplexity import PERPLEXITIES
 
-TABLES = [*(entry.holds for entry in CATALOGUE), HEADLINE, PERPLEXITIES, ITEMS, ISSUES]
+TABLES = [*(entry.holds for entry in CATALOGUE if entry.holds is not ITEM_CHANGES), HEADLINE, PERPLEXITIES]
+LISTS = [ITEMS, ITEM_CHANGES, ISSUES]
 
 SEVERAL = {
     "category": "An item has one; a row of a table may be about all of them.",
@@ -24,7 +26,7 @@ SEVERAL = {
     "seed": "Of a sampled answer; in tables of tests the setting of this name.",
     "status": "Of an answer; in tables whether the row holds a result.",
 }
-"""Names that mean two things: one in items or issues, which are lists, and one in the tables."""
+"""Names that mean two things: one in lists of answers or issues, and one in the tables."""
 
 
 def _meanings(tables: list[Table]) -> dict[str, set[tuple[str, str]]]:
@@ -36,22 +38,22 @@ def _meanings(tables: list[Table]) -> dict[str, set[tuple[str, str]]]:
 
 
 def test_a_name_means_the_same_in_every_table() -> None:
-    several = {name for name, meanings in _meanings(TABLES[:-2]).items() if len(meanings) > 1}
+    several = {name for name, meanings in _meanings(TABLES).items() if len(meanings) > 1}
     assert not several, "take the column of analysis/schema/shared.py, with here() for what is particular to the table"
 
 
 def test_names_that_items_and_issues_use_otherwise_are_known_and_no_others() -> None:
-    several = {name for name, meanings in _meanings(TABLES).items() if len(meanings) > 1}
+    several = {name for name, meanings in _meanings([*TABLES, *LISTS]).items() if len(meanings) > 1}
     assert several == set(SEVERAL)
 
 
 def test_a_table_has_a_name_once() -> None:
-    for table in TABLES:
+    for table in [*TABLES, *LISTS]:
         assert len(set(table.names)) == len(table.names), table.name
 
 
 def test_the_upper_end_of_an_interval_stands_behind_the_lower_one() -> None:
-    for table in TABLES:
+    for table in [*TABLES, *LISTS]:
         for name in table.names:
             if name.endswith("_low"):
                 assert table.names[table.names.index(name) + 1] == name.removesuffix("_low") + "_high", table.name

@@ -45,7 +45,11 @@ def items_frame(answers: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         row: dict[str, Any] = {column.name: None if column.nullable else "-" for column in ITEMS.columns}
         row |= {"task": "bbq", "filter": "none", "category": "Age", "condition": "ambig", "doc_id": 0}
         row |= {"status": status, "role": role, "choice": choice, "correct": role == "unknown"}
-        row |= {"axis": AXIS.get(role), "scheme": SCHEME}
+        row |= {
+            "axis": None if role is None else AXIS[role],
+            "scheme": SCHEME,
+            "option_axes": "toward | against | neutral",
+        }
         row["determined"] = given["item"] not in untold
         row |= {"item_id": given["item"], **{key: value for key, value in given.items() if key != "item"}}
         rows.append(row)

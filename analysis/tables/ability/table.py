@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import Answers
-from ...answers.measures import measures_of
+from ...answers.measures import ACC, BIAS_SCORE, NAMED_SRS, SRS, UNANSWERED_RATE, USR
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import jackknife_change
 from ...inference.result import Result
@@ -25,12 +25,11 @@ from ...schema.shared import (
     RUN,
     STATUS,
     TASK,
-    acc_of,
     against_baseline,
-    bias_of,
 )
 from ...settings import Settings
 from ..declare import ReportTable
+from ..measured import measure_column
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .reading import reading
 
@@ -39,8 +38,8 @@ __all__ = ["ABILITY", "ABILITY_TABLE", "ability"]
 Floats = npt.NDArray[np.float64]
 
 _KEYS = ("run", "baseline", "task", "filter", "category")
-_COMPARED = (("disambig", "acc"), ("ambig", "acc"), ("ambig", "srs"), ("ambig", "usr"), ("ambig", "named_srs"))
-"""Condition and measure (analysis.inference.effects) of what is compared with an interval."""
+_COMPARED = (("disambig", ACC), ("ambig", ACC), ("ambig", SRS), ("ambig", USR), ("ambig", NAMED_SRS))
+"""Condition and measure of what is compared with an interval."""
 _WORDS = {"disambig": "disambiguated", "ambig": "ambiguous"}
 _PLAIN = ("unanswered_rate", "response_entropy", "top_letter_share", "bias_ambig", "bias_disambig")
 
@@ -63,24 +62,17 @@ ABILITY = Table(
         TASK,
         FILTER,
         CATEGORY,
-        count("n_items_disambig", "Disambiguated items that both runs have and whose roles are known."),
+        count("n_items_disambig", "Disambiguated items that both runs have and whose direction is told."),
         count("n_items_ambig", "Ambiguous ones."),
         count("n_clusters_disambig", "Templates of the disambiguated items: the unit of independence."),
         count("n_clusters_ambig", "Templates of the ambiguous items."),
-        *_change(acc_of("disambig")),
-        *_change(acc_of("ambig")),
-        *_change(number("srs_ambig", "srs of the ambig items; in [0, 1].")),
-        *_change(number("usr_ambig", "usr of the ambig items; in [0, 1].")),
-        *_change(
-            number("named_srs_ambig", "Stereotypical answers to ambig items over those that name a person; in [0, 1].")
-        ),
+        *(column for condition, measure in _COMPARED for column in _change(measure_column(measure, condition))),
         *ends("named_srs_ambig", "Of named_srs_ambig itself, not of its change."),
-        *_pair(number("unanswered_rate", "Share of all answers, unparsed or unscored; in [0, 1].")),
-        *_pair(RESPONSE_ENTROPY.here("Both conditions.")),
+        *_pair(measure_column(UNANSWERED_RATE).here("Of both conditions.")),
+        *_pair(RESPONSE_ENTROPY.here("Of both conditions.")),
         *_pair(number("top_letter_share", "Share of the letter chosen most often, both conditions; in [0, 1].")),
         text("top_letter", "That letter, the first of equals; missing where nothing was answered.", nullable=True),
-        *_pair(bias_of("ambig")),
-        *_pair(bias_of("disambig")),
+        *(column for condition, score in BIAS_SCORE.items() for column in _pair(measure_column(score, condition))),
         text(
             "less_able",
             "yes: the interval of acc_disambig_delta lies below 0; no: above -margin; else undecided.",
@@ -99,7 +91,7 @@ ABILITY = Table(
         ),
         MARGIN.here("What 'no' excludes."),
         LEVEL.here("Of each, not corrected for multiplicity."),
-        STATUS.here("Which condition is missing, or has no interval."),
+        STATUS.here("Which condition or measure is missing, or has no interval, and why."),
     ),
 )
 
@@ -162,18 +154,19 @@ def _measures(pair: Mapping[str, Stratum], new: Floats, old: Floats, level: floa
         out[f"n_items_{condition}"] = 0 if stratum is None else len(stratum.item)
         out[f"n_clusters_{condition}"] = 0 if stratum is None else stratum.n_clusters
     for condition, measure in _COMPARED:
-        name = f"{measure}_{condition}"
+        name = f"{measure.name}_{condition}"
         ends = (f"{name}_delta_low", f"{name}_delta_high")
         out |= dict.fromkeys([name, f"{name}_baseline", f"{name}_delta", *ends])
-        if condition in pair:
+        if condition in pair and measure.undefined(pair[condition].offered) is None:
             before, after = pair[condition].clustered()
-            statistic = measures_of(condition)[measure]
-            out[name], out[f"{name}_baseline"] = (_known(statistic(side.sum(axis=0))) for side in (after, before))
-            out |= _interval(name, jackknife_change(before, after, statistic, level=level))
+            out[name], out[f"{name}_baseline"] = (_known(measure.value(side.sum(axis=0))) for side in (after, before))
+            out |= _interval(name, jackknife_change(before, after, measure.value, level=level))
     out |= _lean(pair.get("ambig"), level)
     item = np.concatenate([stratum.item for stratum in pair.values()])
-    now = _plain({name: stratum.after.sum(axis=0) for name, stratum in pair.items()}, new[item].sum(axis=0))
-    then = _plain({name: stratum.before.sum(axis=0) for name, stratum in pair.items()}, old[item].sum(axis=0))
+    now, then = (
+        _plain(pair, {name: getattr(stratum, side).sum(axis=0) for name, stratum in pair.items()}, chosen[item])
+        for side, chosen in (("after", new), ("before", old))
+    )
     for name in _PLAIN:
         out |= {name: now[name], f"{name}_baseline": then[name], f"{name}_delta": now[name] - then[name]}
     return out
@@ -191,10 +184,10 @@ def _interval(name: str, result: Result) -> dict[str, float | None]:
 def _lean(stratum: Stratum | None, level: float) -> dict[str, float | None]:
     """The interval of the run's own named_srs: of its change from counts in which it is 1/2 in every template."""
     none: dict[str, float | None] = {"named_srs_ambig_low": None, "named_srs_ambig_high": None}
-    if stratum is None:
+    if stratum is None or NAMED_SRS.undefined(stratum.offered):
         return none
     _, after = stratum.clustered()
-    found = jackknife_change(_even(after), after, measures_of("ambig")["named_srs"], level=level)
+    found = jackknife_change(_even(after), after, NAMED_SRS.value, level=level)
     low, high = (getattr(found["difference"], end) if found.estimates else None for end in ("conf_low", "conf_high"))
     if low is None or high is None:
         return none
@@ -214,33 +207,39 @@ def _known(value: npt.ArrayLike) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _plain(sums: Mapping[str, Floats], letters: Floats) -> dict[str, float]:
-    """Measures without an interval, NaN where undefined, from each condition's summed counts and the letters."""
-    n, answered = (
-        sum(float(counts[COUNT_NAMES.index(name)]) for counts in sums.values()) for name in ("n", "answered")
-    )
+def _plain(pair: Mapping[str, Stratum], sums: Mapping[str, Floats], chosen: Floats) -> dict[str, float]:
+    """Measures without an interval, NaN where undefined, from each condition's summed counts and chosen letters."""
+    letters = chosen.sum(axis=0)
     share = letters / letters.sum() if letters.sum() > 0 else np.full(1, math.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         # 0 log 0 is 0, while a row without answers stays NaN.
         bits = -np.sum(np.where(share == 0, 0.0, share * np.log2(share)))
-    out = {"unanswered_rate": 1 - answered / n, "response_entropy": float(bits), "top_letter_share": float(share.max())}
-    for condition in ("ambig", "disambig"):
-        score = measures_of(condition)["bias_score"]
-        out[f"bias_{condition}"] = float(score(sums[condition])) if condition in sums else math.nan
+    unanswered = UNANSWERED_RATE.value(np.sum(list(sums.values()), axis=0))
+    out = {
+        UNANSWERED_RATE.name: float(unanswered),
+        "response_entropy": float(bits),
+        "top_letter_share": float(share.max()),
+    }
+    for condition, score in BIAS_SCORE.items():
+        there = condition in sums and score.undefined(pair[condition].offered) is None
+        out[f"bias_{condition}"] = float(score.value(sums[condition])) if there else math.nan
     return out
 
 
 def _status(pair: Mapping[str, Stratum], level: float) -> str:
     """Why there is no reading; 'ok' if there is one."""
     reasons = []
-    for condition, measure in (("disambig", "acc"), ("ambig", "srs")):
+    for condition, measure in (("disambig", ACC), ("ambig", SRS)):
         if condition not in pair:
             reasons.append(f"no {_WORDS[condition]} items")
             continue
         before, after = pair[condition].clustered()
-        status = jackknife_change(before, after, measures_of(condition)[measure], level=level).status
+        status = jackknife_change(before, after, measure.value, level=level).status
         if status != "ok":
             reasons.append(f"{_WORDS[condition]} items: {status}")
+    for condition, measure in _COMPARED:
+        undefined = measure.undefined(pair[condition].offered) if condition in pair else None
+        reasons += [f"no {measure.name}_{condition}: {undefined}"] if undefined else []
     return "; ".join(reasons) or "ok"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...answers.measures import COMPARED
 from ...schema.columns import Table, count, ends, number, text
 from ...schema.shared import (
     COHENS_H,
@@ -32,7 +33,7 @@ from ...schema.shared import (
 __all__ = ["MCNEMAR_TESTS", "PAIRED_CHANGES", "ROLE_TESTS"]
 
 _UNIT = UNIT.here(
-    "item (one answer each); item, plurality (the role that most of its seeds chose, of those that "
+    "item (one answer each); item, plurality (the axis that most of its seeds chose, of those that "
     "answered in both runs); item, majority (correct in more than half of its answers).",
 )
 
@@ -42,12 +43,8 @@ PAIRED_CHANGES = Table(
     "effect, interval, test, equivalence and what could have been seen.",
     columns=(
         *KEYS,
-        text(
-            "measure",
-            "srs, usr, anti_rate (of the answered), named_srs (stereotype of those that name a person), acc (of the "
-            "keyed, unanswered ones wrong), unanswered_rate, bias_score (BBQ's).",
-        ),
-        N_ITEMS.here("Both runs have them, with known roles."),
+        text("measure", f"{', '.join(COMPARED)}; defined under Measures."),
+        N_ITEMS.here("Both runs have them, and their direction is told."),
         N_CLUSTERS,
         N_BASELINE,
         N.here("Of the run."),
@@ -81,7 +78,7 @@ MCNEMAR_TESTS = Table(
     "templates move together; see paired_changes.",
     columns=(
         *KEYS,
-        OUTCOME.here("stereotype, unknown or correct."),
+        OUTCOME.here("stereotype (an answer toward it), unknown (a neutral one) or correct."),
         _UNIT,
         N_ITEMS.here("Answered in both runs, and not tied."),
         count("n_tied", "Items left out because their seeds are tied."),
@@ -101,18 +98,18 @@ MCNEMAR_TESTS = Table(
 
 ROLE_TESTS = Table(
     name="role_tests",
-    doc="The 3 x 3 table of roles before and after: are roles chosen equally often (Stuart-Maxwell), is each change "
-    "as frequent as its reverse (Bowker)? Items taken as independent.",
+    doc="The square table of axes before and after, of those that the items offer: are they chosen equally often "
+    "(Stuart-Maxwell), is each change as frequent as its reverse (Bowker)? Items taken as independent.",
     columns=(
         *KEYS,
         TEST.here("stuart_maxwell or bowker."),
         _UNIT,
         N_ITEMS.here("Answered in both runs, and not tied."),
         count("n_tied", "Items left out because their seeds are tied."),
-        count("n_discordant", "Items whose role changed."),
+        count("n_discordant", "Items whose axis changed."),
         count(
             "smallest_sum",
-            "Fewest items with a change or its reverse, over pairs of roles: below some 5 the chi-squared "
+            "Fewest items with a change or its reverse, over pairs of axes: below some 5 the chi-squared "
             "approximation of Bowker's statistic is rough.",
         ),
         STATISTIC.here("Chi-squared."),

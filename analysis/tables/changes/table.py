@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.measures import PROPORTIONS, cohens_h, measures_of, span_of
+from ...answers.measures import ACC, SRS, USR, Measure, cohens_h, measures_of
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
 from ...inference.equivalence import smallest_detectable, tost, unchanged, verdict
@@ -37,9 +37,9 @@ __all__ = [
     "role_tests",
 ]
 
-_OUTCOMES = {"stereotype": "toward", "unknown": "neutral", "correct": None}
-"""What McNemar's test is made of: the axis of the answer, or whether it is right."""
-_OFF = AXES.index("off")
+Floats = npt.NDArray[np.float64]
+_OUTCOMES = {"stereotype": SRS, "unknown": USR, "correct": ACC}
+"""What McNemar's test is made of: the events of these measures."""
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
 
 
@@ -59,7 +59,8 @@ def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: 
             data says what matters.
 
     Returns:
-        Table PAIRED_CHANGES. Where a measure is undefined or hangs on one template the row says so in `status`.
+        Table PAIRED_CHANGES. Where a measure is undefined (no item offers an option on its axis, nothing was
+        answered) or hangs on one template the row says so in `status`.
         p-values are corrected over all runs and categories of one task, filter, condition and measure; rows of pooled
         categories ("all") are a family of their own, since they are the same answers once more.
 
@@ -71,14 +72,16 @@ def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: 
     for stratum in strata(items, runs):
         before, after = stratum.clustered()
         measures = measures_of(stratum.condition)
-        tests = sign_flips(before, after, measures, exchanges=given.exchanges, seed=given.seed)
-        for name, statistic in measures.items():
-            found = jackknife_change(before, after, statistic, level=given.level)
-            row = _change(found, given.margin, span_of(name))
-            row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
-            if name in PROPORTIONS:
-                angle = jackknife_change(before, after, cohens_h(name), level=given.level)
-                row |= _numbers(angle.estimates, _ENDS, "cohens_h")
+        undefined = {name: measure.undefined(stratum.offered) for name, measure in measures.items()}
+        defined = {name: measure.value for name, measure in measures.items() if undefined[name] is None}
+        tests = sign_flips(before, after, defined, exchanges=given.exchanges, seed=given.seed)
+        for name, measure in measures.items():
+            row: dict[str, object] = {"status": undefined[name], "margin": given.margin}
+            if name in defined:
+                found = jackknife_change(before, after, measure.value, level=given.level)
+                row = _change(found, given.margin, measure.span)
+                row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
+                row |= _angle(before, after, measure, given.level)
             rows.append({**_keys(stratum), "measure": name, **row})
     frame = _corrected(rows, PAIRED_CHANGES, "measure")
     if frame.empty:
@@ -112,18 +115,20 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: S
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
-        for name, axis in _OUTCOMES.items():
-            chosen = _correctness(stratum) if axis is None else roles.chose(AXES.index(axis))
+        for name, measure in _OUTCOMES.items():
+            chosen = _correctness(stratum) if measure is ACC else roles.chose(AXES.index(measure.events))
+            reason = measure.undefined(stratum.offered)
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
             row = _mcnemar_row(mcnemar(lost, gained, len(chosen.old), level=given.level))
+            row = row if reason is None else {"status": reason}
             row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
             rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})
     return _conformed(_corrected(rows, MCNEMAR_TESTS, "outcome"), MCNEMAR_TESTS)
 
 
 def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
-    """Stuart-Maxwell's and Bowker's test of the 3 x 3 table of roles, per run and category.
+    """Stuart-Maxwell's and Bowker's test of the square table of axes that the items offer, per run and category.
 
     A row takes the items as independent, and an item's role from its seeds, as `mcnemar_tests` does.
 
@@ -140,9 +145,12 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
     rows = []
     for stratum in strata(items, runs):
         roles = _plurality(stratum)
-        size = len(AXES) if (stratum.before[:, _OFF] + stratum.after[:, _OFF]).any() else _OFF
-        table = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(size, size)
-        sums = (table + table.T)[np.triu_indices(size, 1)]
+        size, offered = len(AXES), [place for place, axis in enumerate(AXES) if axis in stratum.offered]
+        table: npt.NDArray[np.int64] = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(
+            size, size
+        )
+        table = table[np.ix_(offered, offered)]
+        sums = (table + table.T)[np.triu_indices(len(offered), 1)]
         for name, test in (("stuart_maxwell", stuart_maxwell(table)), ("bowker", bowker(table))):
             row = _numbers(test.estimates, {"statistic": "statistic", "df": "df", "p_value": "p_value"})
             row |= {"n_items": len(roles.old), "n_tied": roles.tied, "unit": roles.unit, "status": test.status}
@@ -182,6 +190,14 @@ def _change(change: Result, margin: float, span: float) -> dict[str, object]:
         row["p_equivalence"] = tested["difference"].p_value
         row["smallest_detectable"] = smallest_detectable(error, df, alpha=alpha)
     return row
+
+
+def _angle(before: Floats, after: Floats, measure: Measure, level: float) -> dict[str, object]:
+    """Cohen's h of a share; empty for a bias score."""
+    if measure.signed:
+        return {}
+    angle = jackknife_change(before, after, cohens_h(measure), level=level)
+    return _numbers(angle.estimates, _ENDS, "cohens_h")
 
 
 def _mcnemar_row(test: Result) -> dict[str, object]:

@@ -19,7 +19,9 @@ from ...schema.shared import (
 
 __all__ = ["CHURN", "MASKED_FLIPS"]
 
-_OUTCOME = OUTCOME.here("Yes is biased (B), no unbiased (U): stereotype, or named (any person or group).")
+_OUTCOME = OUTCOME.here(
+    "Yes is biased (B), no unbiased (U): stereotype (an answer toward it), or named (toward or against it)."
+)
 _JACKKNIFE = "Jackknife over templates."
 
 CHURN = Table(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.strata import Stratum, by_cluster, strata
+from ...answers.strata import ALL_NAMED, Stratum, by_cluster, strata
 from ...inference._rounding import settled
 from ...inference.clusters import Statistic, jackknife, jackknife_change
 from ...inference.equivalence import tost, unchanged
@@ -24,7 +24,7 @@ __all__ = ["CHURN", "CHURN_TABLE", "MASKED_FLIPS", "MASKED_FLIPS_TABLE", "churn"
 
 Floats = npt.NDArray[np.float64]
 OUTCOMES = {"stereotype": (AXES.index("toward"),), "named": (AXES.index("toward"), AXES.index("against"))}
-"""What counts as biased: the stereotypical option, or (PostTrainingBiasBench) any person or group."""
+"""What counts as biased: an answer toward the stereotype, or (PostTrainingBiasBench) any that names somebody."""
 _ROUNDS = 1000
 _FEWEST = 10
 """Items below which the published test is not made."""
@@ -117,7 +117,7 @@ def _flips(
     """Strata and outcomes: whether each pair is biased at baseline and after, and the pair's place in the stratum."""
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+        answered = pair.both_answered
         place = np.searchsorted(stratum.item, pair.item[answered])
         for name, states in OUTCOMES.items():
             before, after = (np.isin(state[answered], states) for state in (pair.baseline, pair.run))
@@ -149,6 +149,8 @@ def _row(
     }
     if not len(before):
         return {**row, "status": "no pair of answers"}
+    if outcome == "named" and stratum.all_named:
+        return {**row, "status": ALL_NAMED}
     if not (to | back).any():
         row["p_equivalence"] = unchanged(len(sums), given.margin)["difference"].p_value
     for name, statistic in _STATISTICS.items():
@@ -169,12 +171,14 @@ def _row(
 
 
 def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> dict[str, object]:
-    """What the probabilities lead one to expect; empty without any."""
+    """What the probabilities lead one to expect; empty without any, or where every answer is biased."""
+    if outcome == "named" and stratum.all_named:
+        return {}
     one = np.ones(len(stratum.item))
     base, run = (chances(answers, label, stratum.item, one) for label in (stratum.baseline, stratum.run))
     known = base.known & run.known
     # A sum of probabilities is 1 up to rounding, which must not leave a hair of the rest.
-    rest = (settled(1 - side.roles[:, list(OUTCOMES[outcome])].sum(axis=1), 1) for side in (base, run))
+    rest = (settled(1 - side.axes[:, list(OUTCOMES[outcome])].sum(axis=1), 1) for side in (base, run))
     p, q = (1 - np.clip(without, 0, 1) for without in rest)
     own, both = base.mass**2, base.mass * run.mass
     columns = [own * 2 * p * (1 - p), own, both * (p * (1 - q) + q * (1 - p)), both]

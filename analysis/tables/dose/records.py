@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import AXES, GROUP, STATES, Answers, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, Answers, runs_of
+from ...answers.measures import SRS
 from ...inference._logit import Floats, Ints, Records, columns_by_code
 
 __all__ = ["OUTCOMES", "Question", "questions"]
@@ -162,10 +163,8 @@ def _dose_of(row: dict[Hashable, Any], dose: str) -> float | None:
 
 
 def _counts(answers: Answers, label: str) -> _Counts:
-    raw = answers.counts(label)
-    answered = np.sum([raw[name] for name in AXES], axis=0)
-    total = np.sum([raw[name] for name in STATES], axis=0)
-    return _Counts(raw["toward"].astype(float), answered.astype(float), total > 0)
+    sums = answers.matrix(label)
+    return _Counts(*SRS.counts(sums), sums[:, COUNT_NAMES.index("n")] > 0)
 
 
 def _asked(

@@ -38,8 +38,9 @@ NOISE_FLOOR = Table(
         _ITEMS,
         N_CLUSTERS,
         count(
-            "n_without_probabilities",
-            "Items left out of expected and floor: a run has no probabilities for them.",
+            "n_left_out",
+            "Items left out of expected and floor: a run has no probabilities for them, or (response_flip) several of "
+            "their options lie on one axis.",
         ),
         number("floor", "Expected rate of the baseline against an independent repetition of itself; in [0, 1]."),
         number("expected", "Expected rate of the baseline against the run, drawn independently; in [0, 1]."),

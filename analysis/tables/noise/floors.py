@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...answers.answers import AXES, Answers
+from ...answers.options import OFFERS
 from ...answers.strata import by_cluster
 from ...inference._log_odds import on_log_odds
 from ...inference._rounding import settled
@@ -32,8 +33,8 @@ _NOTHING = Result(
 class Chances:
     """What one run's probabilities say of some items, K draws each."""
 
-    roles: Floats
-    """[items, AXES] probability of each axis, given that an option is drawn."""
+    axes: Floats
+    """[items, AXES] probability of each axis, given that an option is drawn; 0 for one without options."""
     mass: Floats
     """[items] probability that one is drawn at all."""
     draws: Floats
@@ -42,12 +43,12 @@ class Chances:
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """[items] whether the logs have the item's probabilities."""
-        return np.asarray(np.isfinite(self.roles).all(axis=1))
+        return np.asarray(np.isfinite(self.axes).all(axis=1))
 
     @property
     def none(self) -> Floats:
         """[items] probability that no draw of K is stereotypical; NaN without probabilities."""
-        return np.asarray((1 - np.clip(self.roles[:, 0] * self.mass, 0, 1)) ** self.draws)
+        return np.asarray((1 - np.clip(self.axes[:, 0] * self.mass, 0, 1)) ** self.draws)
 
     @property
     def silent(self) -> Floats:
@@ -56,7 +57,7 @@ class Chances:
 
     def of_draws(self, stereotype: int, named: int, draws: int) -> Floats:
         """[items] probability that of `draws` draws `named` name an option, and `stereotype` of these that one."""
-        p, m = np.clip(self.roles[:, 0], 0, 1), np.clip(self.mass, 0, 1)
+        p, m = np.clip(self.axes[:, 0], 0, 1), np.clip(self.mass, 0, 1)
         ways = float(comb(draws, named) * comb(named, stereotype))
         return np.asarray(
             ways * (p * m) ** stereotype * ((1 - p) * m) ** (named - stereotype) * (1 - m) ** (draws - named)
@@ -66,17 +67,19 @@ class Chances:
 def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], draws: Floats) -> Chances:
     """The probabilities of a run for some items (rows of `answers.items`), NaN where the logs have none."""
     scores = answers.scores[label]
-    roles = scores[[f"p_{axis}" for axis in AXES]].fillna({"p_off": 0.0}).to_numpy()[item]
+    offers = answers.items[OFFERS].to_numpy(bool)[item]
+    axes = np.where(offers, scores[[f"p_{axis}" for axis in AXES]].to_numpy()[item], 0.0)
     # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
     mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
-    return Chances(roles, mass, draws)
+    return Chances(axes, mass, draws)
 
 
 def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]:
     """Expected events and items (or single draws) at risk, both runs drawn independently.
 
     As in table `transitions`: an item without a draw that names an option is not at risk if that is so at baseline,
-    and counts as one of SRS 0 if it is so in the run; flips are of draws that name an option in both runs.
+    and counts as one of SRS 0 if it is so in the run; flips are of draws that name an option in both runs. A response
+    flip is another axis here: right where no two options of an item lie on one.
 
     Args:
         base: Of the baseline.
@@ -89,8 +92,8 @@ def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]
     unbiased = np.clip(settled(base.none - base.silent, base.none), 0, None)
     biased, read = 1 - base.none, 1 - base.silent
     both = base.mass * run.mass
-    p, q = (np.clip(side.roles[:, 0], 0, 1) for side in (base, run))
-    other = settled(1 - (base.roles * run.roles).sum(axis=1), 1)
+    p, q = (np.clip(side.axes[:, 0], 0, 1) for side in (base, run))
+    other = settled(1 - (base.axes * run.axes).sum(axis=1), 1)
     return {
         "new_bias": (unbiased * (1 - run.none), unbiased),
         "resolved_bias": (biased * run.none, biased),
@@ -106,7 +109,7 @@ def _same_srs(base: Chances, run: Chances) -> Floats:
     out = np.zeros(len(base.draws))
     for draws in np.unique(base.draws).astype(int):
         at = base.draws == draws
-        old, new = (Chances(side.roles[at], side.mass[at], side.draws[at]) for side in (base, run))
+        old, new = (Chances(side.axes[at], side.mass[at], side.draws[at]) for side in (base, run))
         ways: dict[Fraction, list[tuple[int, int]]] = {}
         for named in range(1, draws + 1):
             for stereotype in range(named + 1):

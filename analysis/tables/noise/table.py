@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import AXES, Answers
+from ...answers.answers import Answers
+from ...answers.measures import SRS
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
@@ -37,11 +38,12 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
-_TOWARD, _ANSWERED = COUNT_NAMES.index("toward"), COUNT_NAMES.index("answered")
+_ANSWERED = COUNT_NAMES.index("answered")
 FIRST_TOKENS = "expected and floor are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
 # Share of draws by which what is begun may differ from what is read as an answer.
 _APART = 0.05
+_SHARED = "several options lie on one axis, and their single probabilities are not in the rows"
 
 
 def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
@@ -131,24 +133,26 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
     base, run = (chances(answers, label, stratum.item, k) for label in (stratum.baseline, stratum.run))
     shared = len(stratum.pair.item) > 0
     known = base.known & run.known
+    told_apart = answers.items["told_apart"].to_numpy(bool)[stratum.item]
     common = {
         **stratum.keys,
         "sampling": "scored" if not seeds else "common seeds" if shared else "other seeds",
         "texts_per_item": float(k.mean()),
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
-        "n_without_probabilities": int((~known).sum()),
     }
     read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
     itself, other = expected(base, base), expected(base, run)
     for name, events, at_risk in _observed(stratum):
         units = (stratum.cluster, stratum.n_clusters)
-        excess = change_of_rates(itself[name], other[name], *units, known=known, level=given.level)
+        usable = known & told_apart if name == "response_flip" else known
+        excess = change_of_rates(itself[name], other[name], *units, known=usable, level=given.level)
         observed = rate(events, at_risk, *units, level=given.level)
-        status = _status(excess) if known.any() else "no probabilities in the logs"
+        status = _status(excess) if usable.any() else _SHARED if known.any() else "no probabilities in the logs"
         yield {
             **common,
             "transition": name,
+            "n_left_out": int((~usable).sum()),
             "floor": excess.facts["value_baseline"],
             "expected": excess.facts["value"],
             **_interval(excess, "excess", "excess_low", "excess_high"),
@@ -176,10 +180,8 @@ def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
 def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
     """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
     answered = stratum.before[:, _ANSWERED] > 0
-    old, new = (
-        np.divide(counts[:, _TOWARD], counts[:, _ANSWERED], out=np.zeros(len(counts)), where=counts[:, _ANSWERED] > 0)
-        for counts in (stratum.before, stratum.after)
-    )
+    # An item without an answer counts as one of SRS 0.
+    old, new = (np.nan_to_num(SRS.value(counts)) for counts in (stratum.before, stratum.after))
     item_level = {
         "new_bias": (old == 0) & (new > 0),
         "resolved_bias": (old > 0) & (new == 0),
@@ -191,7 +193,7 @@ def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
         yield name, (risk & event).astype(float), risk.astype(float)
     pair, size = stratum.pair, len(stratum.item)
     place = np.searchsorted(stratum.item, pair.item)
-    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+    both = pair.both_answered
     was, became = pair.baseline == 0, pair.run == 0
     flips = {
         "flip_to_stereotype": (both & ~was, became),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...answers.measures import SRS
 from ...schema.columns import Table, count, flag, number, text
 from ...schema.shared import (
     BASE_MODEL,
@@ -21,7 +22,6 @@ from ...schema.shared import (
     ODDS_RATIO_ENDS,
     P_VALUE,
     REFERENCE,
-    SRS,
     STATISTIC,
     STATUS,
     STD_ERROR,
@@ -31,6 +31,7 @@ from ...schema.shared import (
     N,
     against_baseline,
 )
+from ..measured import measure_column
 
 __all__ = ["STUDY_LOGISTIC", "STUDY_TESTS"]
 
@@ -45,7 +46,7 @@ STUDY_TESTS = Table(
         N_BASELINE.here("Answered."),
         N.here("Answered after compression."),
         _SRS_BASELINE,
-        SRS,
+        measure_column(SRS),
         _SRS_DELTA,
         count(
             "count_baseline",

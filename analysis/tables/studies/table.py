@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from ...answers.answers import GROUP, Answers, runs_of
-from ...answers.counts import by_run, in_order
+from ...answers.counts import by_run, in_order, sums_of
+from ...answers.measures import SRS
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
@@ -107,7 +108,7 @@ def _tests(own: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     for suffix, counts in (("_baseline", base), ("", own)):
         n = counts["n_answered"]
         out[f"n{suffix}"] = n
-        out[f"srs{suffix}"] = counts["n_toward"] / n.where(n > 0)
+        out[f"srs{suffix}"] = SRS.value(sums_of(counts))
         out[f"count{suffix}"] = np.trunc(out[f"srs{suffix}"] * n)
     out["srs_delta"] = out["srs"] - out["srs_baseline"]
     cells = zip(out["count_baseline"], out["n_baseline"], out["count"], out["n"], strict=True)
@@ -145,7 +146,7 @@ def _fit_rows(records: pd.DataFrame, keys: tuple[Hashable, ...], form: str, mode
     """The rows of one regression."""
     used = records[records["n_answered"] > 0]
     design, reference = _design(used, form)
-    n, events = used["n_answered"].to_numpy(np.int64), used["n_toward"].to_numpy(np.int64)
+    events, n = (counts.astype(np.int64) for counts in SRS.counts(sums_of(used)))
     try:
         if used.empty:
             raise NotFittedError("no answered records")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...schema.columns import Table, count, number, text
 from ...schema.shared import (
+    AXIS_BASELINE,
     BASELINE,
     CATEGORY,
     CONDITION,
@@ -16,6 +17,7 @@ from ...schema.shared import (
     N_ITEMS,
     N_RUNS,
     RATE,
+    ROLE_BASELINE,
     RUN,
     SPARSITY,
     SUBSET,
@@ -32,13 +34,13 @@ ROLE_TRANSITIONS = Table(
     doc="Role at baseline against role after compression, paired by item and seed, one row per cell.",
     columns=(
         *KEYS,
-        text(
-            "role_baseline",
-            "Role at baseline: stereotype, anti_stereotype, unknown, undetermined, unparsed, unscored.",
+        ROLE_BASELINE.here(
+            "BBQ: stereotype, anti_stereotype, unknown, undetermined; several on one axis joined by '|'; or unparsed, "
+            "unscored."
         ),
-        text("role_compressed", "Role after compression, of the same six."),
-        text("axis_baseline", "Axis of that role: toward, against, neutral, or the role itself where it has none."),
-        text("axis_compressed", "Axis after compression."),
+        text("role_compressed", "Role after compression, likewise."),
+        AXIS_BASELINE.here("Or unparsed, unscored."),
+        text("axis_compressed", "Axis of the role after compression."),
         N.here("Pairs in the cell; cells without any are listed too."),
         count("row_total", "Answer pairs with this role at baseline."),
         count("column_total", "Answer pairs with this role after compression."),
@@ -68,7 +70,7 @@ TRANSITIONS = Table(
         ),
         N_RUNS.here("1, or how many the mean is taken over."),
         SPARSITY,
-        N_ITEMS.here("Their roles are known."),
+        N_ITEMS.here("Their direction is told."),
         N_AT_RISK.here("Missing for a mean over runs that differ in this number.", nullable=True),
         N_EVENTS.here("Missing for a mean over methods.", nullable=True),
         count(

@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import AXES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
 from ...answers.counts import Groups, in_order, with_pooled
+from ...answers.measures import SRS
+from ...answers.published import published_states
 from ...inference.proportion import wilson
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
@@ -18,7 +20,6 @@ __all__ = ["ROLE_TRANSITIONS_TABLE", "TRANSITIONS_TABLE", "role_transitions", "t
 _Columns = dict[str, npt.NDArray[np.float64]]
 
 _SIZE = len(STATES)
-_BBQ = {"toward": "stereotype", "against": "anti_stereotype", "neutral": "unknown"}
 _CELLS = [f"cell_{i}" for i in range(_SIZE * _SIZE)]
 _UNITS = {
     "new_bias": "item",
@@ -35,16 +36,17 @@ _DOSES = ("new_bias", "resolved_bias")
 def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """Role at baseline against role after compression, as a matrix with margins in long form.
 
-    Answers are paired by item and seed. Items without known roles are in the matrix too: their person
-    options have the role undetermined.
+    Answers are paired by item and seed. Roles have the benchmark's own names, those of one axis joined by "|". Items
+    whose direction is not told are in the matrix too, where an option on no axis is undetermined.
 
     Args:
         items: ITEMS frame of all runs, BBQ-like rows only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
-        Table ROLE_TRANSITIONS: 36 rows, empty cells among them, per run, task, filter, condition and
-        category, and for category 'all'. A run that shares no item with its baseline has none.
+        Table ROLE_TRANSITIONS: a row for each pair of states that the benchmark has, empty cells among them (BBQ: 6 x
+        6), per run, task, filter, condition and category, and for category 'all'. A run that shares no item with its
+        baseline has none.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -61,7 +63,7 @@ def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Da
         return ROLE_TRANSITIONS.empty()
     sums = with_pooled(pd.concat(parts), ["run", "baseline", *GROUP])
     sums = in_order(sums, runs, ("task", "filter", "condition", "category"))
-    return ROLE_TRANSITIONS.conform(_matrices(sums)[ROLE_TRANSITIONS.names])
+    return ROLE_TRANSITIONS.conform(_matrices(sums, answers)[ROLE_TRANSITIONS.names])
 
 
 def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
@@ -114,20 +116,22 @@ def _cells(pair: Pair, n_items: int) -> _Columns:
     return out | {"n_unpaired": pair.unpaired.astype(float)}
 
 
-def _matrices(sums: pd.DataFrame) -> pd.DataFrame:
-    """One row per row of sums and cell, with margins."""
+def _matrices(sums: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+    """One row per row of sums and cell of the states that the task's scheme has, with margins."""
     counts = sums[_CELLS].to_numpy().reshape(-1, _SIZE, _SIZE)
     out = sums.drop(columns=_CELLS).loc[sums.index.repeat(_SIZE * _SIZE)].reset_index(drop=True)
     out["axis_baseline"] = np.tile(np.repeat(STATES, _SIZE), len(sums))
     out["axis_compressed"] = np.tile(STATES, len(sums) * _SIZE)
+    names = published_states(answers)
     for end in ("baseline", "compressed"):
-        out[f"role_{end}"] = out[f"axis_{end}"].replace(_BBQ)
+        keys = zip(out["task"], out[f"axis_{end}"], strict=True)
+        out[f"role_{end}"] = pd.Series([names.get(key) for key in keys], index=out.index, dtype="object")
     out["n"] = counts.ravel()
     margins = {"row_total": (2,), "column_total": (1,), "total": (1, 2)}
     for name, axes in margins.items():
         out[name] = np.broadcast_to(counts.sum(axis=axes, keepdims=True), counts.shape).ravel()
     out["row_share"] = out["n"] / out["row_total"].where(out["row_total"] > 0)
-    return out[(out["axis_baseline"] != "off") & (out["axis_compressed"] != "off")]
+    return out[out["role_baseline"].notna() & out["role_compressed"].notna()]
 
 
 def _run_transitions(answers: Answers, groups: Groups, label: str, baseline: str) -> list[pd.DataFrame]:
@@ -146,12 +150,10 @@ def _run_transitions(answers: Answers, groups: Groups, label: str, baseline: str
     return parts
 
 
-def _item_srs(answers: Answers, label: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Per item: the stereotype's share of the answered seeds, NaN without any; and the number of answers."""
-    counts = answers.counts(label)
-    answered = np.sum([counts[name] for name in AXES], axis=0)
-    srs = counts["toward"] / np.where(answered > 0, answered, np.nan)
-    return srs, np.sum([counts[name] for name in STATES], axis=0)
+def _item_srs(answers: Answers, label: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Per item: SRS of its answered seeds, NaN without any; and the number of answers."""
+    sums = answers.matrix(label)
+    return SRS.value(sums), sums[:, COUNT_NAMES.index("n")]
 
 
 def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> dict[str, _Columns]:
@@ -177,7 +179,7 @@ def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> 
 
 def _answer_events(pair: Pair, size: int) -> dict[str, _Columns]:
     """Per transition and item: answers at risk, those that flipped, and pairs with an unanswered side."""
-    both = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+    both = pair.both_answered
     was, became = pair.baseline == 0, pair.run == 0
     kinds = {
         "flip_to_stereotype": (both & ~was, became),

@@ -30,7 +30,8 @@ __all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_MODEL", "UNCERTAINTY_S
 
 _FLIP = text(
     "flip",
-    "response (another option), or bias (a person or group named before and not after, or the other way round).",
+    "response (another option), or bias (an answer toward or against the stereotype before and neither after, or the "
+    "other way round).",
 )
 
 UNCERTAINTY_BINS = Table(
@@ -41,10 +42,10 @@ UNCERTAINTY_BINS = Table(
         _FLIP,
         text(
             "bins",
-            "entropy_thirds (normalised entropy up to 1/3, up to 2/3, above: the benchmark's), entropy_quantiles, "
-            "margin_quantiles (thirds of the items; margin is 1 minus margin, so that high is uncertain), "
-            "calibrated_thirds (chance that the baseline's answer is not the keyed one, up to 1/3, up to 2/3, above; "
-            "isotonic in the margin, fitted on other templates).",
+            "entropy_thirds (entropy over log2 of the number of options, up to 1/3, up to 2/3, above: the "
+            "benchmark's), entropy_quantiles, margin_quantiles (thirds of the items; margin is 1 minus margin, so that "
+            "high is uncertain), calibrated_thirds (chance that the baseline's answer is not the keyed one, up to 1/3, "
+            "up to 2/3, above; isotonic in the margin, fitted on other templates).",
         ),
         text("bin", "low, medium or high uncertainty."),
         number("lower", "Lowest value in the bin."),

@@ -14,7 +14,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-from ...answers.answers import AXES, Answers
+from ...answers.answers import Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
@@ -79,7 +79,7 @@ def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
         if stratum.category == "all" or run["method"] == "none":
             continue
         pair = stratum.pair
-        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+        answered = pair.both_answered
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         margin = answers.scores[stratum.baseline]["margin"].to_numpy()[stratum.item]

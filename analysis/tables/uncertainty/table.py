@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.strata import COUNT_NAMES, Stratum, by_cluster, strata
+from ...answers.strata import ALL_NAMED, COUNT_NAMES, Stratum, by_cluster, strata
 from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
 from ...inference.clusters import jackknife
@@ -75,6 +75,8 @@ class _Flips:
     """[items] pairs."""
     flips: Floats
     """[items] flips among them."""
+    nothing: str | None
+    """Why there is no such flip to count; then there are no items."""
     error: Floats
     """[items] calibrated chance that the baseline's answer is not the keyed one; NaN without keys or templates."""
 
@@ -124,26 +126,29 @@ def uncertainty_tables(
 def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
+        answered = pair.both_answered
         place = np.searchsorted(stratum.item, pair.item[answered])
         size = len(stratum.item)
         scores = answers.scores[stratum.baseline].iloc[stratum.item]
         n = np.bincount(place, minlength=size).astype(float)
         named = np.isin(pair.baseline[answered], _NAMED) != np.isin(pair.run[answered], _NAMED)
         changed = {"response": ~pair.same_choice[answered], "bias": named}
-        entropy = scores["entropy"].to_numpy() / np.log2(3)
-        kept = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
-        cluster = np.unique(stratum.cluster[kept], return_inverse=True)[1].astype(np.int64)
-        doubt = 1 - scores["margin"].to_numpy()[kept]
-        error = _error(stratum.before[kept], doubt, cluster)
+        options = answers.items["n_options"].to_numpy(float)[stratum.item]
+        entropy = scores["entropy"].to_numpy() / np.log2(np.where(options > 1, options, np.nan))
+        known = (n > 0) & ~np.isnan(entropy) & ~np.isnan(scores["margin"].to_numpy())
         for name, which in changed.items():
+            nothing = ALL_NAMED if name == "bias" and stratum.all_named else None
+            kept = known & (nothing is None)
+            cluster = np.unique(stratum.cluster[kept], return_inverse=True)[1].astype(np.int64)
+            doubt = 1 - scores["margin"].to_numpy()[kept]
             yield _Flips(
                 stratum=stratum,
                 flip=name,
                 cluster=cluster,
                 entropy=np.clip(entropy[kept], 0, 1),
                 doubt=doubt,
-                error=error,
+                nothing=nothing,
+                error=_error(stratum.before[kept], doubt, cluster),
                 n=n[kept],
                 flips=np.bincount(place, weights=which, minlength=size)[kept],
             )
@@ -178,7 +183,8 @@ def _bin_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
             row |= {"n": int(flips.n[inside].sum()), "n_flips": int(flips.flips[inside].sum())}
             if not inside.any():
                 untold = kind == "calibrated_thirds" and len(bins) and (bins == len(_BINS)).all()
-                yield {**row, "status": _UNCALIBRATED.status if untold else "no item in this bin"}
+                reason = flips.nothing or (_UNCALIBRATED.status if untold else "no item in this bin")
+                yield {**row, "status": reason}
                 continue
             sums = flips.sums(flips.flips * inside, flips.n * inside)
             found = jackknife(sums[sums[:, 1] > 0], level=level)
@@ -195,9 +201,8 @@ def _score_rows(flips: _Flips, level: float) -> Iterator[dict[str, object]]:
     common = {**flips.keys, "n_items": len(flips.n), "n_clusters": flips.n_clusters}
     common |= {"n": int(flips.n.sum()), "n_flips": int(flips.flips.sum())}
     if not len(flips.n):
-        yield from (
-            {**common, "score": name, "status": "no item with probabilities and a pair"} for name in SCORE_NAMES
-        )
+        reason = flips.nothing or "no item with probabilities and a pair"
+        yield from ({**common, "score": name, "status": reason} for name in SCORE_NAMES)
         return
     bins = _binned(flips)
     calibrated = not np.isnan(flips.error).any()

@@ -87,8 +87,8 @@ class Calling:
             kind = str(getattr(config.peft_type, "value", config.peft_type))
             if kind in ("POLY", "MULTITASK_PROMPT_TUNING"):
                 raise UserError(
-                    f"the adapter ({kind}) needs the number of a task with every prompt, which lm_eval does not give; "
-                    "convert it to the adapter of one task, or evaluate the model without it"
+                    f"the adapter ({kind}) needs the number of a task with every prompt, which lm_eval does not give. "
+                    "Convert it to the adapter of one task, or evaluate the model without it"
                 )
 
     def hooked(self) -> bool:

@@ -57,6 +57,6 @@ def refuse_texts(lm: Any, continuations: Iterable[list[int]]) -> None:
     if longest > 1:
         raise UserError(
             f"{type(calling_of(lm).inner).__name__} looks at tokens that follow, so a text of {longest} tokens would "
-            "be scored by itself; single letters are scored rightly. attn_implementation=eager may help, or a "
+            "be scored by itself. Single letters are scored rightly. What may help is attn_implementation=eager, or a "
             "checkpoint whose config says is_decoder"
         )

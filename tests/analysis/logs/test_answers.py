@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from analysis.logs.answers import item_answers, plain_answer
+from analysis.logs.answers import item_answers, item_options, plain_answer
+from analysis.logs.fields import OWN_FIELDS, take_all
 from analysis.logs.values import LogError
 from tests.helpers.runlogs import bbq_item, bbq_line, choice_line, drawn_line, text_line
+
+
+def answers(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a line of ours, by column; what is no matter of the answer is made up."""
+    made = line | {"$request_hash": "h"}
+    return [take_all(OWN_FIELDS, made | answer) for answer in item_answers(line, item_options(line["doc"]))]
+
 
 SCORES = st.lists(st.floats(-50, 0), min_size=2, max_size=6)
 
@@ -82,7 +90,7 @@ def test_a_single_loglikelihood_has_no_choice(score: str, status: str) -> None:
 
 
 def test_our_answer_of_a_scored_item() -> None:
-    (found,) = item_answers(bbq_line(3, 1, item=bbq_item(3, correct=1)))
+    (found,) = answers(bbq_line(3, 1, item=bbq_item(3, correct=1)))
     assert (found["status"], found["choice"], found["role"], found["correct"]) == (
         "answered", 1, "anti_stereotype", True,
     )  # fmt: skip
@@ -90,23 +98,23 @@ def test_our_answer_of_a_scored_item() -> None:
 
 
 def test_an_unscored_item_is_wrong_and_one_without_key_is_neither() -> None:
-    (found,) = item_answers(bbq_line(3, None))
+    (found,) = answers(bbq_line(3, None))
     assert (found["status"], found["choice"], found["role"], found["correct"]) == (
         "unscored",
         None,
         None,
         False,
     )
-    (keyless,) = item_answers(bbq_line(3, 0, item=bbq_item(3) | {"correct": None}))
+    (keyless,) = answers(bbq_line(3, 0, item=bbq_item(3) | {"correct": None}))
     assert keyless["correct"] is None
 
 
 def test_options_that_share_a_role_add_up_and_a_missing_role_has_no_probability() -> None:
     item = bbq_item(0) | {"roles": ["undetermined", "undetermined", "unknown"]}
-    (found,) = item_answers(bbq_line(0, 0, item=item))
+    (found,) = answers(bbq_line(0, 0, item=item))
     assert (found["p_toward"], found["p_against"], found["p_neutral"]) == (None, None, 0.2)
     item = bbq_item(0) | {"roles": ["stereotype", "stereotype", "unknown"]}
-    (found,) = item_answers(bbq_line(0, 0, item=item))
+    (found,) = answers(bbq_line(0, 0, item=item))
     assert found["p_toward"] == pytest.approx(0.8)
 
 
@@ -123,11 +131,11 @@ def test_options_that_share_a_role_add_up_and_a_missing_role_has_no_probability(
 def test_an_item_is_determined_by_its_roles_alone(roles: list[str], determined: bool | None) -> None:
     # The unknown option or nothing is answered, and no option has a probability: the answer tells nothing.
     item = bbq_item(0) | {"roles": roles}
-    (unanswered,) = item_answers(bbq_line(0, None, item=item))
+    (unanswered,) = answers(bbq_line(0, None, item=item))
     assert unanswered["determined"] is determined
     if roles:
-        (scored,) = item_answers(bbq_line(0, 2, item=item, protocol="text", probs=None))
-        drawn = item_answers(drawn_line(0, [2, None], item=item))
+        (scored,) = answers(bbq_line(0, 2, item=item, protocol="text", probs=None))
+        drawn = answers(drawn_line(0, [2, None], item=item))
         assert [answer["determined"] for answer in (scored, *drawn)] == [determined] * 3
 
 
@@ -136,7 +144,7 @@ def test_a_plain_answer_has_nothing_to_determine() -> None:
 
 
 def test_each_draw_is_an_answer_with_its_seed_and_text() -> None:
-    found = item_answers(drawn_line(0, [0, None, 2]))
+    found = answers(drawn_line(0, [0, None, 2]))
     assert [(row["seed"], row["text"], row["status"], row["role"], row["correct"]) for row in found] == [
         (42, "A", "answered", "stereotype", False),
         (43, "?", "unparsed", None, False),
@@ -153,18 +161,18 @@ def test_each_draw_is_an_answer_with_its_seed_and_text() -> None:
         ({"choice": 3}, "expected 0 to 2, got 3"),
         ({"role": "unknown"}, "option 0 has role 'stereotype'"),
         ({"probs": [0.5, 0.5]}, "expected 3 probabilities"),
-        ({"draws": []}, "expected a list of draws"),
+        ({"draws": []}, "expected a list of texts"),
     ],
 )
 def test_an_answer_that_contradicts_its_item_is_a_fault(change: dict[str, Any], message: str) -> None:
     line = bbq_line(0, 0)
     line["answer"] |= change
     with pytest.raises(LogError, match=message):
-        item_answers(line)
+        answers(line)
 
 
 def test_nan_probabilities_are_missing() -> None:
-    (found,) = item_answers(bbq_line(0, 0, probs=[math.nan, 0.5, 0.5]))
+    (found,) = answers(bbq_line(0, 0, probs=[math.nan, 0.5, 0.5]))
     assert (found["p_toward"], found["p_neutral"]) == (None, 0.5)
 
 
@@ -172,4 +180,4 @@ def test_texts_without_seeds_are_told_apart_by_their_place() -> None:
     line = drawn_line(0, [0, 1, None])
     for draw in line["answer"]["draws"]:
         draw["seed"] = None
-    assert [answer["seed"] for answer in item_answers(line)] == [0, 1, 2]
+    assert [answer["seed"] for answer in answers(line)] == [0, 1, 2]

@@ -45,10 +45,10 @@ def test_a_changed_reader_does_not_take_what_the_old_one_kept(tmp_path: Path) ->
     assert read(other, logs, cache, tmp_path / "2.parquet") == first
     assert list((cache / "samples").iterdir()) == [entry]
     # `correct` inverted, the columns and their names as before.
-    reader = other / "analysis" / "logs" / "typed.py"
+    reader = other / "analysis" / "logs" / "options.py"
     text = reader.read_text()
-    assert text.count("choice == key") == 1
-    reader.write_text(text.replace("choice == key", "choice != key"))
+    assert text.count("choice == self.key") == 1
+    reader.write_text(text.replace("choice == self.key", "choice != self.key"))
     inverted = read(other, logs, cache, tmp_path / "3.parquet")
     assert (first, inverted) == ("[False, False, True]", "[True, True, False]")
     assert len(list((cache / "samples").iterdir())) == 2

@@ -42,7 +42,7 @@ def both_ways(path: Path, lines: list[Any], monkeypatch: pytest.MonkeyPatch) -> 
     about = task([line for line in lines if isinstance(line, dict)])
     quick = read_file(path, about)
     with monkeypatch.context() as general:
-        general.setattr("analysis.logs.samples.typed_line", lambda raw, name: None)
+        general.setattr("analysis.logs.samples.typed_line", lambda raw: None)
         general.setattr("analysis.logs.samples.parse", json.loads)
         return quick, read_file(path, about)
 
@@ -80,7 +80,7 @@ def lines_of_ours(draw: st.DrawFn, doc_id: int) -> dict[str, Any]:
 def test_both_ways_read_our_lines_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject) -> None:
     lines = [data.draw(lines_of_ours(i)) for i in range(data.draw(st.integers(1, 3)))]
     for line in lines:
-        made = typed_line(json.dumps(line, ensure_ascii=False).encode(), "t")
+        made = typed_line(json.dumps(line, ensure_ascii=False).encode())
         names = str([line["doc"]["item"][key] for key in ("stereotyped_groups", "groups")])
         assert (made is None) == ("|" in names)  # it is the quick way that is compared
     assert same(both_ways(tmp_path / "s.jsonl", lines, monkeypatch))
@@ -144,7 +144,7 @@ def test_both_ways_name_a_broken_line_alike(tmp_path: Path, monkeypatch: pytest.
     path.write_bytes(b"\n".join([whole, broken, spoilt, whole.replace(b'"doc_id": 0', b'"doc_id": 1'), b""]))
     about = task([])
     quick = read_file(path, about)
-    monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw, name: None)
+    monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
     monkeypatch.setattr("analysis.logs.samples.parse", json.loads)
     assert same((quick, read_file(path, about)))
     assert {issue.kind for issue in quick.issues} >= {"bad_line"}
@@ -173,26 +173,26 @@ def test_the_hash_of_a_request_does_not_depend_on_how_it_is_written() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.dumps(drawn_line(i, [0])).encode() for i in range(20)]
-    fresh = [typed_line(raw, "t") for raw in lines]
+    fresh = [typed_line(raw) for raw in lines]
     memory = typed._Memory()
     memory.most = 4000
     monkeypatch.setattr(typed, "_memory", memory)
-    assert [typed_line(raw, "t") for raw in lines + lines] == fresh + fresh
+    assert [typed_line(raw) for raw in lines + lines] == fresh + fresh
     assert 0 < sum(asked.size for asked in memory.values()) == memory.size <= 4000
 
 
 def test_what_is_remembered_is_found_by_hash_and_taken_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typed, "_memory", typed._Memory())
     line = drawn_line(0, [0])
-    first = typed_line(json.dumps(line).encode(), "t")
+    first = typed_line(json.dumps(line).encode())
     # Another document with the first one's hashes: altered, or of a harness that hashes otherwise.
     line["doc"]["item"]["category"] = "Another"
-    other = typed_line(json.dumps(line).encode(), "t")
+    other = typed_line(json.dumps(line).encode())
     assert first is not None
     assert other is not None
     assert "Another" in other.values
     assert "Another" not in first.values
-    assert typed_line(json.dumps(drawn_line(0, [0])).encode(), "t") == first
+    assert typed_line(json.dumps(drawn_line(0, [0])).encode()) == first
 
 
 def test_texts_without_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_scored_answers_have_no_draws_and_logs_without_probabilities_say_so() ->
     none = noise_floor(items_frame(bare), PAIR)
     assert set(none["status"]) == {"no probabilities in the logs"}
     assert none[["floor", "expected", "excess"]].isna().all().all()
-    assert none["n_without_probabilities"].tolist() == [3] * 6
+    assert none["n_left_out"].tolist() == [3] * 6
 
 
 def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> None:

@@ -1,0 +1,1 @@
+"""Which answers changed: the list behind every count."""
