@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from lm_eval_ext.demo.model import cache_folder
+from lm_eval_ext.models.checkpoints.cache import cache_folder
 from tests.helpers.shared import skipped_line
 from tests.helpers.venvs import SITE, Venv, build
 
@@ -30,9 +30,9 @@ _BUILT = cache_folder()
 
 
 def _link_what_is_built(folder: Path) -> None:
-    """Make what is built once visible in a new cache folder; what was read of logs is not."""
+    """Make what is built once visible in a new cache folder; what was read of logs or compressed is not."""
     for built in _BUILT.iterdir() if _BUILT.is_dir() else ():
-        if built.name != "samples" and not built.name.startswith("."):
+        if built.name not in ("samples", "checkpoints") and not built.name.startswith("."):
             (folder / built.name).symlink_to(built)
 
 

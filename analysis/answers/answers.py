@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.given import check_items, check_runs
 from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
 from .options import with_options
@@ -34,6 +35,20 @@ SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_l
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
+NEEDED = (
+    "run",
+    *_ITEM,
+    "seed",
+    "category",
+    "condition",
+    "status",
+    "choice",
+    "axis",
+    "option_axes",
+    "determined",
+    "correct",
+)
+"""Columns of ITEMS without which there are no answers to count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +117,11 @@ class Answers:
         counts as false. What was answered has no say in it.
 
         Raises:
-            UserError: If a run answers an item twice with the same seed.
+            UserError: If a run answers an item twice with the same seed, or the frame is none of answers.
         """
         if isinstance(items, Answers):
             return items
+        check_items(items, NEEDED)
         run, labels = pd.factorize(items["run"], sort=True)
         keys = pd.DataFrame({name: items[name].astype("category") for name in _ITEM})
         item = np.asarray(keys.groupby(_ITEM, observed=True).ngroup(), dtype=np.int64)
@@ -184,8 +200,9 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
     """The runs that have answers, in the order of `runs`.
 
     Raises:
-        UserError: If an answer belongs to a run that `runs` does not list, or a run is listed twice.
+        UserError: If an answer belongs to a run that `runs` does not list, a run is listed twice, or `runs` holds none.
     """
+    check_runs(runs, ("run", "baseline"))
     unlisted = sorted(set(answers.spans) - set(runs["run"]))
     if unlisted:
         raise UserError(f"answers of runs {unlisted}, but no such run is listed: list every run of the items")

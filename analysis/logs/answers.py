@@ -56,35 +56,55 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     answer = line["answer"]
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
-    shared = {"$options": options.facts, "$probability": dict(zip(AXES, _shares(options, answer), strict=True))}
+    probabilities = _probabilities(answer)
+    shares = dict(zip(AXES, options.shares(probabilities), strict=True))
     # The first version of the contract calls the texts draws.
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
     if texts is None:
-        return [{**shared, "$answer": _checked(options, answer), "answer": {**answer, "texts": None}}]
+        return [_row(answer, answer, options, probabilities, shares) | {"answer": {**answer, "texts": None}}]
     if not isinstance(texts, list) or not texts or not all(isinstance(given, dict) for given in texts):
         raise LogError("answer.texts: expected a list of texts, got an empty one or something else")
     # Where the model took no seeds, the place among the texts tells them apart.
     numbered = [given | {"seed": i} if given.get("seed") is None else given for i, given in enumerate(texts)]
-    return [{**shared, "$answer": _checked(options, given), "answer": {**answer, "texts": given}} for given in numbered]
+    return [_row(answer, given, options, probabilities, shares) for given in numbered]
 
 
-def _checked(options: Options, answer: Mapping[str, Any]) -> dict[str, Any]:
-    return options.answer(answer.get("status"), integer(answer.get("choice")), text(answer.get("role")) or None)
+def _row(
+    answer: Mapping[str, Any],
+    given: Mapping[str, Any],
+    options: Options,
+    probabilities: list[float | None] | None,
+    shares: Mapping[str, float | None],
+) -> dict[str, Any]:
+    choice = integer(given.get("choice"))
+    checked = options.answer(given.get("status"), choice, text(given.get("role")) or None)
+    if probabilities is not None and choice is not None and choice >= len(probabilities):
+        raise LogError(f"answer.probs: {len(probabilities)} probabilities, but option {choice} was chosen")
+    own = None if probabilities is None or choice is None else probabilities[choice]
+    return {
+        "$options": options.facts,
+        "$probability": {**shares, "choice": own},
+        "$answer": checked,
+        "answer": {**answer, "texts": given},
+    }
 
 
-def _shares(options: Options, answer: Mapping[str, Any]) -> tuple[float | None, ...]:
+def _probabilities(answer: Mapping[str, Any]) -> list[float | None] | None:
+    """Of each option, as the log has them."""
     probabilities = answer.get("probs")
-    if probabilities is not None and not isinstance(probabilities, list):
+    if probabilities is None:
+        return None
+    if not isinstance(probabilities, list):
         raise LogError(f"answer.probs: expected a list of probabilities, got {probabilities!r}")
-    return options.shares(None if probabilities is None else [number(value) for value in probabilities])
+    return [number(value) for value in probabilities]
 
 
 def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
     """The answer of one sample line of any other task.
 
     multiple_choice: the option of the highest log-likelihood (the first of equals, as lm-eval), unscored if
-    one is NaN, none is finite or all have probability 1; entropy and margin are those of the softmax over the
-    options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left,
+    one is NaN, none is finite or all have probability 1; its probability, entropy and margin are those of the softmax
+    over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left,
     unparsed if that is empty or lm-eval's "[invalid]". Correctness is acc, exact_match, em or acc_norm, the
     first that is 0 or 1. Where acc_norm decides, the choice is missing: lm-eval does not log the lengths
     that it divided by.
@@ -97,7 +117,7 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
     if output_type == "multiple_choice":
         given = _choice_answer(_option_scores(line, responses))
         if name == "acc_norm":
-            given["choice"] = None
+            given["choice"] = given["p_choice"] = None
     elif output_type == "loglikelihood":
         scores = _scores(responses)
         given = {"status": "answered" if scores and all(map(math.isfinite, scores)) else "unscored"}
@@ -141,4 +161,10 @@ def _choice_answer(scores: list[float]) -> dict[str, Any]:
     probabilities = sorted((weight / total for weight in weights), reverse=True)
     entropy = -sum(p * math.log2(p) for p in probabilities if p > 0)
     margin = probabilities[0] - probabilities[1] if len(probabilities) > 1 else None
-    return {"status": "answered", "choice": scores.index(top), "entropy": max(entropy, 0.0), "margin": margin}
+    return {
+        "status": "answered",
+        "choice": scores.index(top),
+        "p_choice": probabilities[0],
+        "entropy": max(entropy, 0.0),
+        "margin": margin,
+    }

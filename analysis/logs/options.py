@@ -17,6 +17,7 @@ from .values import LogError, text
 
 __all__ = ["PROBLEMS", "STATUSES", "VERSION", "Options", "Problem", "options_of"]
 
+_ANSWER = "$answer."
 VERSION = 2
 """Version of the item record; one without a version is of the first, whose key is named `correct`."""
 STATUSES = ("answered", "unparsed", "unscored")
@@ -76,7 +77,7 @@ class Options:
         self._set("_places", tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES))
         fitting: list[tuple[str, int | None, str | None]] = [(status, None, None) for status in STATUSES[1:]]
         fitting += [(STATUSES[0], i, self._role(i)) for i in range(self.size or 0)]
-        names = [entry.ours.removeprefix("$answer.") for entry in COMPUTED["answer"]]
+        names = [entry.ours.removeprefix(_ANSWER) for entry in COMPUTED["answer"] if entry.ours.startswith(_ANSWER)]
         made = {given: self.answer(*given) for given in fitting}
         self._set("outcomes", {given: tuple(values[name] for name in names) for given, values in made.items()})
 

@@ -107,6 +107,8 @@ def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], t
 _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
+assert [entry.ours for entry in COMPUTED["answer"] if not entry.ours.startswith("$answer.")] == ["$probability.choice"]
+assert COMPUTED["answer"][-1].ours == "$probability.choice"
 assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
 
 
@@ -249,11 +251,12 @@ def _rows(options: Options, answer: Any) -> list[tuple[Any, ...]] | None:
         for place, given in enumerate(texts):
             if given.seed is None:
                 given.seed = place
-    outcomes = options.outcomes
+    outcomes, probabilities = options.outcomes, answer.probs
     rows = []
     for given in texts:
         outcome = outcomes.get((given.status, given.choice, given.role or None))
         if outcome is None:
             return None
-        rows.append((*_of_text(given), *outcome))
+        known = probabilities is not None and given.choice is not None
+        rows.append((*_of_text(given), *outcome, probabilities[given.choice] if known else None))
     return rows or None

@@ -41,9 +41,9 @@ HEADLINE = Table(
         N.here("With a key.", nullable=True),
         ACCURACY,
         FLIP_RATE.here("Right or wrong."),
-        measure_column(SRS).here("Of ambiguous items."),
-        NEW_BIAS_PCT.here("Of ambiguous items."),
-        RESOLVED_BIAS_PCT.here("Of ambiguous items."),
+        measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),
+        NEW_BIAS_PCT.here("Likewise."),
+        RESOLVED_BIAS_PCT.here("Likewise."),
     ),
 )
 

@@ -102,6 +102,11 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
         "Whether the answer is the keyed one; missing where the item has no key. An unanswered item is false.",
     ),
     _optional(
+        "p_choice", "float", "answer", "$probability.choice", "$answer.p_choice",
+        "Probability of the chosen option among the options, in [0, 1]; of a sampled answer, that of the option's "
+        "letter as first token. Missing unless answered, or where the log does not tell.",
+    ),
+    _optional(
         "p_toward", "float", "line", "$probability.toward", None,
         "Probability of the options toward the stereotype among all options, in [0, 1]; missing where there are none.",
     ),

@@ -50,16 +50,16 @@ _FAMILY = "groups with status ok of one run, task, filter, condition, kind and o
 
 GROUP_CHANGES = Table(
     name="group_changes",
-    doc="Answers that became biased or unbiased, by the group that the item or the chosen option names.",
+    doc="Answers that became biased or unbiased, by the people that the item or the chosen option names.",
     columns=(
         *KEYS[:-1],
         KEYS[-1].here("A group's name is read within its category."),
         text(
             "kind",
-            "stereotyped (groups that the item's stereotype is about) or option (groups that an option of the "
+            "stereotyped (people that the item's stereotype is about) or option (people that an option of the "
             "item names).",
         ),
-        text("group", "The group, as the item's metadata spells it."),
+        text("group", "A group of people, as the item's metadata spells it."),
         OUTCOME.here(
             "Yes is biased. Kind stereotyped: non_unknown (the answer names a person) or stereotype (it "
             "names the stereotype's). Kind option: named (the chosen option names the group).",

@@ -21,7 +21,8 @@ from typing import Any
 
 from lm_eval_ext.protocols.answers import sampled_answer
 from lm_eval_ext.protocols.metrics import sampled_metrics
-from lm_eval_ext.tasks.bbq_itemlevel.utils import lettered_prompt, load_items
+from lm_eval_ext.tasks.bbq_itemlevel.utils import load_items
+from lm_eval_ext.tasks.functions import lettered_prompt
 
 DATA = Path(os.environ.get("LM_EVAL_EXT_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "bbq"
 TASK = "bbq_itemlevel_sampled"
@@ -71,7 +72,7 @@ def lines(docs: list[dict[str, Any]], seeds: int, run: int) -> Iterator[dict[str
         yield {
             "doc_id": number,
             "doc": doc,
-            "target": str(doc["label"]),
+            "target": str(doc["key"]),
             "arguments": {f"gen_args_{i}": {"arg_0": prompt, "arg_1": given} for i, given in enumerate(requests)},
             "resps": responses,
             "filtered_resps": responses,
@@ -79,7 +80,7 @@ def lines(docs: list[dict[str, Any]], seeds: int, run: int) -> Iterator[dict[str
             "metrics": list(metrics),
             "doc_hash": _sha(json.dumps(doc, indent=2, ensure_ascii=False)),
             "prompt_hash": _sha(prompt),
-            "target_hash": _sha(str(doc["label"])),
+            "target_hash": _sha(str(doc["key"])),
             **metrics,
         }
 

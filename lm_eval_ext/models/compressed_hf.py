@@ -16,16 +16,19 @@ import torch
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from lm_eval_ext.models.arguments import refuse_unknown
+from lm_eval_ext.models.arguments import refuse_stolen_keys, refuse_unknown
+from lm_eval_ext.models.backends.backend import Checkpoint, Source
+from lm_eval_ext.models.backends.registry import prepare, proved
+from lm_eval_ext.models.checkpoints.cache import checkpoint_cache
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
 from lm_eval_ext.models.checkpoints.write import save_checkpoint
 from lm_eval_ext.models.hf.encoded import EncodedHFLM
 from lm_eval_ext.models.hf.loading import load_fault, refuse_no_model
 from lm_eval_ext.models.hf.processes import SharedHFLM
 from lm_eval_ext.models.hf.text_models import refuse_no_text_model
-from lm_eval_ext.models.native.driver import compress_
+from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import refuse_unreadable
-from lm_eval_ext.models.recipe.resolve import recipe_keys, resolve
+from lm_eval_ext.models.recipe.resolve import recipe_keys, resolve, step_classes
 from lm_eval_ext.models.scoring.ahead import looks_ahead, refuse_texts
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
@@ -43,8 +46,9 @@ log = logging.getLogger(__name__)
 class CompressedHFLM(SharedHFLM, EncodedHFLM):
     """HFLM with every argument kept, plus a recipe.
 
-    The model is compressed after HFLM has loaded it (HFLM ties weights at the end of its construction, which would
-    undo an earlier change of a tied layer), on the device(s) where it lies.
+    The recipe's backend is asked before the load. Ours compresses after HFLM has loaded the model (HFLM ties weights at
+    the end of its construction, which would undo an earlier change of a tied layer), on the device(s) where it lies.
+    Another hands back a checkpoint; that is loaded instead, and what was done to it is measured.
     """
 
     answers_seeds = True
@@ -80,8 +84,10 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
                 compressed as asked before a weight is changed.
         """
-        ours = {key: kwargs.pop(key) for key in recipe_keys().intersection(kwargs)}
-        refuse_unknown(kwargs)
+        refuse_stolen_keys(step_classes(recipe, method))
+        known = recipe_keys(recipe, method)
+        ours = {key: kwargs.pop(key) for key in known.intersection(kwargs)}
+        refuse_unknown(kwargs, known)
         refuse_no_model(pretrained, kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
@@ -91,10 +97,17 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
         if save_compressed is not None:
             refuse_occupied(save_compressed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        arguments = {**kwargs, "device": device, "softmax_dtype": softmax_dtype}
+        source = Source(pretrained=pretrained, loader=arguments)
+        prepared = prepare(source, self._recipe, checkpoint_cache())
+        place = pretrained
+        if isinstance(prepared, Checkpoint):
+            place, arguments = prepared.pretrained, prepared.arguments(source)
+            refuse_no_model(place, arguments)
         try:
-            super().__init__(pretrained=pretrained, device=device, softmax_dtype=softmax_dtype, **kwargs)
+            super().__init__(pretrained=place, **arguments)
         except Exception as error:
-            raise load_fault(error, pretrained) from error
+            raise load_fault(error, place) from error
         if (doubt := self._recipe.dtype_warning(str(self._model.dtype).removeprefix("torch."))) is not None:
             log.warning(doubt)
         # HFLM sets its share of the documents only where torch sees more than one GPU. Else every launched process
@@ -109,19 +122,19 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
         self._padding = Padding(self)
         self._settings_told = False
         self._seeded = SeededSampling(self, {"abc": _abc_decided}, self._trees.trust.told)
+        loaded = Loaded(
+            model=self._model,
+            tokenizer=self.tokenizer,
+            base={
+                "pretrained": pretrained if isinstance(pretrained, str) else type(pretrained).__name__,
+                "revision": str(kwargs.get("revision", "main")),
+                **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
+            },
+            softmax_dtype=str(softmax_dtype).removeprefix("torch."),
+            autocast=self.mixed_precision_dtype,
+        )
         with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
-            self._evidence = compress_(
-                self._model,
-                self.tokenizer,
-                self._recipe,
-                base={
-                    "pretrained": pretrained if isinstance(pretrained, str) else type(pretrained).__name__,
-                    "revision": str(kwargs.get("revision", "main")),
-                    **{key: kwargs[key] for key in ("peft", "delta", "gguf_file") if kwargs.get(key)},
-                },
-                softmax_dtype=str(softmax_dtype).removeprefix("torch."),
-                autocast=self.mixed_precision_dtype,
-            )
+            self._evidence = proved(loaded, self._recipe, prepared)
         self.looks_ahead = looks_ahead(self)
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if saves:

@@ -86,6 +86,8 @@ def start(model: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores an interrupt, and so does what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -143,10 +145,11 @@ def test_a_step_that_fails_shows_its_last_lines(verbose: bool, tmp_path: Path) -
     assert out.splitlines()[1:] == ["step 1 of 4, dense ..."]
     last, final = err.splitlines()[-2:]
     assert "no_such_model" in last
-    assert final == "error: the step dense ended with code 1; all that it said is in demo-output/demo.log"
+    assert final == "error: the step dense ended with code 2; all that it said is in demo-output/demo.log"
     log = (tmp_path / "demo-output" / "demo.log").read_text(encoding="utf-8")
     assert log.splitlines()[-1] == last
-    assert ("Selected Tasks" in log, log.partition("\n")[2] in err) == (True, verbose)
+    assert "Selected Tasks" in log
+    assert log.partition("\n")[2] in err if verbose else len(err.splitlines()) <= 13
 
 
 @pytest.mark.slow
@@ -169,5 +172,5 @@ def test_an_interrupt_leaves_no_process(number: int, code: int, tiny_checkpoint:
     demo.send_signal(number)  # to this process alone: a terminal's Ctrl-C would reach the other by itself
     _, err = demo.communicate(timeout=30)
     assert demo.returncode == code
-    assert err == ("error: interrupted\n" if number == signal.SIGINT else "")
+    assert err == "The demonstration was ended; what there is of it is in demo-output\n"
     assert left() == []

@@ -40,7 +40,7 @@ ITEM = (
 )
 """Columns of ITEMS that say what was asked: the same in both runs."""
 
-SIDES = ("status", "choice", "role", "axis", "correct", "entropy", "margin", "text")
+SIDES = ("status", "choice", "role", "axis", "correct", "p_choice", "entropy", "margin", "text")
 """Columns of ITEMS that are given for both runs."""
 
 _OF_ITEMS = {column.name: column for column in ITEMS.columns}
@@ -86,7 +86,11 @@ ITEM_CHANGES = Table(
         ),
         *(column for name in ("choice", "role", "axis") for column in _of_items(name)),
         *_both(_PEOPLE),
-        *(column for name in ("correct", "status", "entropy", "margin", "text") for column in _of_items(name)),
+        *(
+            column
+            for name in ("p_choice", "correct", "status", "entropy", "margin", "text")
+            for column in _of_items(name)
+        ),
         _OF_ITEMS["doc_hash"],
     ),
 )

@@ -1,6 +1,6 @@
 """What the same measures show where nothing was compressed: the floor that an observed change stands on.
 
-"New bias" is a threshold on a few draws: an item whose stereotype probability is 0.1 shows none in five draws with
+"New bias" is a threshold on a few texts: an item whose stereotype probability is 0.1 shows none in five texts with
 probability 0.59 and one or more in the next five with 0.41, with no change in between. The exact probabilities tell
 how much of that there is, without sampling anything.
 """
@@ -19,6 +19,7 @@ from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
+from ...schema.given import check_runs
 from ...settings import Settings
 from ..declare import ReportTable, Step
 from ..runs import RUNS_TABLE
@@ -41,7 +42,7 @@ Floats = npt.NDArray[np.float64]
 _ANSWERED = COUNT_NAMES.index("answered")
 FIRST_TOKENS = "expected and floor are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
-# Share of draws by which what is begun may differ from what is read as an answer.
+# Share of texts by which what is begun may differ from what is read as an answer.
 _APART = 0.05
 _SHARED = "several options lie on one axis, and their single probabilities are not in the rows"
 
@@ -96,6 +97,7 @@ def replicate_floors(
     """
     level = (settings or Settings()).level
     answers = Answers.of(items)
+    check_runs(runs, ("run", "base_model", "method", "sparsity", "bits"))
     rows: list[dict[str, object]] = []
     for one, other, apart in replicate_pairs(runs, list(answers.spans)):
         listed = pd.DataFrame({"run": list(answers.spans)})
@@ -164,14 +166,14 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
 
 
 def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
-    """Whether first tokens stand for answers: as many draws must begin with a letter as are read as one."""
+    """Whether first tokens stand for answers: as many texts must begin with a letter as are read as one."""
     for side, counts, given in (("baseline", stratum.before, base), ("run", stratum.after, run)):
         known = given.known
         parsed = counts[known, _ANSWERED].sum() / max(1.0, counts[known, COUNT_NAMES.index("n")].sum())
         begun = float(given.mass[known].mean()) if known.any() else parsed
         if abs(begun - parsed) > _APART:
             return (
-                f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s draws begin with a letter, but "
+                f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s texts begin with a letter, but "
                 f"{parsed:.0%} are read as an answer"
             )
     return "ok"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Evidence", "totals"]
 
@@ -14,14 +14,17 @@ class Evidence:
     """What was asked and what was done; written to lm-eval's results under `compression`."""
 
     label: str
+    """Short name in tables; ends in "(unverified)" where nobody proved what was asked."""
     method: str
+    """Methods joined by '+'; "none" for the dense model, "unverified" for one that came compressed."""
     sparsity: float | None
     """Share of zeros that pruning made and that are zeros at the end; see `pipeline.held_sparsity`."""
     bits: float | None
     """Bits a weight that hold at the end; see `pipeline.held_bits`."""
     recipe: dict[str, Any]
     base: dict[str, Any]
-    weights_hash_before: str
+    weights_hash_before: str | None
+    """None for a checkpoint that was made elsewhere: its source was not loaded."""
     weights_hash_after: str
     dtype: str
     softmax_dtype: str
@@ -35,7 +38,20 @@ class Evidence:
     canary: dict[str, Any] = field(default_factory=dict)
     save_error: str | None = None
     """Why save_compressed left no checkpoint, if it was asked and did not."""
-    schema_version: int = 1
+    status: Literal["dense", "proved", "unverified"] = "proved"
+    """dense: nothing was asked and the weights are plain. proved: every matrix was measured and is as asked.
+    unverified: compressed, but some of it can't be measured; see `doubts`."""
+    doubts: list[str] = field(default_factory=list)
+    """What could not be measured, one line each."""
+    backend: str = "native"
+    """Who carried out the recipe."""
+    claim: dict[str, Any] | None = None
+    """What the backend said of a checkpoint that it made; not evidence."""
+    loaded: str | None = None
+    """What was loaded, where it is not the base itself."""
+    schema_version: int = 2
+    """2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
+    `backend`, `claim` and `loaded` are new, and `weights_hash_before` may be missing."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""

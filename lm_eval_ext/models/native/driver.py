@@ -19,10 +19,12 @@ from lm_eval_ext.models.native.pipeline import earlier_steps, held_bits, held_sp
 from lm_eval_ext.models.native.workbench import Workbench
 from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.parts.decoder import unwrap
+from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import load_calibration
 from lm_eval_ext.models.recipe.recipe import Calibration, Recipe
 from lm_eval_ext.models.targets.find import find_targets
 from lm_eval_ext.models.targets.matrix import Skip
+from lm_eval_ext.models.targets.packed import packed_weights
 from lm_eval_ext.models.targets.target import Target
 from lm_eval_ext.tokens.positions import model_positions
 from lm_eval_ext.tokens.vocabulary import refuse_foreign_ids, refuse_foreign_tokenizer
@@ -60,6 +62,7 @@ def compress_(
             if a matrix achieved less than asked or something is not finite.
     """
     start = time.perf_counter()
+    loaded = Loaded(model=model, tokenizer=tokenizer, autocast=autocast)
     refuse_foreign_tokenizer(model, tokenizer)
     steps = _in_place(recipe)
     plan = [_plan(model, step) for step in steps]
@@ -67,7 +70,7 @@ def compress_(
     for step in steps:
         step.check_installed()
     hash_before = weights_hash(model)
-    call = Calling(model, autocast)
+    call = loaded.call
     refuse_foreign_ids(model, tokenizer, canary_ids(tokenizer), "the canary prompt")
     before = canary_logits(call, tokenizer)
     samples: list[Tensor] = []
@@ -94,23 +97,24 @@ def compress_(
     if unseen:
         log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
     records = [record for _, of_step in done for record in of_step]
-    parameter = next(unwrap(model).parameters())
-    dtypes = (parameter.dtype, autocast)
+    packed = None if recipe.steps else packed_weights(unwrap(model))
+    if packed is not None:
+        log.warning("%s: the model came compressed, and what was done to it was not measured", packed)
     hash_after = weights_hash(model) if recipe.steps else hash_before
     if recipe.steps and hash_after == hash_before:
         log.warning("recipe %s left every weight as it was", recipe.name)
     return Evidence(
-        label=recipe.label,
-        method=recipe.method,
+        label="unverified" if packed else recipe.label,
+        method="unverified" if packed else recipe.method,
         sparsity=held_sparsity(done),
         bits=held_bits(done),
         recipe=recipe.as_dict(),
         base=base or {},
         weights_hash_before=hash_before,
         weights_hash_after=hash_after,
-        dtype=" under autocast to ".join(str(dtype).removeprefix("torch.") for dtype in filter(None, dtypes)),
+        dtype=loaded.dtype,
         softmax_dtype=softmax_dtype,
-        device=str(parameter.device),
+        device=loaded.device,
         seconds=time.perf_counter() - start,
         calibration=None if record is None else record.as_dict(),
         totals=totals(records),
@@ -118,6 +122,8 @@ def compress_(
         skipped=list(skipped.values()),
         unseen_experts=unseen,
         canary=compare_canary(before, canary_logits(call, tokenizer) if recipe.steps else before),
+        status="unverified" if packed else "proved" if recipe.steps else "dense",
+        doubts=[packed] if packed else [],
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.entries import Entry, entries, find
 from lm_eval_ext.models.recipe.step import Step
 
-__all__ = ["METHODS", "method_class", "method_names"]
+__all__ = ["METHODS", "method_class", "method_entries", "method_names"]
 
 _NATIVE = "lm_eval_ext.models.native.methods"
 
@@ -19,27 +18,35 @@ METHODS = {
     "rtn": f"{_NATIVE}.rtn:RoundToNearest",
     "wanda": f"{_NATIVE}.wanda:Wanda",
 }
-"""Where the config class of each method is, as module:class. Named rather than imported: a list of names costs nothing,
-and a recipe needs to know nothing of the code that carries it out."""
+"""Where the config class of each of our methods is, as module:class. Named rather than imported: a list of names costs
+nothing, and a recipe needs to know nothing of the code that carries it out."""
+
+
+def method_entries() -> dict[str, Entry]:
+    """All methods by name, ours and those of other packages; none is loaded."""
+    return entries("method", METHODS)
 
 
 def method_names() -> list[str]:
     """Names of all methods, sorted."""
-    return sorted(METHODS)
+    return list(method_entries())
 
 
 def method_class(name: object) -> type[Step]:
     """The config class of a method.
 
     Raises:
-        UserError: If there is no method of this name; the message gives the nearest and lists all.
+        UserError: If there is no method of this name (the message gives the nearest and lists all), or what another
+            package offers under it can't be loaded or is no config class of that name.
     """
-    if not isinstance(name, str):
-        raise UserError(f"method must be a name, got {name!r}. Known: {', '.join(method_names())}.")
-    if name not in METHODS:
-        raise unknown_name("method", name, method_names())
-    module, _, attribute = METHODS[name].partition(":")
-    found: Any = getattr(import_module(module), attribute)
-    assert isinstance(found, type), found
-    assert issubclass(found, Step), found
+    entry = find(name, method_entries(), "method")
+    found: Any = entry.load()
+    if not (isinstance(found, type) and issubclass(found, Step)):
+        raise entry.fault("is no config class of a method: it must be a subclass of Method or LibraryStep")
+    field = found.model_fields["method"]
+    if field.default != entry.name:
+        raise entry.fault(f'says method {field.default!r}; write `method: Literal["{entry.name}"] = "{entry.name}"`')
+    missing = [name for name in ("kind", "backend") if not hasattr(found, name)]
+    if missing:
+        raise entry.fault(f"lacks {' and '.join(missing)}, which every method must say")
     return found

@@ -12,31 +12,54 @@ from pydantic import ValidationError
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.recipe.build import make_step
-from lm_eval_ext.models.recipe.catalogue import method_class, method_names
+from lm_eval_ext.models.recipe.catalogue import METHODS, method_class
 from lm_eval_ext.models.recipe.files import load_recipe, recipe_names
 from lm_eval_ext.models.recipe.recipe import Calibration, Recipe, make_calibration
-from lm_eval_ext.models.recipe.step import Step
+from lm_eval_ext.models.recipe.step import LibraryStep, Step
 
-__all__ = ["DENSE", "recipe_keys", "resolve"]
+__all__ = ["CALIBRATION_KEYS", "DENSE", "recipe_keys", "resolve", "step_classes"]
 
 DENSE = Recipe(name="dense", description="The model as it is: the baseline.")
 
-# How the calibration's fields are called among the model arguments.
-_CALIBRATION_KEYS = {
+CALIBRATION_KEYS = {
     "calibration": "source",
     "samples": "samples",
     "seqlen": "seqlen",
     "seed": "seed",
     "short": "short",
 }
+"""How the calibration's fields are called among the model arguments."""
 
 
-def recipe_keys() -> set[str]:
-    """Every model argument that belongs to a recipe rather than to the model's loader."""
-    keys = {"recipe", *_CALIBRATION_KEYS}
-    for name in method_names():
-        keys |= set(method_class(name).model_fields)
-    return keys
+def recipe_keys(recipe: str | None = None, method: str | None = None) -> set[str]:
+    """Every model argument that belongs to a recipe rather than to the model's loader.
+
+    Args:
+        recipe: The recipe asked for; the keys of its methods count, wherever they come from.
+        method: The methods asked for, likewise.
+
+    Returns:
+        The keys of our methods, of those asked for, and of the calibration. A method of another package that nobody
+        asked for is not loaded, so that a faulty package stands in no other's way.
+
+    Raises:
+        UserError: As `load_recipe` and `method_class` do.
+    """
+    return {"recipe", *CALIBRATION_KEYS}.union(*(cls.model_fields for cls in _classes(recipe, method)))
+
+
+def step_classes(recipe: str | None, method: str | None) -> dict[str, type[Step]]:
+    """The config classes that model arguments ask for, by the method's name; raises UserError as `resolve` does."""
+    names = [step.method for step in load_recipe(recipe).steps] if recipe is not None else []
+    return {name: method_class(name) for name in [*names, *_split(method)]}
+
+
+def _classes(recipe: str | None, method: str | None) -> list[type[Step]]:
+    return [*(method_class(name) for name in METHODS), *step_classes(recipe, method).values()]
+
+
+def _split(method: object) -> list[str]:
+    return [] if method is None else str(method).split("+")
 
 
 def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -> Recipe:
@@ -64,7 +87,7 @@ def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -
         return DENSE
     if recipe is not None:
         return _override(load_recipe(recipe), keys)
-    names = str(method).split("+")
+    names = _split(method)
     classes = [method_class(name) for name in names]
     _refuse_left_over(keys, classes)
     steps = [
@@ -86,7 +109,7 @@ def _override(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
     calibration = _calibration(base.calibration, keys, steps)
     if steps == base.steps and calibration == _calibration(base.calibration, {}, steps):
         return base
-    texts = {key: value for key, value in keys.items() if key in _CALIBRATION_KEYS}
+    texts = {key: value for key, value in keys.items() if key in CALIBRATION_KEYS}
     others = _changed(base.steps, {key: value for key, value in keys.items() if key not in texts})
     name = base.name + _brackets({key: keys[key] for key in _ordered(keys) if _visible(key, keys[key], base)})
     if others != base.steps:
@@ -110,9 +133,18 @@ def _changed(steps: tuple[Step, ...], keys: Mapping[str, Any]) -> tuple[Step, ..
     """The steps, each with those of the keys that it has."""
     changed = []
     for step in steps:
-        changes = {k: v for k, v in keys.items() if k in type(step).model_fields}
-        changed.append(make_step(step.model_dump(mode="json", exclude_unset=True) | {"method": step.method} | changes))
+        old = step.model_dump(mode="json", exclude_unset=True) | {"method": step.method}
+        given = make_step(old | {k: v for k, v in keys.items() if k in type(step).model_fields})
+        changed.append(_with_options(step, given))
     return tuple(changed)
+
+
+def _with_options(step: Step, changed: Step) -> Step:
+    """The changed step, with those of the old options that the new ones don't replace."""
+    if not isinstance(step, LibraryStep) or not isinstance(changed, LibraryStep):
+        return changed
+    options = step.options | changed.options
+    return changed if options == changed.options else make_step(changed.model_dump(mode="json") | {"options": options})
 
 
 def _packaged_twin(recipe: Recipe) -> Recipe | None:
@@ -135,21 +167,21 @@ def _packaged_recipes() -> tuple[Recipe, ...]:
 
 def _ordered(keys: Mapping[str, Any]) -> list[str]:
     """Keys in the order in which names show them, whatever the order that they were given in."""
-    return sorted(keys.keys() - _CALIBRATION_KEYS.keys()) + [key for key in _CALIBRATION_KEYS if key in keys]
+    return sorted(keys.keys() - CALIBRATION_KEYS.keys()) + [key for key in CALIBRATION_KEYS if key in keys]
 
 
 def _visible(key: str, value: object, base: Recipe) -> bool:
     """Whether an override differs from what the recipe says already."""
     said = [getattr(step, key) for step in base.steps if key in type(step).model_fields]
-    if key in _CALIBRATION_KEYS and base.needs_calibration:
-        said.append(getattr(base.calibration or Calibration(), _CALIBRATION_KEYS[key]))
+    if key in CALIBRATION_KEYS and base.needs_calibration:
+        said.append(getattr(base.calibration or Calibration(), CALIBRATION_KEYS[key]))
     return any(value != old for old in said)
 
 
 def _calibration(base: Calibration | None, keys: Mapping[str, Any], steps: Sequence[Step]) -> Calibration | None:
     if not any(step.needs_calibration for step in steps):
         return None
-    given = {field: keys[key] for key, field in _CALIBRATION_KEYS.items() if key in keys}
+    given = {field: keys[key] for key, field in CALIBRATION_KEYS.items() if key in keys}
     if "source" in given:
         given["source"] = str(given["source"])
     return make_calibration((base or Calibration()).model_dump() | given)
@@ -159,12 +191,12 @@ def _refuse_left_over(keys: Mapping[str, Any], classes: list[type[Step]]) -> Non
     """Refuse a key that none of the methods has, before a missing or bad value of another is complained of."""
     known = {field for cls in classes for field in cls.model_fields} - {"method"}
     if any(cls.needs_calibration for cls in classes):
-        known |= set(_CALIBRATION_KEYS)
+        known |= set(CALIBRATION_KEYS)
     names = "+".join(str(cls.model_fields["method"].default) for cls in classes) or "the dense model"
     for key in keys:
         if key in known:
             continue
-        if key in _CALIBRATION_KEYS:
+        if key in CALIBRATION_KEYS:
             raise UserError(f"{key} given, but {names} looks at no data; remove {key}")
         raise unknown_name(f"key of {names}", key, sorted(known))
 
@@ -178,7 +210,7 @@ def _label(steps: Sequence[Step], calibration: Calibration | None) -> str:
         if calibration is not None and step is steps[-1]:
             plain = Calibration()
             pairs = {
-                key: (getattr(calibration, field), getattr(plain, field)) for key, field in _CALIBRATION_KEYS.items()
+                key: (getattr(calibration, field), getattr(plain, field)) for key, field in CALIBRATION_KEYS.items()
             }
             shown |= {key: value for key, (value, default) in pairs.items() if value != default}
         parts.append(step.method + step.level + _brackets(shown))
@@ -202,6 +234,8 @@ def _brackets(values: Mapping[str, Any]) -> str:
 
 def _shown(value: object) -> str:
     """A value in a name: a path by its last part, several values joined by '+' as the command line takes them."""
+    if isinstance(value, Mapping):
+        return "+".join(f"{key}:{_shown(entry)}" for key, entry in value.items())
     if isinstance(value, (tuple, list)):
         return "+".join(map(str, value))
     return Path(value).name if isinstance(value, str) else str(value)

@@ -5,56 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.targets.packed import packed_modules
 from lm_eval_ext.models.targets.target import Target
 from lm_eval_ext.models.targets.wrappers import innermost, plain_name
 
 __all__ = ["refuse_hidden_ties", "refuse_quantized", "refuse_unusable"]
 
 _ORIGINAL = "the model is quantized already; give the original checkpoint"
-_PACKED = frozenset({torch.int8, torch.uint8, torch.int16, torch.int32})
 
 
 def refuse_quantized(inner: nn.Module, list_name: str, blocks: nn.Module) -> None:
     """Refuse a model whose linear maps hold no plain weights, whatever library packed them.
 
-    A mark alone (`config.quantization_config`) is no fault: a model read from GGUF, or loaded with `dequantize`, keeps
-    it and has plain weights.
-
     Raises:
         UserError: Naming the first such module and what it holds.
     """
-    marked = _format(inner)
-    kind = f" ({marked})" if marked else ""
     for inside, module in blocks.named_modules():
-        name = f"{list_name}.{inside}"
-        if isinstance(module, (nn.Linear, Conv1D)) and module._parameters.get("weight") is None:
-            if hasattr(module, "parametrizations"):
-                raise UserError(f"{name}.weight is computed from other tensors (a parametrization); remove it first")
-            tensors = {**module._parameters, **module._buffers}
-            held = ", ".join(key for key, tensor in tensors.items() if tensor is not None) or "nothing"
-            raise UserError(f"{name} ({type(module).__name__}) holds {held} and no plain weight{kind}: {_ORIGINAL}")
-        if getattr(module, "quantization_scheme", None) is not None:
-            # Plain weights, which a wrapped forward quantizes again: what is written to them is not what is used.
-            raise UserError(f"{name} quantizes its weight at each use{kind or ' (quantization_scheme)'}: {_ORIGINAL}")
-        if not marked:
-            continue
-        for key, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-            packed = tensor.dtype in _PACKED or (tensor.is_floating_point() and tensor.dtype.itemsize < 2)
-            if tensor.ndim >= 2 and packed:
-                raise UserError(f"{name}.{key} holds {tensor.dtype}{kind}: {_ORIGINAL}")
-
-
-def _format(inner: Any) -> str:
-    """Name of the format that a model says it is quantized in, or ''."""
-    config = getattr(inner.config, "quantization_config", None)
-    method = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
-    method = method or getattr(inner, "quantization_method", None)
-    return str(getattr(method, "value", method) or ("quantized" if config is not None else ""))
+        computed = isinstance(module, (nn.Linear, Conv1D)) and hasattr(module, "parametrizations")
+        if computed and module._parameters.get("weight") is None:
+            name = f"{list_name}.{inside}"
+            raise UserError(f"{name}.weight is computed from other tensors (a parametrization); remove it first")
+    for found in packed_modules(inner, blocks, f"{list_name}."):
+        raise UserError(f"{found}: {_ORIGINAL}")
 
 
 def refuse_unusable(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""What the YAML files of this folder call."""
+"""What the YAML files of this folder call of their own; the rest is general (`lm_eval_ext.tasks.functions`)."""
 
 from __future__ import annotations
 
@@ -6,40 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lm_eval_ext.tasks import functions
-from lm_eval_ext.tasks.functions import (
-    CyclicTask,
-    LettersTask,
-    SampledTask,
-    TextTask,
-    aggregate_answered,
-    aggregate_bias_amb,
-    aggregate_bias_disamb,
-    aggregate_rate,
-    lettered_prompt,
-    plain_prompt,
-    process_cyclic,
-    process_letters,
-    process_sampled,
-    process_text,
-)
 
-__all__ = [
-    "CyclicTask",
-    "LettersTask",
-    "SampledTask",
-    "TextTask",
-    "aggregate_answered",
-    "aggregate_bias_amb",
-    "aggregate_bias_disamb",
-    "aggregate_rate",
-    "lettered_prompt",
-    "load_items",
-    "plain_prompt",
-    "process_cyclic",
-    "process_letters",
-    "process_sampled",
-    "process_text",
-]
+__all__ = ["load_items"]
 
 
 def load_items(

@@ -33,6 +33,7 @@ def test_choice_entropy_and_margin_of_scored_options(scores: list[float]) -> Non
     shares = softmax(np.array(scores))
     ordered = np.sort(shares)
     assert found["choice"] == int(np.argmax(scores))  # the first of equals, as lm-eval
+    assert found["p_choice"] == pytest.approx(ordered[-1], abs=1e-12)
     assert found["entropy"] == pytest.approx(entropy(shares, base=2), abs=1e-12)
     assert found["margin"] == pytest.approx(ordered[-1] - ordered[-2], abs=1e-12)
 
@@ -60,7 +61,7 @@ def test_acc_norm_alone_tells_right_from_wrong_but_no_choice() -> None:
     line = choice_line(0, 1)
     del line["acc"]
     found = plain_answer(line | {"acc_norm": "True"}, "multiple_choice")
-    assert (found["choice"], found["correct"], found["status"]) == (None, True, "answered")
+    assert (found["choice"], found["p_choice"], found["correct"], found["status"]) == (None, None, True, "answered")
 
 
 def test_a_share_is_no_correctness() -> None:

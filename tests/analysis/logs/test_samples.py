@@ -72,6 +72,7 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "stereotyped_groups": "old",
             "option_groups": "old || young || ",
             "scheme": "bbq: stereotype=toward, anti_stereotype=against, unknown=neutral, undetermined=none",
+            "option_axes": "toward | against | neutral",
             "protocol": "letters",
             "seed": None,
             "status": "answered",
@@ -80,6 +81,7 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "axis": "against",
             "determined": True,
             "correct": True,
+            "p_choice": 0.6,
             "p_toward": 0.2,
             "p_against": 0.6,
             "p_neutral": 0.2,
@@ -134,6 +136,17 @@ def test_draws_are_rows_of_their_own_and_items_of_other_roles_are_not_bbqs(tmp_p
     ]
     other = bbq_item(0) | {"roles": ["biased", "unbiased", "uncertain"]}
     assert not read(tmp_path, [bbq_line(0, 0, item=other)]).has_roles
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_each_text_has_the_probability_of_the_option_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    if not quick:
+        monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
+    line = drawn_line(0, [2, None, 0])
+    line["answer"]["probs"] = [0.5, 0.3, 0.2]
+    assert read(tmp_path, [line]).table["p_choice"].to_pylist() == [0.2, None, 0.5]
 
 
 def test_a_rolling_task_has_no_rows_but_scores(tmp_path: Path) -> None:

@@ -88,14 +88,15 @@ def test_what_became_of_each_answer_by_hand(tmp_path: Path) -> None:
     # Options name old, young and nobody.
     assert (first["people_baseline"], first["people"], first["stereotyped_groups"]) == (pd.NA, "old", "old")
     assert (first["correct_baseline"], first["correct"]) == (True, False)
-    assert (first["entropy"], first["margin"]) == (1.37, 0.4)
+    assert (first["p_choice_baseline"], first["p_choice"], first["entropy"], first["margin"]) == (0.6, 0.6, 1.37, 0.4)
     lost = found.iloc[6]
-    assert dict(lost[["status_baseline", "status", "role", "axis", "people"]]) == {
+    assert dict(lost[["status_baseline", "status", "role", "axis", "people", "p_choice"]]) == {
         "status_baseline": "answered",
         "status": "unscored",
         "role": pd.NA,
         "axis": pd.NA,
         "people": pd.NA,
+        "p_choice": pd.NA,
     }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from analysis import Settings
+from analysis import DIFFERENCES, Settings
 from lm_eval_ext.cli import main
 from lm_eval_ext.cli.analyze import analyze
 from lm_eval_ext.cli.app import app
@@ -36,6 +37,27 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_says_what_allow_takes_and_what_exit_codes_mean(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lm-eval-ext", "analyze", "--help"])
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    below = shown.partition("Differences that --allow takes:\n")[2]
+    listed, _, codes = below.partition("Exit codes:\n")
+    assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == list(DIFFERENCES)
+    assert len(DIFFERENCES) == 13
+    read = " ".join(listed.split())
+    assert all(f"{name} {meaning}" in read for name, meaning in DIFFERENCES.items())
+    # A line each: nothing wraps in the middle of a sentence.
+    assert [re.fullmatch(r"  (\d)  [^.]*\.", line)[1] for line in codes.splitlines() if line] == ["0", "1", "2"]
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 def test_the_table_on_the_terminal_is_that_of_the_summary(

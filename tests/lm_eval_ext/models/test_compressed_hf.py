@@ -156,7 +156,7 @@ def test_what_saving_needs_is_seen_before_the_compression(
     def compress(*args: Any, **keys: Any) -> None:
         raise AssertionError("compressed first")
 
-    monkeypatch.setattr("lm_eval_ext.models.compressed_hf.compress_", compress)
+    monkeypatch.setattr("lm_eval_ext.models.native.driver.compress_", compress)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="can't write a file there"):
         CompressedHFLM(

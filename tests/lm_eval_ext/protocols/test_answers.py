@@ -113,6 +113,27 @@ def test_rotations_that_differ_by_hand() -> None:
     assert cyclic_answer(rotations, ROLES)["letter_mass"] == pytest.approx(7 / 24)
 
 
+def test_five_options_by_hand() -> None:
+    # Letters 1/16, 1/4, 1/16, 1/16, 1/16 add up to 1/2: probabilities 1/8, 1/2, 1/8, 1/8, 1/8. The entropy is
+    # 4 (1/8 log2 8) + 1/2 log2 2 = 2 bits.
+    roles = ["biased", "unbiased", "uncertain", "unrelated", "unbiased"]
+    answer = letters_answer({"A": [LN(1 / 16), LN(1 / 4), LN(1 / 16), LN(1 / 16), LN(1 / 16)]}, roles)
+    assert answer["probs"] == pytest.approx([1 / 8, 1 / 2, 1 / 8, 1 / 8, 1 / 8])
+    assert (answer["choice"], answer["role"], answer["letter_mass"]) == (1, "unbiased", pytest.approx(0.5))
+    assert (answer["entropy"], answer["margin"]) == (pytest.approx(2), pytest.approx(3 / 8))
+    # A model that finds option 4 wherever it stands: at E, then at D, C, B, A.
+    found = [[-INF] * place + [LN(0.5)] + [-INF] * (4 - place) for place in (4, 3, 2, 1, 0)]
+    assert cyclic_answer([{"A": row} for row in found], roles)["probs"] == pytest.approx([0, 0, 0, 0, 1])
+
+
+def test_a_text_names_no_option_that_there_is_not() -> None:
+    answer = sampled_answer(["C", "B", "cannot say"], [1, 2, 3], None, None, ["yes", "no"])
+    assert answer["texts"] is not None
+    assert [text["choice"] for text in answer["texts"]] == [None, 1, None]
+    # The studies' parser reads C, C of "cannot": with two options that is no answer.
+    assert [text["study_choice"] for text in answer["texts"]] == [None, 1, None]
+
+
 def test_options_that_stand_alike_tie_exactly() -> None:
     """Each option gets the same three numbers in another order: what decides must not be the order of a sum."""
     answer = cyclic([LN(0.01), LN(0.02), LN(0.23)] * 3)  # added one after the other, option 1 is an ulp ahead

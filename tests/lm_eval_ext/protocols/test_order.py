@@ -145,6 +145,20 @@ def test_the_order_is_that_of_the_items_and_not_of_their_files() -> None:
     assert balanced(shuffled) == balanced(docs) == balanced(balanced(docs))
 
 
+def test_a_third_condition_is_kept_with_its_partners() -> None:
+    docs: list[Any] = [dict(doc) for doc in demo("ambig")[:9]]
+    third = [
+        doc | {"item": doc["item"] | {"condition": "told", "item_id": f"{doc['item']['item_id']}9"}} for doc in docs
+    ]
+    second = [
+        doc | {"item": doc["item"] | {"condition": "hinted", "item_id": f"{doc['item']['item_id']}8"}} for doc in docs
+    ]
+    found = balanced([*third, *docs, *second[:8]])
+    assert sorted(map(str, found)) == sorted(map(str, [*third, *docs, *second[:8]]))
+    conditions = [doc["item"]["condition"] for doc in found]
+    assert sum(conditions[at : at + 3] == ["ambig", "hinted", "told"] for at in range(len(found))) == 8
+
+
 def test_items_without_a_partner_and_of_one_cell() -> None:
     docs = demo()
     lonely = [doc for doc in docs if doc["item"]["condition"] == "ambig" or doc["item"]["item_id"].endswith("1")]

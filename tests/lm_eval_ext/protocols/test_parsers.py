@@ -63,6 +63,31 @@ def test_the_studies_parser(text: str, expected: int | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("C", 2, None),
+        ("B", 2, B),
+        ("A) B) C)", 2, None),
+        ("B or C", 2, None),
+        ("D", 3, None),
+        ("D", 4, 3),
+        ("Answer: E", 5, 4),
+        ("E) The train", 5, 4),
+        ("D or E", 5, None),
+        ("A\nE", 5, None),
+        ("The answer is Z.", 26, 25),
+        ("I think so", 26, None),
+        ("I", 26, 8),
+        ("Z", 25, None),
+    ],
+)
+def test_the_strict_parser_reads_as_many_letters_as_there_are_options(
+    text: str, options: int, expected: int | None
+) -> None:
+    assert strict_parse(text, options) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("B", B),

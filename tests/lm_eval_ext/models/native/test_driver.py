@@ -173,7 +173,12 @@ def test_evidence_of_a_run(tokenizer: Any, text_file: Path) -> None:
     facts = {"pretrained": "x", "revision": "main"}
     before = weights_hash(model)
     result = compress_(model, tokenizer, recipe, base=facts, softmax_dtype="bfloat16").as_dict()
-    assert result["schema_version"] == 1
+    assert (result["schema_version"], result["status"], result["doubts"], result["backend"]) == (
+        2,
+        "proved",
+        [],
+        "native",
+    )
     assert (result["label"], result["method"]) == ("wanda-50(calibration=text.txt,samples=3,seqlen=24,seed=9)", "wanda")
     assert result["base"] == facts
     assert result["recipe"] == recipe.as_dict()

@@ -1,0 +1,1 @@
+"""The seam before the load: who compresses a model, and what comes back."""
