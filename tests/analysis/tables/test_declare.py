@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -62,6 +64,19 @@ def test_a_new_table_is_one_line_of_the_catalogue(runs: Path) -> None:
     assert "## `tables/toy`\n\n" + TOY.doc in page
     assert page.index("tables/toy") > page.index("tables/flips")
     assert "tables/toy" not in tables_markdown()
+
+
+def test_the_table_of_the_manual_is_in_the_report(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "statistics.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "ReportTable(" in block)
+    monkeypatch.chdir(runs.parent)
+    names: dict[str, Any] = {"pd": pd}
+    exec(code, names)
+    assert names["found"].tables["tasks"].to_dict("records") == [
+        {"run": "dense", "n_tasks": 1},
+        {"run": "wanda-50", "n_tasks": 1},
+    ]
+    assert (runs.parent / "report" / "tables" / "tasks.parquet").is_file()
 
 
 def test_a_toy_table_is_made_from_what_it_needs() -> None:
