@@ -11,9 +11,9 @@ from ..answers.measures import MEASURES
 from ..compare.differences import DIFFERENCES
 from ..logs import ISSUES
 from ..schema.columns import Table
+from ..schema.declare import AnyTable
 from ..schema.items import ITEM_FIELDS, ITEMS
 from ..tables.catalogue import CATALOGUE
-from ..tables.declare import AnyTable
 
 __all__ = ["tables_markdown"]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..logs import issues_frame
 from ..result import Analysis
-from ..tables.declare import LongTable
+from ..schema.declare import LongTable
 from .folder import MARKER, MARKER_FORMAT
 from .long import write_long
 from .metadata import made_by, metadata

@@ -10,8 +10,8 @@ from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, BIAS_SCORE
 from ..answers.options import OFFERS
 from ..schema.columns import Column, Table, count, text
+from ..schema.declare import ReportTable
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
-from .declare import ReportTable
 from .measured import measure_column
 from .sources import ANSWERS, ROLE_RUNS
 

@@ -10,9 +10,9 @@ from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
 from ..logs import Logs
 from ..schema.columns import Table, count, ends, number
+from ..schema.declare import ReportTable
 from ..schema.given import check_items, check_runs
 from ..schema.shared import ACCURACY, BASELINE, FILTER, FLIP_RATE, N_ITEMS, RUN, TASK, N
-from .declare import ReportTable
 from .sources import LOGS, PAIRING
 
 __all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]

@@ -14,6 +14,7 @@ from ..answers.membership import BLOCK, Members, by_option, by_stereotype, count
 from ..inference.shrinkage import shrink
 from ..inference.simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
 from ..schema.columns import Table, count, number, text
+from ..schema.declare import ReportTable
 from ..schema.shared import (
     CONF_HIGH,
     CONF_LOW,
@@ -32,7 +33,6 @@ from ..schema.shared import (
     N,
 )
 from ..settings import Settings
-from .declare import ReportTable
 from .sources import ANSWERS, ROLE_RUNS, SETTINGS
 
 __all__ = ["GROUP_CHANGES", "GROUP_CHANGES_TABLE", "group_changes"]

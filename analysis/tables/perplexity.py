@@ -11,6 +11,7 @@ import pandas as pd
 from ..compare.pairing import Pair
 from ..logs import Issue, Logs, RunLog
 from ..schema.columns import Table, count, number, text
+from ..schema.declare import ReportTable
 from ..schema.shared import (
     CONDITION,
     FILTER,
@@ -21,7 +22,6 @@ from ..schema.shared import (
     RUN,
     TASK,
 )
-from .declare import ReportTable
 from .sources import PERPLEXITY_CHANGES
 from .transitions.table import TRANSITIONS_TABLE
 

@@ -10,6 +10,7 @@ from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR
 from ..inference.proportion import wilson
 from ..schema.columns import Column, Table, count, ends, text
+from ..schema.declare import ReportTable
 from ..schema.shared import (
     CATEGORY,
     CONDITION,
@@ -24,7 +25,6 @@ from ..schema.shared import (
     N,
     against_baseline,
 )
-from .declare import ReportTable
 from .measured import measure_column
 from .sources import ANSWERS, ROLE_RUNS
 

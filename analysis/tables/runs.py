@@ -11,8 +11,8 @@ import pandas as pd
 from ..compare.baselines import Baselines
 from ..logs import Logs, RunLog
 from ..schema.columns import Table, flag, number, text
+from ..schema.declare import ReportTable
 from ..schema.shared import BASE_MODEL, BASELINE, FILE, METHOD, RUN, SPARSITY
-from .declare import ReportTable
 from .sources import BASELINES, LOGS
 
 __all__ = ["RUNS", "RUNS_TABLE", "runs_frame"]

@@ -15,6 +15,7 @@ from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import jackknife_change
 from ...inference.result import Result
 from ...schema.columns import Column, Table, count, ends, number, text
+from ...schema.declare import ReportTable
 from ...schema.shared import (
     BASELINE,
     CATEGORY,
@@ -28,7 +29,6 @@ from ...schema.shared import (
     against_baseline,
 )
 from ...settings import Settings
-from ..declare import ReportTable
 from ..measured import measure_column
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .reading import reading

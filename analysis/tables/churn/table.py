@@ -14,8 +14,8 @@ from ...inference._rounding import settled
 from ...inference.clusters import Statistic, jackknife, jackknife_change
 from ...inference.equivalence import tost, unchanged
 from ...inference.multiplicity import benjamini_hochberg
+from ...schema.declare import ReportTable
 from ...settings import Settings
-from ..declare import ReportTable
 from ..noise.floors import chances
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import CHURN, MASKED_FLIPS

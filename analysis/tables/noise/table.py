@@ -19,9 +19,9 @@ from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
+from ...schema.declare import ReportTable, Step
 from ...schema.given import check_runs
 from ...settings import Settings
-from ..declare import ReportTable, Step
 from ..runs import RUNS_TABLE
 from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
 from .columns import NOISE_FLOOR, REPLICATES

@@ -15,8 +15,8 @@ from scipy.stats import chi2_contingency
 from ...answers.answers import GROUP, Answers, runs_of
 from ...answers.counts import by_run, in_order, sums_of
 from ...answers.measures import SRS
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic

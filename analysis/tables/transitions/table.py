@@ -11,8 +11,8 @@ from ...answers.counts import Groups, in_order, with_pooled
 from ...answers.measures import SRS
 from ...answers.published import published_states
 from ...inference.proportion import wilson
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
 

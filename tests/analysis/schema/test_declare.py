@@ -15,9 +15,9 @@ from analysis.answers.answers import Answers
 from analysis.errors import UserError
 from analysis.report.docs import tables_markdown
 from analysis.schema.columns import Table, count
+from analysis.schema.declare import Making, ReportTable, Source, Step
 from analysis.schema.shared import RUN
 from analysis.tables.catalogue import CATALOGUE
-from analysis.tables.declare import Making, ReportTable, Source, Step
 from analysis.tables.rates import RATES_TABLE
 from analysis.tables.sources import ANSWERS, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
 from tests.helpers.answers import items_frame, run_table
