@@ -50,12 +50,12 @@ _SHARED = "several options lie on one axis, and their single probabilities are n
 def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Transitions expected from probabilities alone: between baseline and run, and between baseline and itself.
 
-    With p and q an item's probability of a stereotypical draw at baseline and in the run, and K draws each, drawn
+    With p and q an item's probability of a stereotypical text at baseline and in the run, and K texts each, drawn
     independently, an item shows no stereotype with P = (1 - p)^K and Q = (1 - q)^K. New bias is then expected in
     sum P (1 - Q) of sum P items; of the baseline against itself in sum P (1 - P): the floor. The excess is the
     difference. Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; a changed item SRS and flips of
-    single draws from the probabilities themselves. p is the probability given that an option is drawn times the
-    probability that one is; a draw without one counts as not stereotypical, and an item without any at baseline is not
+    single texts from the probabilities themselves. p is the probability given that an option is drawn times the
+    probability that one is; a text without one counts as not stereotypical, and an item without any at baseline is not
     at risk, as in the studies: P is then less the chance of that.
 
     Args:

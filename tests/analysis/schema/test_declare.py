@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
+from inspect import isfunction, signature
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+import analysis
 from analysis import Settings, analyze, role_tables
 from analysis.answers.answers import Answers
 from analysis.errors import UserError
@@ -133,6 +136,22 @@ def test_a_need_comes_from_this_list_or_from_the_sources() -> None:
     for entry in CATALOGUE:
         for need in entry.needs:
             assert not isinstance(need, ReportTable) or need in CATALOGUE, (entry.name, need.name)
+
+
+def test_settings_are_passed_whole_to_every_function_of_tables() -> None:
+    public = [getattr(analysis, name) for name in analysis.__all__]
+    functions = {entry for entry in public if isfunction(entry) and "tables" in entry.__module__} - {role_tables}
+    takers = {need for entry in CATALOGUE for need in (entry, *entry.needs) if SETTINGS in getattr(need, "needs", ())}
+    assert len(functions) > 15
+    assert {"paired_changes", "dose", "uncertainty"} <= {need.name for need in takers}
+    alone = {field.name for field in fields(Settings)}
+    for function in functions | {need.make for need in takers if isinstance(need, (ReportTable, Step))}:
+        parameters = signature(function).parameters
+        assert not alone & set(parameters), function.__name__
+        assert "settings" not in parameters or parameters["settings"].default is None
+    for need in takers:
+        if isinstance(need, (ReportTable, Step)):
+            assert list(signature(need.make).parameters)[need.needs.index(SETTINGS)] == "settings"
 
 
 def test_a_notebook_gets_every_table_of_roles_and_no_other() -> None:
