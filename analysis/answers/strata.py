@@ -75,7 +75,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
     """Every run with a baseline, per task, filter, condition and category, and then all categories pooled.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Yields:

@@ -58,7 +58,7 @@ def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     score. Items whose direction is not told are left out and counted.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:

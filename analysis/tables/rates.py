@@ -91,7 +91,7 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     as the studies' plain mean over the categories that have items; each over all items and the latent ones.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:

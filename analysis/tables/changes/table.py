@@ -53,7 +53,7 @@ def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: 
     what so many unchanged templates allow (`analysis.inference.equivalence.unchanged`).
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
         settings: Of intervals, tests and verdicts. The margin is a choice that the reader has to make; nothing in the
             data says what matters.

@@ -42,7 +42,7 @@ def study_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     without known roles are left out.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
@@ -73,7 +73,7 @@ def study_logistic(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Data
     answers that name an option, of items with known roles, taken as independent.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, base_model, method ('none' for a dense run), sparsity in
             [0, 1), bits and is_baseline.
 

@@ -40,7 +40,7 @@ def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Da
     whose direction is not told are in the matrix too, where an option on no axis is undetermined.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
@@ -77,7 +77,7 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     and do not quantize share baseline and sparsity.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, baseline, sparsity and bits; runs without a baseline are
             left out, and one that names itself is compared with itself.
 
