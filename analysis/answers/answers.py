@@ -14,7 +14,7 @@ from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
 from .options import with_options
 
-__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair"]
 
 STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
 """What an answer can be; 'undetermined' is an option whose axis is not told."""
@@ -34,15 +34,6 @@ SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_l
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run of the analysis and where its comparison lies."""
-
-    label: str
-    baseline: str | None
-    """None for a run without anything to compare with; a baseline is not its own here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,26 +169,6 @@ class Answers:
             run_choice=new["choice"].to_numpy()[both.run],
             unpaired=everything - 2 * np.bincount(item, minlength=size),
         )
-
-
-def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
-    """The runs that have answers, in the order of `runs`.
-
-    Raises:
-        UserError: If an answer belongs to a run that `runs` does not list, or a run is listed twice.
-    """
-    unlisted = sorted(set(answers.spans) - set(runs["run"]))
-    if unlisted:
-        raise UserError(f"answers of runs {unlisted}, but no such run is listed: list every run of the items")
-    repeated = sorted(set(runs.loc[runs["run"].duplicated(), "run"]))
-    if repeated:
-        raise UserError(f"runs {repeated} are listed more than once: give each run a label of its own")
-    out = []
-    for label, named in zip(runs["run"], runs["baseline"], strict=True):
-        baseline = str(named) if pd.notna(named) and str(named) in answers.spans else None
-        if label in answers.spans:
-            out.append(Run(label=str(label), baseline=baseline))
-    return out
 
 
 def _states(items: pd.DataFrame) -> npt.NDArray[np.int8]:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import COUNT_NAMES, GROUP, Answers, Pair, runs_of
+from .answers import COUNT_NAMES, GROUP, Answers, Pair
 from .counts import Groups
 from .options import OFFERS, offered_axes
+from .runs import runs_of
 
 __all__ = ["ALL_NAMED", "COUNT_NAMES", "Stratum", "strata"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..answers.answers import AXES, Answers, runs_of
+from ..answers.answers import AXES, Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, BIAS_SCORE
 from ..answers.options import OFFERS
+from ..answers.runs import runs_of
 from ..schema.columns import Column, Table, count, number, text
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
 from .declare import ReportTable

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..answers.answers import Answers, runs_of
+from ..answers.answers import Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR, Measure
+from ..answers.runs import runs_of
 from ..inference.proportion import wilson
 from ..schema.columns import Column, Table, count, number, text
 from ..schema.shared import CONDITION, FILTER, OWN_BASELINE, RUN, SUBSET, TASK, against_baseline

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2_contingency
 
-from ...answers.answers import GROUP, Answers, runs_of
+from ...answers.answers import GROUP, Answers
 from ...answers.counts import by_run, in_order, sums_of
 from ...answers.measures import SRS
+from ...answers.runs import runs_of
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS

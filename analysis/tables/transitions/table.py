@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair
 from ...answers.counts import Groups, in_order, with_pooled
 from ...answers.measures import SRS
 from ...answers.published import published_states
+from ...answers.runs import runs_of
 from ...inference.proportion import wilson
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
