@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.given import check_items
 from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
 from .options import with_options
@@ -34,6 +35,20 @@ SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_l
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))
 _ITEM = ["task", "filter", "item_id"]
+NEEDED = (
+    "run",
+    *_ITEM,
+    "seed",
+    "category",
+    "condition",
+    "status",
+    "choice",
+    "axis",
+    "option_axes",
+    "determined",
+    "correct",
+)
+"""Columns of ITEMS without which there are no answers to count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +108,11 @@ class Answers:
         counts as false. What was answered has no say in it.
 
         Raises:
-            UserError: If a run answers an item twice with the same seed.
+            UserError: If a run answers an item twice with the same seed, or the frame is none of answers.
         """
         if isinstance(items, Answers):
             return items
+        check_items(items, NEEDED)
         run, labels = pd.factorize(items["run"], sort=True)
         keys = pd.DataFrame({name: items[name].astype("category") for name in _ITEM})
         item = np.asarray(keys.groupby(_ITEM, observed=True).ngroup(), dtype=np.int64)

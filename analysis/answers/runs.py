@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..errors import UserError
+from ..schema.given import check_runs
 from .answers import Answers
 
 __all__ = ["Run", "runs_of"]
@@ -25,8 +26,9 @@ def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
     """The runs that have answers, in the order of `runs`.
 
     Raises:
-        UserError: If an answer belongs to a run that `runs` does not list, or a run is listed twice.
+        UserError: If an answer belongs to a run that `runs` does not list, a run is listed twice, or `runs` holds none.
     """
+    check_runs(runs, ("run", "baseline"))
     unlisted = sorted(set(answers.spans) - set(runs["run"]))
     if unlisted:
         raise UserError(f"answers of runs {unlisted}, but no such run is listed: list every run of the items")

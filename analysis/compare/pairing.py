@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,6 +65,15 @@ class Pairing:
         if common is not None:
             rows = _shared(rows, common)
         return rows[list(columns)]
+
+    def both(self, store: ItemStore, columns: Iterable[str]) -> Iterator[tuple[Pair, pd.DataFrame, pd.DataFrame]]:
+        """Of each pair in turn, the rows that are compared: the run's, then the baseline's."""
+        wanted, last, base = tuple(columns), None, pd.DataFrame()
+        for pair in self.pairs:
+            if (pair.baseline, pair.task) != last:  # the runs of one task follow one another, with one baseline
+                base = self.items(store, pair.baseline, pair.baseline, pair.task, wanted)
+                last = (pair.baseline, pair.task)
+            yield pair, self.items(store, pair.run, pair.baseline, pair.task, wanted), base
 
     def shown(self, logs: Logs, baselines: Baselines) -> list[tuple[str, str, str]]:
         """Whose rows enter the tables, as (run, task, baseline); a run without one is its own.

@@ -10,6 +10,7 @@ from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
 from ..logs import Logs
 from ..schema.columns import Column, Table
+from ..schema.given import check_items, check_runs
 from ..schema.shared import BASELINE, FILTER, RUN, TASK
 from .declare import ReportTable
 from .sources import LOGS, PAIRING
@@ -85,20 +86,26 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         the last two columns alone; a task without any key has no rates. Answers that the other run lacks are not
         counted; a task without any pair has no row.
     """
+    check_items(items, FLIP_COLUMNS)
+    check_runs(runs, ("run", "baseline"))
     rows: list[dict[str, object]] = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
-        both = match(own, base, ["task", *KEY])
-        own, base = (
-            side.iloc[places].reset_index(drop=True) for side, places in ((own, both.run), (base, both.baseline))
-        )
-        pairs = own[["task", "filter", "item_id", "correct"]].assign(
-            correct_baseline=base["correct"], changed=changed(own, base)
-        )
-        pairs["keyed"] = pairs["correct"].notna() & pairs["correct_baseline"].notna()
-        for (task, name), group in pairs.groupby(["task", "filter"], sort=True, observed=True):
-            rows.append({"run": run, "baseline": baseline, "task": task, "filter": name, **_counts(group)})
+        rows += _rows(own, base, run, baseline)
     return FLIPS.conform(pd.DataFrame(rows, columns=FLIPS.names)) if rows else FLIPS.empty()
+
+
+def _rows(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> list[dict[str, object]]:
+    """A row per task and filter of one run and its baseline."""
+    both = match(own, base, ["task", *KEY])
+    own, base = (side.iloc[at].reset_index(drop=True) for side, at in ((own, both.run), (base, both.baseline)))
+    pairs = own[["task", "filter", "item_id", "correct"]].assign(
+        correct_baseline=base["correct"], changed=changed(own, base)
+    )
+    pairs["keyed"] = pairs["correct"].notna() & pairs["correct_baseline"].notna()
+    named = {"run": run, "baseline": baseline}
+    groups = pairs.groupby(["task", "filter"], sort=True, observed=True)
+    return [{**named, "task": task, "filter": name, **_counts(group)} for (task, name), group in groups]
 
 
 def _counts(group: pd.DataFrame) -> dict[str, object]:
@@ -137,12 +144,10 @@ def _keyed(pairs: pd.DataFrame) -> dict[str, object]:
 
 def flips_of_pairs(logs: Logs, pairing: Pairing) -> pd.DataFrame:
     """Table FLIPS of everything that may be compared: only two runs of one task are in memory at a time."""
-    parts = []
-    for pair in pairing.pairs:
-        sides = (pair.run, pair.baseline)
-        rows = [pairing.items(logs.store, label, pair.baseline, pair.task, FLIP_COLUMNS) for label in sides]
-        parts.append(flips(pd.concat(rows), pd.DataFrame({"run": [pair.run], "baseline": [pair.baseline]})))
-    return FLIPS.conform(pd.concat(parts)) if parts else FLIPS.empty()
+    rows: list[dict[str, object]] = []
+    for pair, own, base in pairing.both(logs.store, FLIP_COLUMNS):
+        rows += _rows(own, base, pair.run, pair.baseline)
+    return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
 
 
 FLIPS_TABLE = ReportTable(FLIPS, (LOGS, PAIRING), flips_of_pairs)

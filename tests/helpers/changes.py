@@ -37,7 +37,7 @@ def assert_counts_agree(report: Path) -> dict[str, int]:
         }
     )
     sums = counted.astype(int).groupby([keyed[name] for name in KEYS]).sum()
-    expected = flips.set_index(KEYS)[list(counted)].astype("Int64")
+    expected = flips[flips["n"] > 0].set_index(KEYS)[list(counted)].astype("Int64")
     named = expected["changed_same_correctness"].notna()
     assert (
         sums.loc[expected.index]
@@ -49,6 +49,11 @@ def assert_counts_agree(report: Path) -> dict[str, int]:
         expected.loc[named, "changed_same_correctness"].tolist()
     )
     assert len(sums) == len(expected)
+    keyless = changes[changes["correct"].isna() | changes["correct_baseline"].isna()].groupby(KEYS)
+    told = flips.set_index(KEYS)
+    assert keyless.size().reindex(told.index, fill_value=0).tolist() == told["n_without_key"].tolist()
+    told = told[told["changed_without_key"].notna()]
+    assert keyless["changed"].sum().reindex(told.index, fill_value=0).tolist() == told["changed_without_key"].tolist()
 
     places = [*KEYS, "condition", "category"]
     changes = changes.assign(condition=changes["condition"].fillna("none"))

@@ -14,6 +14,7 @@ from ...answers.answers import COUNT_NAMES, GROUP, Answers
 from ...answers.measures import SRS
 from ...answers.runs import runs_of
 from ...inference._logit import Floats, Ints, Records, columns_by_code
+from ...schema.given import check_runs
 
 __all__ = ["OUTCOMES", "Question", "questions"]
 
@@ -109,6 +110,7 @@ def questions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Que
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
     answers = Answers.of(items)
+    check_runs(runs, ("run", "baseline", "base_model", "method", "sparsity", "bits"))
     listed = [run for run in runs_of(runs, answers) if run.baseline is not None and run.baseline != run.label]
     facts = {str(row["run"]): row for row in runs.to_dict("records")}
     groups = list(_groups(answers))

@@ -13,6 +13,7 @@ from ...answers.match import KEY, match
 from ...compare.pairing import Pairing
 from ...logs import Logs
 from ...logs.groups import decode_options
+from ...schema.given import check_items, check_runs
 from ...schema.schemes import AXES
 from ..declare import LongTable
 from ..sources import LOGS, PAIRING
@@ -40,6 +41,8 @@ def item_changes(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: If a run answers an item twice with one seed.
     """
+    check_items(items, ("run", *_NEEDED))
+    check_runs(runs, ("run", "baseline"))
     parts = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
@@ -49,10 +52,7 @@ def item_changes(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _pair_by_pair(logs: Logs, pairing: Pairing) -> Iterator[pd.DataFrame]:
     """The rows of each pair of runs and task in turn: two runs of one task are in memory at a time."""
-    for pair in pairing.pairs:
-        own, base = (
-            pairing.items(logs.store, label, pair.baseline, pair.task, _NEEDED) for label in (pair.run, pair.baseline)
-        )
+    for pair, own, base in pairing.both(logs.store, _NEEDED):
         yield _paired(own, base, pair.run, pair.baseline)
 
 

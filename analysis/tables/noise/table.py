@@ -19,6 +19,7 @@ from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
+from ...schema.given import check_runs
 from ...settings import Settings
 from ..declare import ReportTable, Step
 from ..runs import RUNS_TABLE
@@ -96,6 +97,7 @@ def replicate_floors(
     """
     level = (settings or Settings()).level
     answers = Answers.of(items)
+    check_runs(runs, ("run", "base_model", "method", "sparsity", "bits"))
     rows: list[dict[str, object]] = []
     for one, other, apart in replicate_pairs(runs, list(answers.spans)):
         listed = pd.DataFrame({"run": list(answers.spans)})

@@ -16,6 +16,7 @@ from ...answers.answers import GROUP, Answers
 from ...answers.counts import by_run, in_order, sums_of
 from ...answers.measures import SRS
 from ...answers.runs import runs_of
+from ...schema.given import check_runs
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
@@ -89,6 +90,7 @@ def study_logistic(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Data
     listed = runs_of(runs, answers)
     if not listed:
         return STUDY_LOGISTIC.empty()
+    check_runs(runs, ("run", *_COVARIATES))
     counts, _ = by_run(answers, listed)
     counts = counts[(counts["subset"] == "all") & (counts["category"] != "all")]
     records = counts.merge(runs[["run", *_COVARIATES]], on="run")

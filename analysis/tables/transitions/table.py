@@ -12,6 +12,7 @@ from ...answers.measures import SRS
 from ...answers.published import published_states
 from ...answers.runs import runs_of
 from ...inference.proportion import wilson
+from ...schema.given import check_runs
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
@@ -89,6 +90,7 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
     answers = Answers.of(items)
+    check_runs(runs, ("run", "baseline", "sparsity", "bits"))
     groups = Groups.of(answers.items)
     parts = [
         rows.assign(run=run.label, baseline=run.baseline)

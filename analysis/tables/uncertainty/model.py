@@ -18,6 +18,7 @@ from ...answers.answers import Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
+from ...schema.given import check_runs
 from ...settings import Settings
 from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
@@ -72,6 +73,7 @@ def uncertainty_model(
 
 def _records(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per run and item: pairs, flips, the baseline's margin and the run's covariates."""
+    check_runs(runs, ("run", "baseline", "base_model", "method", "sparsity", "bits"))
     facts = runs.drop_duplicates("run").set_index("run")
     parts = []
     for stratum in strata(answers, runs):
