@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..answers.answers import AXES, Answers, runs_of
+from ..answers.answers import AXES, Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, BIAS_SCORE
 from ..answers.options import OFFERS
+from ..answers.runs import runs_of
 from ..schema.columns import Column, Table, count, text
 from ..schema.declare import ReportTable
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
@@ -59,7 +60,7 @@ def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     score. Items whose direction is not told are left out and counted.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:

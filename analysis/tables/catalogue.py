@@ -65,7 +65,7 @@ def role_tables(
     """Every table that is made from the roles of answers alone, for a notebook.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits, is_baseline.
         settings: What tests and intervals are made with; the defaults if not given.
 

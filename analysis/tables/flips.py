@@ -82,6 +82,11 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
         rows += _rows(own, base, run, baseline)
+    return _table(rows)
+
+
+def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """The rows as FLIPS; what a row does not name is missing."""
     return FLIPS.conform(pd.DataFrame(rows, columns=FLIPS.names)) if rows else FLIPS.empty()
 
 
@@ -137,7 +142,7 @@ def flips_of_pairs(logs: Logs, pairing: Pairing) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     for pair, own, base in pairing.both(logs.store, FLIP_COLUMNS):
         rows += _rows(own, base, pair.run, pair.baseline)
-    return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
+    return _table(rows)
 
 
 FLIPS_TABLE = ReportTable(FLIPS, (LOGS, PAIRING), flips_of_pairs)

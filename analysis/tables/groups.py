@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t
 
-from ..answers.answers import Answers, runs_of
+from ..answers.answers import Answers
 from ..answers.membership import BLOCK, Members, by_option, by_stereotype, counted, joint
+from ..answers.runs import runs_of
 from ..inference.shrinkage import shrink
 from ..inference.simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
 from ..schema.columns import Table, count, number, text

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..answers.answers import Answers, runs_of
+from ..answers.answers import Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR
+from ..answers.runs import runs_of
 from ..inference.proportion import wilson
 from ..schema.columns import Column, Table, count, ends, text
 from ..schema.declare import ReportTable
@@ -96,7 +97,7 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     as the studies' plain mean over the categories that have items; each over all items and the latent ones.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:

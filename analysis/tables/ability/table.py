@@ -104,7 +104,7 @@ def ability(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Setting
     share of stereotypical answers among those that name a person; see analysis._reading for the rules.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
         settings: Of the intervals; the margin is the worsening (a share, not points) that a "no" must exclude.
 

@@ -38,7 +38,7 @@ def churn(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings 
     baseline and an independent repetition of itself (the floor, all churn), and of baseline and run.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
         settings: Of intervals and equivalence (of the net shift); the seed is that of the published test.
 

@@ -48,7 +48,7 @@ def dose_tables(
     items with known roles that the baseline and all of these runs hold. Templates are the independent units.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity in [0, 1) and bits.
         settings: Of intervals; 1 - level is the level at which a bend counts as shown, the seed is that of every test.
         flips: Random sign flips of the tests.

@@ -59,7 +59,7 @@ def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Set
     at risk, as in the studies: P is then less the chance of that.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
         settings: texts_per_item is K where the logs hold no sampled texts (scored protocols), the level that of the
             intervals, which take templates as the unit of independence (jackknife).

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2_contingency
 
-from ...answers.answers import GROUP, Answers, runs_of
+from ...answers.answers import GROUP, Answers
 from ...answers.counts import by_run, in_order, sums_of
 from ...answers.measures import SRS
+from ...answers.runs import runs_of
 from ...schema.declare import ReportTable
 from ...schema.given import check_runs
 from ..sources import ANSWERS, ROLE_RUNS
@@ -43,7 +44,7 @@ def study_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     without known roles are left out.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
@@ -74,7 +75,7 @@ def study_logistic(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Data
     answers that name an option, of items with known roles, taken as independent.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, base_model, method ('none' for a dense run), sparsity in
             [0, 1), bits and is_baseline.
 

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair
 from ...answers.counts import Groups, in_order, with_pooled
 from ...answers.measures import SRS
 from ...answers.published import published_states
+from ...answers.runs import runs_of
 from ...inference.proportion import wilson
 from ...schema.declare import ReportTable
 from ...schema.given import check_runs
@@ -41,7 +42,7 @@ def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Da
     whose direction is not told are in the matrix too, where an option on no axis is undetermined.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
@@ -78,7 +79,7 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     and do not quantize share baseline and sparsity.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, baseline, sparsity and bits; runs without a baseline are
             left out, and one that names itself is compared with itself.
 

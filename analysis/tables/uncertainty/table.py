@@ -98,8 +98,8 @@ def uncertainty_tables(
     """Flips by the baseline's uncertainty.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it. Answers with the baseline's
-            entropy and margin count.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it. Answers with the
+            baseline's entropy and margin count.
         runs: One row per run with columns run and baseline.
         settings: The level is that of the intervals, which take templates as the unit of independence.
 
