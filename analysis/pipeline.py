@@ -12,6 +12,7 @@ from .compare.baselines import Baselines, choose_baselines
 from .compare.frames import role_frames
 from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
+from .compare.unplaced import unplaced_issues
 from .errors import UserError
 from .logs import Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
@@ -100,13 +101,14 @@ def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
 
 
 def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairing) -> list[Issue]:
-    """Add the answers whose options have roles; return the runs whose choices follow one option's place."""
+    """Add the answers that have a direction; return what can't be placed, and runs that follow one option's place."""
     runs = making.of(RUNS_TABLE)
-    items, role_runs = role_frames(logs, baselines, pairing, runs)
+    items, role_runs, undirected = role_frames(logs, baselines, pairing, runs)
     places = one_option_issues(items, runs)
+    answers = Answers.of(items)
     making.give(ROLE_RUNS, role_runs)
-    making.give(ANSWERS, Answers.of(items))
-    return places
+    making.give(ANSWERS, answers)
+    return [*places, *unplaced_issues(answers, runs, undirected)]
 
 
 def _accuracies(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:

@@ -56,10 +56,7 @@ class Entry:
                 object. A fault of our own modules keeps its exception.
         """
         if self.rivals:
-            raise UserError(
-                f"{self.kind} {self.name!r} is offered by {' and by '.join([self.package, *self.rivals])}; "
-                "uninstall all but one"
-            )
+            raise self.clash()
         point = EntryPoint(name=self.name, value=self.target, group=GROUPS[self.kind])
         if self.is_ours:
             return point.load()
@@ -68,6 +65,11 @@ class Entry:
         except Exception as error:
             reason = " ".join(str(error).split())
             raise self.fault(f"can't be loaded ({type(error).__name__}: {reason})") from error
+
+    def clash(self) -> UserError:
+        """The error for a name that several packages offer."""
+        owners = " and by ".join([self.package, *self.rivals])
+        return UserError(f"{self.kind} {self.name!r} is offered by {owners}; uninstall all but one")
 
     def fault(self, what: str) -> UserError:
         """An error that names the package: `what` goes on from the name of the object."""

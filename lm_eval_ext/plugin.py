@@ -7,6 +7,7 @@ done, by us or by lm_eval, so hook, front-end and a later lm_eval that discovers
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import wraps
 from importlib import import_module
@@ -16,6 +17,8 @@ from typing import Any
 from lm_eval_ext.errors import show_in_one_line
 
 __all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
+
+log = logging.getLogger(__name__)
 
 MODEL_NAME = "compressed_hf"
 # A string, not an EntryPoint: lm_eval replaces only string placeholders by the class that they name.
@@ -109,7 +112,18 @@ def add_tasks() -> None:
             present = index.setdefault(name, entry)
             if present is not entry and present.kind is tag and entry.kind is tag:
                 present.tags |= entry.tags
+        _add_brought(index, index_module)
         return index
 
     vars(build_with_ours)[_MARK] = True
     index_module.TaskIndex.build = staticmethod(build_with_ours)
+
+
+def _add_brought(index: dict[str, Any], index_module: Any) -> None:
+    """Put the tasks of other packages' data sets into an index; a name that is taken stays, with a warning."""
+    from lm_eval_ext.tasks.brought import brought_tasks
+
+    for name, package, config in brought_tasks():
+        entry = index_module.Entry(name=name, kind=index_module.Kind.PY_TASK, yaml_path=None, cfg=config)
+        if index.setdefault(name, entry) is not entry:
+            log.warning("task %s of package %s is left out: there is another task of that name", name, package)

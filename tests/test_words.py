@@ -13,9 +13,10 @@ from tests.helpers.prose import messages, of_markdown, sentences, words
 from tests.helpers.venvs import ROOT
 
 MOST = 30
-PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/results/README.md"]
 PAGES += [f"docs/{name}.md" for name in ("compression", "plugin", "sampling", "scoring", "statistics", "studies")]
-PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lm_eval_ext" / "tasks").rglob("README.md"))
+for folder, pattern in (("lm_eval_ext/tasks", "README.md"), ("docs/methods", "*.md")):
+    PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob(pattern))
 
 
 def long(given: list[str]) -> list[str]:

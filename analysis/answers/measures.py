@@ -64,7 +64,12 @@ class Measure:
     def doc(self) -> str:
         """Meaning, formula and range in one sentence, for the column that holds it."""
         words = self.meaning[0].upper() + self.meaning[1:]
-        return f"{words}: {self.formula}; in [{'-1' if self.signed else '0'}, 1]."
+        return f"{words}: {self.formula}; in {self.range}."
+
+    @property
+    def range(self) -> str:
+        """Its range, as text."""
+        return "[-1, 1]" if self.signed else "[0, 1]"
 
     @property
     def span(self) -> float:
@@ -80,6 +85,10 @@ class Measure:
     def counts(self, sums: Floats) -> tuple[Floats, Floats]:
         """Events and trials of summed counts."""
         return _column(sums, self.events), _column(sums, self.trials)
+
+    def needs(self) -> str:
+        """What an item must offer for the measure to be defined, in words; empty if nothing."""
+        return " and ".join(_OPTIONS[axis] for axis in self.axes)
 
     def undefined(self, offered: Iterable[str]) -> str | None:
         """Why items whose options lie on these axes have no such measure; None if they have."""

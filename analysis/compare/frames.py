@@ -21,7 +21,7 @@ _RUN_COLUMNS = ["run", "baseline", "base_model", "method", "sparsity", "bits", "
 
 def role_frames(
     logs: Logs, baselines: Baselines, pairing: Pairing, runs: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str], int]]:
     """Items and runs for the functions of measures, transitions and studies.
 
     Args:
@@ -32,16 +32,20 @@ def role_frames(
 
     Returns:
         Items (ROLE_COLUMNS) with a direction, each task of a run over the same items as in its
-        baseline; and one row a run. Where the baseline of a run's tasks is spread over several runs, these
-        are joined into one more run, "a+b", made of the tasks that are compared. Names of one base model are
-        made one.
+        baseline; one row a run; and by run and task how many items without a direction stand beside these.
+        Where the baseline of a run's tasks is spread over several runs, these are joined into one more run,
+        "a+b", made of the tasks that are compared. Names of one base model are made one.
     """
     parts: list[pd.DataFrame] = []
     own: dict[str, set[str]] = {}
+    undirected: dict[tuple[str, str], int] = {}
     for label, task, reference in pairing.shown(logs, baselines):
         if logs.runs[label].tasks[task].has_roles:
             own.setdefault(label, set()).add(task)
-            parts.append(_directed(pairing.items(logs.store, label, reference, task, ROLE_COLUMNS)))
+            rows = pairing.items(logs.store, label, reference, task, ROLE_COLUMNS)
+            parts.append(_directed(rows))
+            if len(parts[-1]) < len(rows):
+                undirected[label, task] = int(rows.loc[rows["scheme"].isna(), "item_id"].nunique())
     compared = {label: baselines.of(label, tasks) for label, tasks in own.items()}
     joined = _joined(own, compared, baselines)
     for name, sources in joined.items():
@@ -49,11 +53,11 @@ def role_frames(
             rows = _directed(pairing.items(logs.store, reference, reference, task, ROLE_COLUMNS))
             parts.append(rows.assign(run=name).astype({"run": rows["run"].dtype}))
     items = pd.concat(parts, ignore_index=True) if parts else ITEMS.empty()[ROLE_COLUMNS]
-    return items, _runs(runs, logs, compared, joined)
+    return items, _runs(runs, logs, compared, joined), undirected
 
 
 def _directed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of items with a direction: an issue has counted the others that have roles."""
+    """Rows of items with a direction; the others are counted (`analysis.compare.unplaced`)."""
     told = rows["scheme"].notna()
     return rows if told.all() else rows[told]
 

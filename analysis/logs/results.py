@@ -17,7 +17,7 @@ from .values import LogError, integer, number
 __all__ = ["RunLog", "TaskLog", "read_results"]
 
 ROLLING = "loglikelihood_rolling"
-_EVIDENCE_VERSION = 1
+_EVIDENCE_VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +125,8 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
     if absent := [task.name for task in tasks.values() if not task.samples and task.output_type != ROLLING]:
         message = f"no samples file for {', '.join(absent)}, so no items: was lm_eval run without --log_samples?"
         issues.append(Issue(name, "no_samples", message))
-    if (version := facts["evidence_version"]) not in (None, _EVIDENCE_VERSION):
-        message = f"compression evidence of schema {version}, read as {_EVIDENCE_VERSION}; newer fields are ignored"
+    if (version := facts["evidence_version"]) not in (None, *_EVIDENCE_VERSIONS):
+        message = f"compression evidence of schema {version}, read as {max(_EVIDENCE_VERSIONS)}; the rest is ignored"
         issues.append(Issue(name, "evidence_version", message, "note"))
     return RunLog(file=name, date_id=files.date_id, facts=facts, tasks=tasks), issues
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..answers.measures import MEASURES
 from ..compare.differences import DIFFERENCES
 from ..logs import ISSUES
 from ..schema.columns import Table
@@ -28,6 +29,19 @@ name and meaning wherever they appear. A missing value is an empty cell in CSV a
 and never a number that stands for it. Numbers are written in full; only `summary.md` and the terminal round.
 """
 
+_MEASURES = """\
+## Measures
+
+Each is defined once (`analysis/answers/measures.py`) and means the same in every table, column and row that names it. A
+benchmark's *scheme* puts each of its roles on an axis: *toward* the stereotype, *against* it, *neutral*, or *off* (no
+answer to the question). Counts are of answers to items whose direction is told: an option lies toward the stereotype,
+and every option on an axis. A measure is missing, never 0, where no item offers an option that it speaks of.
+
+lm_eval's own table has `srs`, `usr`, `anti_rate` and `acc` over all items of a task, and over the ambiguous and the
+disambiguated ones as `srs_amb`, `srs_disamb` and so on. The tables here have a row for each condition, and the headline
+is of ambiguous items: compare with `srs_amb`.
+"""
+
 _LOG = """\
 Where each column comes from in a line of `samples_<task>_<date>.jsonl`: first for our tasks, whose documents
 carry an item record, then for any other lm-eval task. Places that start with `$` are made by the reader:
@@ -45,7 +59,11 @@ of it may be deleted at any time.
 
 def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
     """The page docs/tables.md."""
-    parts = [_HEAD, *(_section(table.holds, f"tables/{table.name}") for table in catalogue)]
+    parts = [
+        _HEAD,
+        _MEASURES + "\n" + _measures(),
+        *(_section(table.holds, f"tables/{table.name}") for table in catalogue),
+    ]
     parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet"), _LOG + "\n" + _sources()]
     parts += ["## Differences that `--allow` takes\n\n" + _differences()]
     return "\n".join(parts)
@@ -65,6 +83,14 @@ def _sources() -> str:
         for entry in ITEM_FIELDS
     ]
     return _table(("column", "our tasks", "other tasks"), rows)
+
+
+def _measures() -> str:
+    rows = [
+        (f"`{entry.name}`", entry.meaning, f"`{entry.formula}`", entry.range, entry.needs(), entry.source)
+        for entry in MEASURES
+    ]
+    return _table(("name", "meaning", "formula", "range", "needs", "source"), rows)
 
 
 def _differences() -> str:

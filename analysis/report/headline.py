@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..answers.measures import ACC, SRS
 from ..schema.columns import Column, Table
 
 __all__ = ["HEADLINE", "headline"]
@@ -32,9 +33,9 @@ HEADLINE = Table(
         _number("perplexity", "Perplexity, by the first metric at hand."),
         _number("perplexity_pct_change", "Its change from the baseline in percent."),
         Column(name="n", kind="integer", doc="Answers with a key.", nullable=True),
-        _number("accuracy", "Share of these that are right."),
+        _number("accuracy", f"Of these. {ACC.doc}"),
         _number("flip_rate", "Share whose correctness differs from the baseline's."),
-        _number("srs", "Share of stereotypical answers among the answered ambiguous items."),
+        _number("srs", f"Of ambiguous items, or of all where there is no such split. {SRS.doc}"),
         _number("new_bias_pct", "Percentage of items without stereotypical answers that got some."),
         _number("resolved_bias_pct", "Percentage of items with stereotypical answers that lost them."),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from ..answers.measures import SRS
 from ..result import Analysis
 from ..result.render import cells, present, present_headline
 from .holds import changes_that_hold, noise_beside
@@ -16,7 +17,7 @@ READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
     "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
-    "srs": "**SRS**: share of stereotypical answers among the answered ambiguous items.",
+    "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
 }

@@ -92,7 +92,7 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
         rows += _rows(own, base, run, baseline)
-    return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
+    return FLIPS.conform(pd.DataFrame(rows, columns=FLIPS.names)) if rows else FLIPS.empty()
 
 
 def _rows(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> list[dict[str, object]]:

@@ -34,7 +34,7 @@ FAMILY = "groups with status ok of one run, task, filter, condition, kind and ou
 
 GROUP_CHANGES = Table(
     name="group_changes",
-    doc="Answers that became biased or unbiased, by the group that the item or the chosen option names.",
+    doc="Answers that became biased or unbiased, by the people that the item or the chosen option names.",
     columns=(
         RUN,
         BASELINE,
@@ -44,10 +44,10 @@ GROUP_CHANGES = Table(
         text("category", "Category of the items: a group's name is read within its category."),
         text(
             "kind",
-            "stereotyped (groups that the item's stereotype is about) or option (groups that an option of the "
+            "stereotyped (people that the item's stereotype is about) or option (people that an option of the "
             "item names).",
         ),
-        text("group", "The group, as the item's metadata spells it."),
+        text("group", "A group of people, as the item's metadata spells it."),
         text(
             "outcome",
             "What counts as biased. Kind stereotyped: non_unknown (the answer names a person) or stereotype (it "

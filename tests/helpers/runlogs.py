@@ -122,6 +122,57 @@ def drawn_line(
     return bbq_line(doc_id, None, item=item, prompt=prompt, **given)
 
 
+def scheme_item(
+    number: int, roles: Sequence[str], axes: dict[str, str | None], *, key: int | None = None, **changes: Any
+) -> dict[str, Any]:
+    """An item record of version 2 of a benchmark with these roles on these axes, two items a template."""
+    record = {
+        "version": 2,
+        "item_id": f"mine/Work/{number}",
+        "benchmark": "mine",
+        "category": "Work",
+        "condition": None,
+        "polarity": None,
+        "cluster": f"Work/{number // 2}",
+        "roles": list(roles),
+        "scheme": {"name": "mine", "axes": axes},
+        "groups": [[] for _ in roles],
+        "key": key,
+        "subcategory": "",
+        "stereotyped_groups": [],
+    }
+    return record | changes
+
+
+def scheme_line(doc_id: int, item: dict[str, Any], choice: int | None, *, entropy: float = 1.0) -> dict[str, Any]:
+    """A scored line of such an item: the choice is twice as probable as each other option; None is unscored."""
+    size = len(item["roles"])
+    shares = [(2 if i == choice else 1) / (size + 1) for i in range(size)]
+    given = {
+        "protocol": "letters",
+        "status": "unscored" if choice is None else "answered",
+        "choice": choice,
+        "role": None if choice is None else item["roles"][choice],
+        "probs": None if choice is None else shares,
+        "letter_mass": 0.9,
+        "entropy": None if choice is None else entropy,
+        "margin": None if choice is None else 1 / (size + 1),
+        "texts": None,
+    }
+    doc = {"item": item, "context": f"context {doc_id}", "options": list("abcdefgh"[:size]), "key": item["key"]}
+    scores = [[str(-1.0 - i - (0 if i == choice else 2)), "False"] for i in range(size)]
+    return sample(doc_id, doc, [(f"P {item['item_id']}", letter) for letter in "ABCDEFGH"[:size]], scores, answer=given)
+
+
+def write_pair(
+    folder: Path, items: Sequence[dict[str, Any]], before: Sequence[int | None], after: Sequence[int | None]
+) -> None:
+    """An uncompressed run and a pruned one of task `mine`, with these choices."""
+    for number, (record, choices) in enumerate(((evidence("dense", **DENSE), before), (evidence("wanda-50"), after))):
+        lines = [scheme_line(i, *pair) for i, pair in enumerate(zip(items, choices, strict=True))]
+        write_run(folder / str(number), number, {"mine": Task(lines)}, record)
+
+
 def rolling_line(doc_id: int, loglikelihood: float) -> dict[str, Any]:
     """A loglikelihood_rolling line over five words."""
     doc = {"page": f"one two three four {doc_id}"}

@@ -79,10 +79,10 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
 
 
-def build(folder: Path, hook: str = "build_wheel") -> Path:
-    """Build our wheel into a folder with the project's backend (`build_wheel` or `build_editable`)."""
+def build(folder: Path, hook: str = "build_wheel", root: Path = ROOT) -> Path:
+    """Build the wheel of a project into a folder with its backend, hatchling (`build_wheel` or `build_editable`)."""
     source = f"import hatchling.build as b; print(b.{hook}({str(folder)!r}))"
-    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", source], cwd=root, check=True, capture_output=True, text=True)
     return folder / done.stdout.strip().splitlines()[-1]
 
 

@@ -11,6 +11,7 @@ import yaml
 import analysis.errors
 import lm_eval_ext
 from lm_eval_ext.cli import main
+from tests.helpers.packages import write_package
 from tests.helpers.venvs import ROOT, Venv
 
 RECIPES = {path.stem: path for path in (ROOT / "recipes").glob("*.yaml")}
@@ -31,12 +32,35 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
 def test_recipes_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "recipes", "list") == 0
-    lines = capsys.readouterr().out.splitlines()
+    recipes, _, entries = capsys.readouterr().out.partition("\n\n")
+    lines = recipes.splitlines()
     assert [line.split()[0] for line in lines] == sorted(RECIPES)
+    for line in ("method    wanda         lm-eval-ext 0.1.0", "backend   native        lm-eval-ext 0.1.0"):
+        assert line in entries.splitlines()
+    assert "data set  crows_pairs   lm-eval-ext 0.1.0" in entries.splitlines()
     for line in lines:
         name, methods = line.split("  ")[0], line.split()[1]
         steps = yaml.safe_load(RECIPES[name].read_text())["steps"]
         assert methods == ("+".join(step["method"] for step in steps) or "none")
+
+
+def test_what_other_packages_bring_is_listed_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nothing of it can be imported: names come from metadata alone.
+    groups = {"methods": {"halve": "absent:Halve", "rtn": "absent:Rtn"}, "datasets": {"parcels": "absent:PARCELS"}}
+    write_package(tmp_path, {f"lm_eval_ext.{group}": lines for group, lines in groups.items()}, name="halving-lm")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert call(monkeypatch, "recipes", "list") == 2
+    seen = capsys.readouterr()
+    rows = [line.split(maxsplit=1) for line in seen.out.partition("\n\n")[2].splitlines()]
+    assert ["method", "halve         halving-lm 0.1"] in rows
+    assert ["method", "rtn           lm-eval-ext 0.1.0 and halving-lm 0.1"] in rows
+    assert ["data", "set  parcels       halving-lm 0.1"] in rows
+    clash = "method 'rtn' is offered by lm-eval-ext 0.1.0 and by halving-lm 0.1; uninstall all but one"
+    assert seen.err.splitlines()[-1] == f"error: {clash}"
+    # Our own recipes of that method can't say which one they mean.
+    assert f"error: recipe 'rtn-4': {clash}" in seen.err.splitlines()
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -61,7 +85,8 @@ def test_a_bad_recipe_is_named_and_the_others_listed(
 ) -> None:
     assert call(monkeypatch, "recipes", "list") == 2
     seen = capsys.readouterr()
-    assert [line.split()[0] for line in seen.out.splitlines()] == ["dense", "rtn-4", "wanda-50"]
+    recipes = seen.out.partition("\n\n")[0]
+    assert [line.split()[0] for line in recipes.splitlines()] == ["dense", "rtn-4", "wanda-50"]
     assert len(seen.err.splitlines()) == 1
     assert seen.err.startswith("error: recipe 'broken': unknown method 'wandb'. Did you mean 'wanda'?")
 

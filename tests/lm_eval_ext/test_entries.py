@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lm_eval_ext.datasets.catalogue import find_dataset
 from lm_eval_ext.entries import GROUPS, entries, find
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.backends.registry import BACKENDS, backend_entries, backend_named
@@ -141,3 +142,63 @@ def test_a_step_of_a_backend_that_is_not_there() -> None:
 
 def test_ours_alone_are_sorted() -> None:
     assert list(entries("method", {"b": "x:B", "a": "x:A"}))[:2] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("X = 1\n", "is no data set: expected a Dataset, got int"),
+        (
+            "from tests.helpers.toy import TOY_PLAIN as X\n",
+            "is a data set named 'toy_plain'; both names must be the same",
+        ),
+        ("import no_such_library\n", "can't be loaded"),
+    ],
+)
+def test_a_faulty_data_set(text: str, line: str, site: Path) -> None:
+    write_package(site, {GROUPS["data set"]: {"mine": "mod:X"}}, {"mod.py": text})
+    with pytest.raises(UserError, match=rf"^package toy 0\.1: data set 'mine' \(mod:X\) {line}"):
+        find_dataset("mine")
+
+
+def test_a_data_set_of_our_name(site: Path) -> None:
+    write_package(site, {GROUPS["data set"]: {"bbq": "mod:X"}}, {"mod.py": "X = 1\n"})
+    with pytest.raises(UserError, match=r"data set 'bbq' is offered by lm-eval-ext 0\.1\.0 and by toy 0\.1; uninstall"):
+        find_dataset("bbq")
+
+
+def test_a_data_set_of_another_package_is_found(site: Path) -> None:
+    text = "from tests.helpers.toy import TOY_PLAIN\n"
+    write_package(site, {GROUPS["data set"]: {"toy_plain": "mod:TOY_PLAIN"}}, {"mod.py": text})
+    assert find_dataset("toy_plain").name == "toy_plain"
+    assert find_dataset("bbq").name == "bbq"
+
+
+OPTIONS = """
+from typing import ClassVar, Literal
+from lm_eval_ext.models.recipe.step import LibraryStep
+
+class Mine(LibraryStep):
+    kind: ClassVar[Literal["prune", "quantize"]] = "quantize"
+    backend: ClassVar[str] = "native"
+    method: Literal["mine"] = "mine"
+    bits: int = 4
+"""
+
+
+def test_a_librarys_own_options(site: Path) -> None:
+    write_package(site, {METHOD: {"mine": "mod:Mine"}}, {"mod.py": OPTIONS})
+    recipe = resolve(method="mine", options={"damp": 0.1, "device": "cuda:1"})
+    assert recipe.steps[0].options == {"damp": 0.1, "device": "cuda:1"}
+    assert recipe.label == "mine(options=damp:0.1+device:cuda:1)"
+    assert resolve(method="mine", options='{"damp": 0.1}').steps[0].options == {"damp": 0.1}
+    file = site / "mine.yaml"
+    file.write_text("name: gentle\nsteps: [{method: mine, bits: 3, options: {damp: 0.1, order: true}}]\n")
+    # One option is replaced, the others stay.
+    changed = resolve(recipe=str(file), options={"damp": 0.2})
+    assert changed.steps[0].options == {"damp": 0.2, "order": True}
+    assert changed.steps[0].bits == 3
+    assert resolve(recipe=str(file)).label == "gentle"
+    for wrong in ("damp:0.1", "[1]", 4):
+        with pytest.raises(UserError, match="method mine: options"):
+            resolve(method="mine", options=wrong)

@@ -135,9 +135,10 @@ def test_patterns_choose_tasks(tmp_path: Path) -> None:
     assert list(read(tmp_path)[0].tasks) == ["bbq_age", "bbq_ses", "arc"]
 
 
-def test_newer_evidence_is_noted(tmp_path: Path) -> None:
-    write_run(tmp_path, 1, tasks(), evidence("x", schema_version=2))
-    assert read(tmp_path)[1] == [("evidence_version", "note")]
+@pytest.mark.parametrize(("version", "noted"), [(1, []), (2, []), (3, [("evidence_version", "note")])])
+def test_newer_evidence_is_noted(version: int, noted: list[tuple[str, str]], tmp_path: Path) -> None:
+    write_run(tmp_path, 1, tasks(), evidence("x", schema_version=version))
+    assert read(tmp_path)[1] == noted
 
 
 @pytest.mark.parametrize(

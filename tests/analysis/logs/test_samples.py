@@ -72,6 +72,7 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "stereotyped_groups": "old",
             "option_groups": "old || young || ",
             "scheme": "bbq: stereotype=toward, anti_stereotype=against, unknown=neutral, undetermined=none",
+            "option_axes": "toward | against | neutral",
             "protocol": "letters",
             "seed": None,
             "status": "answered",

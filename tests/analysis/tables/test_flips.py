@@ -66,6 +66,8 @@ def test_a_case_by_hand() -> None:
         "accuracy_baseline": 0.5,
         "accuracy": 0.5,
         "changed_same_correctness": 1,
+        "n_without_key": 0,
+        "changed_without_key": 0,
     }
 
 
@@ -95,14 +97,14 @@ def test_swapping_the_runs_swaps_the_directions(pairs: list[tuple[int | None, in
     assert there["net_change"] == pytest.approx(-back["net_change"])
 
 
-def test_rows_without_a_key_or_a_partner_change_nothing() -> None:
+def test_rows_without_a_key_are_counted_apart_and_those_without_a_partner_not_at_all() -> None:
     items = answers("dense", [0, 1]) + answers("w", [1, 1])
     more = [
         {"run": "dense", "item_id": "keyless", "choice": 0, "correct": None},
         {"run": "w", "item_id": "keyless", "choice": 1, "correct": True},
         {"run": "w", "item_id": "alone", "choice": 1, "correct": True},
     ]
-    assert row(items + more) == row(items)
+    assert row(items + more) == row(items) | {"n_without_key": 1, "changed_without_key": 1}
 
 
 def test_seeds_and_filters_are_paired_with_their_own() -> None:

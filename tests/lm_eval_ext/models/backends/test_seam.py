@@ -104,10 +104,6 @@ def test_both_steps_of_one_backend(llama: str) -> None:
             {"method": "toy_prune+rtn", "sparsity": 0.5, "bits": 4},
             r"its steps belong to the backends toy, native; run the first alone with save_compressed=FOLDER",
         ),
-        (
-            {"method": "toy_prune", "sparsity": 0.5, "peft": "adapter/of/mine", "options": {}},
-            r"adapter",
-        ),
     ],
 )
 def test_what_is_not_as_asked_or_claimed_is_an_error(arguments: dict[str, Any], line: str, llama: str) -> None:

@@ -64,6 +64,14 @@ def test_a_linear_map_without_a_weight() -> None:
     evidence = compress_(model, tiny_tokenizer(), DENSE)
     assert evidence.weights_hash_before == evidence.weights_hash_after
     assert evidence.canary["finite"]
+    # Nobody measured what was done to it: it is no dense baseline.
+    assert (evidence.label, evidence.method, evidence.status) == ("unverified", "unverified", "unverified")
+    assert evidence.doubts == ["model.layers.1.mlp.up_proj (Packed) holds weight_packed and no plain weight"]
+
+
+def test_a_plain_model_is_dense() -> None:
+    evidence = compress_(tiny_model("llama"), tiny_tokenizer(), DENSE)
+    assert (evidence.label, evidence.method, evidence.status) == ("dense", "none", "dense")
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int8, torch.uint8, torch.int16, torch.float8_e4m3fn])
