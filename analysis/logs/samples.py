@@ -1,4 +1,4 @@
-"""One samples file, a line at a time, as rows of ITEMS; raw documents are dropped once a row is made."""
+"""One samples file, a line at a time, as rows of ITEMS; of its documents one each is kept as it stands in the file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .answers import item_answers, item_options, plain_answer
+from .documents import Documents, Gathered, packed
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
 from .issues import Issue
 from .options import PROBLEMS, Options
 from .results import ROLLING, TaskLog
-from .table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_file_columns
+from .table import LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, repeated_items, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
 from .values import LogError, score
 
@@ -43,6 +44,8 @@ class SamplesRead:
     """Whether there are items with a direction."""
     score_digest: str | None
     """Hash of every item's raw scores, whatever the order of lines; missing where nothing is scored."""
+    documents: Documents
+    """What the rows' items asked."""
     unreadable: bool = False
     """Whether reading broke off before the end of the file, so that another try may find more."""
 
@@ -58,7 +61,9 @@ class _State:
 
     rows: Rows = field(default_factory=Rows)
     faults: dict[str, list[int]] = field(default_factory=dict)
-    documents: set[Any] = field(default_factory=set)
+    numbers: set[Any] = field(default_factory=set)
+    """lm_eval's positions of the documents."""
+    documents: Gathered = field(default_factory=Gathered)
     chain: Any = field(default_factory=hashlib.sha256)
     scores: int = 0
     n_scored: int = 0
@@ -72,10 +77,10 @@ class _State:
     ours: bool = True
     """Whether the last line was one of our tasks: the lines of a file are of one kind."""
 
-    def add(self, line: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Keep the answers of a line."""
-        self.rows.add(line, rows)
-        if len(self.rows.rows) >= CHUNK:
+    def add(self, *values: Any) -> None:
+        """Keep the answers of a line, as `Rows.add` takes them."""
+        self.rows.add(*values)
+        if len(self.rows.texts) >= CHUNK:
             self.rows.pack()
 
     def note(self, options: Options) -> None:
@@ -137,7 +142,7 @@ def read_file(path: Path, task: TaskLog) -> SamplesRead:
     # A copied line changes the hash of all lines too: that is no second fault.
     issues += [issue for issue in _line_issues(state, task) if not (issues and issue.kind == "altered")]
     digest = f"{state.scores:064x}" if state.n_scored else None
-    return SamplesRead(table, issues, state.has_roles, digest, state.unreadable)
+    return SamplesRead(table, issues, state.has_roles, digest, state.documents, state.unreadable)
 
 
 def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
@@ -156,9 +161,10 @@ def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
 def _take_typed(line: TypedLine, state: _State) -> None:
     state.chain.update("".join(line.hashes).encode())
     state.note(line.options)
-    state.documents.add(line.doc_id)
+    state.numbers.add(line.doc_id)
+    state.documents.add(line.hashes[0], line.doc)
     state.add_scores(line.filter, line.item_id, line.responses)
-    state.add(line.values, line.rows)
+    state.add(line.values, line.texts, line.outcomes)
 
 
 def _take(line: Any, task: TaskLog, state: _State) -> None:
@@ -169,11 +175,16 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     state.chain.update("".join(map(str, hashes)).encode())
     rolling = task.output_type == ROLLING
     rows = [] if rolling else _rows(line, task, state)
-    state.documents.add(line.get("doc_id"))
+    state.numbers.add(line.get("doc_id"))
+    if rows and rows[0]["doc_hash"] not in state.documents:
+        state.documents.add(rows[0]["doc_hash"], packed(line.get("doc")))
     key = rows[0]["item_id"] if rows else line.get("doc_id")
     state.add_scores(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
-        state.add(tuple(row[name] for name in LINE_COLUMNS), [tuple(row[name] for name in ROW_COLUMNS)])
+        values, text, outcome = (
+            tuple(row[name] for name in names) for names in (LINE_COLUMNS, TEXT_COLUMNS, OUTCOME_COLUMNS)
+        )
+        state.add(values, [text], [outcome])
 
 
 def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> list[dict[str, Any]]:
@@ -225,7 +236,7 @@ def _without_duplicates(table: pa.Table) -> tuple[pa.Table, list[Issue]]:
 
 def _line_issues(state: _State, task: TaskLog) -> list[Issue]:
     issues = []
-    found, expected = len(state.documents), task.n_effective
+    found, expected = len(state.numbers), task.n_effective
     if state.truncated:
         kept = f"{found} complete documents of {expected if expected is not None else 'an unknown number'}"
         issues.append(Issue("", "truncated", f"{state.truncated}; the file is cut off, {kept} are kept"))
