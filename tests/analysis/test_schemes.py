@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.pipeline import Analysis, analyze
+from analysis.report.holds import changes_that_hold
 from tests.helpers.runlogs import scheme_item, write_pair
 
 T, A, N, X, Y = 0, 1, 2, 3, 4
@@ -203,6 +204,10 @@ def test_what_no_item_offers_says_so(two: Analysis) -> None:
     assert pd.isna(named["named"]["flip_rate"])
     bias = rows(two, "uncertainty_scores", flip="bias", score="auroc_margin")
     assert [row["status"] for row in bias] == [named["named"]["status"]]
+
+
+def test_the_first_page_leaves_out_what_no_item_offers(two: Analysis) -> None:
+    assert set(changes_that_hold(two.tables)["measure"]) == {"srs", "named_srs", "acc"}
 
 
 def test_without_a_key_what_changed_is_counted(two: Analysis) -> None:
