@@ -11,8 +11,8 @@ import pandas as pd
 from .compare.pairing import Pairing
 from .errors import UserError
 from .logs import Issue
+from .schema.declare import AnyTable
 from .settings import Settings
-from .tables.declare import AnyTable
 
 __all__ = ["Analysis", "Tables"]
 

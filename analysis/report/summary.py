@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..answers.measures import SRS
 from ..result import Analysis
-from .holds import changes_that_hold, noise_beside
+from .first_page import changes_that_hold, noise_beside
 from .render import cells, present, present_headline
 
 __all__ = ["READING", "compared", "summary_markdown"]

@@ -19,8 +19,8 @@ from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
+from ...schema.declare import ReportTable
 from ...settings import Settings
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
 from .one_each import correctness, plurality

@@ -13,8 +13,8 @@ from ...inference.breakpoint import breakpoint_test
 from ...inference.result import Result
 from ...inference.trend import clustered_trend, cochran_armitage
 from ...schema.columns import Table
+from ...schema.declare import ReportTable, Step
 from ...settings import Settings
-from ..declare import ReportTable, Step
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import DOSE_CURVES, DOSE_RESPONSE, DOSE_TESTS
 from .fits import DoseFit, Row, predicted, response_rows

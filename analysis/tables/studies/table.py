@@ -16,8 +16,8 @@ from ...answers.answers import GROUP, Answers
 from ...answers.counts import by_run, in_order, sums_of
 from ...answers.measures import SRS
 from ...answers.runs import runs_of
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic
@@ -161,7 +161,7 @@ def _fit_rows(records: pd.DataFrame, keys: tuple[Hashable, ...], form: str, mode
     for name, key in zip(GROUP, keys, strict=False):
         rows[name] = str(key)
     per_model = records.groupby(["base_model", "category"])["n_items"].max()
-    rows = rows.assign(form=form, model=model, unit=UNIT, reference=reference, n=n.sum(), n_events=events.sum())
+    rows = rows.assign(form=form, base_model=model, unit=UNIT, reference=reference, n=n.sum(), n_events=events.sum())
     rows = rows.assign(n_runs=used["run"].nunique(), n_items=per_model.sum())
     return rows.reindex(columns=STUDY_LOGISTIC.names)
 

@@ -12,8 +12,8 @@ from ...answers.measures import SRS
 from ...answers.published import published_states
 from ...answers.runs import runs_of
 from ...inference.proportion import wilson
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
 
@@ -171,7 +171,7 @@ def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> 
     return {
         name: {
             "n_at_risk": risk.astype(float),
-            "n": (risk & event).astype(float),
+            "n_events": (risk & event).astype(float),
             "n_unanswered": (risk & np.isnan(new)).astype(float),
             "old": np.where(risk, old, 0.0),
             "new": np.where(risk, after, 0.0),
@@ -195,7 +195,7 @@ def _answer_events(pair: Pair, size: int) -> dict[str, _Columns]:
 
     unanswered = per_item(~both)
     return {
-        name: {"n_at_risk": per_item(risk), "n": per_item(risk & event), "n_unanswered": unanswered}
+        name: {"n_at_risk": per_item(risk), "n_events": per_item(risk & event), "n_unanswered": unanswered}
         for name, (risk, event) in kinds.items()
     }
 
@@ -204,8 +204,8 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     """Rates, intervals and mean item SRS from sums."""
     out = sums.copy()
     at_risk = out["n_at_risk"].where(out["n_at_risk"] > 0)
-    out["rate"] = out["n"] / at_risk
-    out["conf_low"], out["conf_high"] = wilson(out["n"], out["n_at_risk"])
+    out["rate"] = out["n_events"] / at_risk
+    out["conf_low"], out["conf_high"] = wilson(out["n_events"], out["n_at_risk"])
     out["mean_item_srs_baseline"] = out["old"] / at_risk
     out["mean_item_srs"] = out["new"] / at_risk
     out["mean_item_srs_change"] = out["mean_item_srs"] - out["mean_item_srs_baseline"]
@@ -224,7 +224,7 @@ def _means_over_methods(table: pd.DataFrame) -> pd.DataFrame:
     out["n_items"] = groups["n_items"].max()
     out["n_runs"] = groups["run"].nunique()
     out = out[out["n_runs"] > 1].reset_index()
-    out[["run", "n", "n_unanswered", "conf_low", "conf_high"]] = None
+    out[["run", "n_events", "n_unanswered", "conf_low", "conf_high"]] = None
     return out.assign(summary="mean_over_methods")
 
 

@@ -18,9 +18,9 @@ from ...answers.answers import Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
 from ...settings import Settings
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import UNCERTAINTY_MODEL
 
