@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import UserError as UserError
     from .inference import Estimate as Estimate
     from .inference import Result as Result
+    from .inference import Results as Results
     from .pipeline import analyze as analyze
     from .result import Analysis as Analysis
     from .schema.declare import LongTable as LongTable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .tables.dose.table import dose_curves as dose_curves
     from .tables.dose.table import dose_response as dose_response
     from .tables.dose.table import dose_tests as dose_tests
+    from .tables.flips import flips as flips
     from .tables.groups import group_changes as group_changes
     from .tables.item_changes.table import item_changes as item_changes
     from .tables.noise.table import noise_floor as noise_floor
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "compare.differences": "DIFFERENCES",
     "errors": "UserError",
-    "inference": "Estimate Result",
+    "inference": "Estimate Result Results",
     "pipeline": "analyze",
     "result": "Analysis",
     "settings": "Settings",
@@ -60,6 +62,7 @@ _NAMES = {
     "tables.churn.table": "churn masked_flips",
     "schema.declare": "LongTable ReportTable",
     "tables.dose.table": "dose_curves dose_response dose_tests",
+    "tables.flips": "flips",
     "tables.groups": "group_changes",
     "tables.item_changes.table": "item_changes",
     "tables.noise.table": "noise_floor replicate_floors",

@@ -25,7 +25,7 @@ _SCHEMA_VERSION = 2
 
 
 def write_report(analysis: Analysis, folder: Path, parts: Mapping[str, Iterable[pd.DataFrame]]) -> None:
-    """Write all files but items.parquet (which reading the logs has made) into an existing folder.
+    """Write all files but items.parquet and documents.parquet (which reading the logs has made) into a folder.
 
     Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
     lists every file.
