@@ -12,6 +12,7 @@ import pandas as pd
 from ..compare.pairing import Pairing
 from ..errors import UserError
 from ..logs import Issue
+from ..schema.documents import DOCUMENTS
 from ..settings import Settings
 from ..tables.declare import AnyTable
 from .show import Look
@@ -68,7 +69,7 @@ class Analysis:
     @cached_property
     def documents(self) -> pd.DataFrame:
         """Table DOCUMENTS: what was asked, one row a document, by `doc_hash`. Read and refused as `items`."""
-        return read_table(self._home / "documents.parquet")
+        return DOCUMENTS.conform(read_table(self._home / "documents.parquet"))
 
     @property
     def compared(self) -> str:
