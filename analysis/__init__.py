@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .inference import Results as Results
     from .pipeline import analyze as analyze
     from .result import Analysis as Analysis
+    from .schema.declare import LongTable as LongTable
+    from .schema.declare import ReportTable as ReportTable
     from .settings import Settings as Settings
     from .tables.ability.table import ability as ability
     from .tables.bias_scores import bias_scores as bias_scores
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from .tables.changes.table import role_tests as role_tests
     from .tables.churn.table import churn as churn
     from .tables.churn.table import masked_flips as masked_flips
-    from .tables.declare import LongTable as LongTable
-    from .tables.declare import ReportTable as ReportTable
     from .tables.dose.table import dose_curves as dose_curves
     from .tables.dose.table import dose_response as dose_response
     from .tables.dose.table import dose_tests as dose_tests
@@ -60,7 +60,7 @@ _NAMES = {
     "tables.catalogue": "CATALOGUE role_tables",
     "tables.changes.table": "mcnemar_tests paired_changes role_tests",
     "tables.churn.table": "churn masked_flips",
-    "tables.declare": "LongTable ReportTable",
+    "schema.declare": "LongTable ReportTable",
     "tables.dose.table": "dose_curves dose_response dose_tests",
     "tables.flips": "flips",
     "tables.groups": "group_changes",

@@ -18,9 +18,9 @@ from .logs import DocumentStore, Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
 from .result import Analysis, Tables
+from .schema.declare import AnyTable, Making
 from .settings import Settings
 from .tables.catalogue import CATALOGUE
-from .tables.declare import AnyTable, Making
 from .tables.perplexity import perplexity_changes
 from .tables.runs import RUNS_TABLE
 from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS

@@ -18,7 +18,6 @@ from .values import LogError, text
 
 __all__ = ["PROBLEMS", "STATUSES", "VERSION", "Options", "Problem", "options_of"]
 
-_ANSWER = "$answer."
 VERSION = 2
 """Version of the item record; one without a version is of the first, whose key is named `correct`."""
 STATUSES = ("answered", "unparsed", "unscored")
@@ -33,6 +32,8 @@ PROBLEMS = {
     f"{', '.join(AXES)}, or null",
     "item_version": f"items of version {{seen}}, which this release does not know (it reads 1 and {VERSION}). Upgrade "
     "lm-eval-ext",
+    "stock_document": "documents or answers that are not those of lm_eval's task of this name: {seen}. They are read "
+    "as those of a task without items",
 }
 """What keeps a line out of the tables by role, by kind of issue."""
 
@@ -83,7 +84,7 @@ class Options:
         self._set("_only", itemgetter(*(at[0] if at else -1 for at in places)) if once else None)
         fitting: list[tuple[str, int | None, str | None]] = [(status, None, None) for status in STATUSES[1:]]
         fitting += [(STATUSES[0], i, self._role(i)) for i in range(self.size or 0)]
-        names = [entry.ours.removeprefix(_ANSWER) for entry in OUTCOMES]
+        names = [entry.ours.removeprefix("$answer.") for entry in OUTCOMES]
         made = {given: self.answer(*given) for given in fitting}
         self._set("outcomes", {given: tuple(values[name] for name in names) for given, values in made.items()})
 

@@ -19,6 +19,7 @@ __all__ = [
     "FILE_SCHEMA",
     "ITEM_SCHEMA",
     "LINE_COLUMNS",
+    "OF_CHOICE",
     "OUTCOMES",
     "OUTCOME_COLUMNS",
     "PARQUET",
@@ -70,10 +71,12 @@ def _names(per: str) -> tuple[str, ...]:
 LINE_COLUMNS = (*_names("document"), *_names("line"))
 """What a line has once, in the order in which readers give it. What a file has once is set on use."""
 OUTCOMES = tuple(entry for entry in COMPUTED["answer"] if entry.ours.startswith("$answer."))
-"""Fields whose values follow from an answer's status, choice and role: a few kinds, whatever the number of answers."""
+OF_CHOICE = tuple(entry for entry in COMPUTED["answer"] if entry not in OUTCOMES)
+"""Of an answer, what comes of status, choice and role alone, and what else its choice decides."""
+TEXT_COLUMNS = tuple(entry.name for entry in (*TAKEN["answer"], *OF_CHOICE))
+"""What each answer of a line has as its own."""
 OUTCOME_COLUMNS = tuple(entry.name for entry in OUTCOMES)
-TEXT_COLUMNS = tuple(name for name in _names("answer") if name not in OUTCOME_COLUMNS)
-"""What else each answer of a line has: what the log says of it, then the probability of its choice."""
+"""What comes of it: a few kinds, whatever the number of answers."""
 
 
 @dataclass

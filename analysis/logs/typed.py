@@ -22,7 +22,7 @@ from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .options import Options, options_of
-from .table import COMPUTED, TAKEN, TEXT_COLUMNS
+from .table import COMPUTED, OF_CHOICE, TAKEN
 from .values import LogError
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
@@ -109,7 +109,7 @@ def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], t
 _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
-assert (*(entry.name for entry in TAKEN["answer"]), "p_choice") == TEXT_COLUMNS
+assert [entry.ours for entry in OF_CHOICE] == ["$probability.choice"]
 _MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
 assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
 
@@ -210,7 +210,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
         hashes,
         scored,
         values,
-        [(*_of_text(given), _chance(line.answer.probs, given.choice)) for given in texts],
+        [_values_of_text(given, line.answer.probs) for given in texts],
         outcomes,
     )
 
@@ -261,10 +261,6 @@ def request_hash(arguments: Any) -> str:
     return hashlib.sha256(packed).hexdigest()
 
 
-def _chance(probabilities: list[float] | None, choice: int | None) -> float | None:
-    return None if probabilities is None or choice is None else probabilities[choice]
-
-
 def _texts(answer: Any) -> list[Any]:
     """The texts of an answer, each with a seed; for a scored one a text without seed and words."""
     texts: list[Any] | None = answer.draws if answer.texts is None else answer.texts
@@ -274,3 +270,9 @@ def _texts(answer: Any) -> list[Any]:
         if given.seed is None:
             given.seed = place
     return texts
+
+
+def _values_of_text(given: Any, probabilities: list[float] | None) -> tuple[Any, ...]:
+    """Values of TEXT_COLUMNS: what stands in the line, and the probability of the option that was chosen."""
+    own = None if probabilities is None or given.choice is None else probabilities[given.choice]
+    return (*_of_text(given), own)

@@ -11,10 +11,10 @@ from ..answers.measures import MEASURES
 from ..compare.differences import DIFFERENCES
 from ..logs import ISSUES
 from ..schema.columns import Table
+from ..schema.declare import AnyTable
 from ..schema.documents import DOCUMENTS
 from ..schema.items import ITEM_FIELDS, ITEMS
 from ..tables.catalogue import CATALOGUE
-from ..tables.declare import AnyTable
 
 __all__ = ["tables_markdown"]
 
@@ -77,7 +77,7 @@ def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
 
 def _section(table: Table, where: str) -> str:
     rows = [
-        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.doc)
+        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.description)
         for column in table.columns
     ]
     return f"## `{where}`\n\n{table.doc}\n\n" + _table(("column", "kind", "meaning"), rows)

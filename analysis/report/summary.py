@@ -9,7 +9,7 @@ import pandas as pd
 from ..answers.measures import SRS
 from ..result import Analysis
 from ..result.render import cells, present, present_headline
-from .holds import changes_that_hold, noise_beside
+from .first_page import changes_that_hold, noise_beside
 
 __all__ = ["READING", "summary_markdown"]
 

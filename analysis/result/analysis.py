@@ -12,9 +12,9 @@ import pandas as pd
 from ..compare.pairing import Pairing
 from ..errors import UserError
 from ..logs import Issue
+from ..schema.declare import AnyTable
 from ..schema.documents import DOCUMENTS
 from ..settings import Settings
-from ..tables.declare import AnyTable
 from .show import Look
 from .tables import read_items, read_table
 

@@ -12,6 +12,7 @@ class Sign(MatrixMethod):
     """One bit a weight: its sign, times the mean magnitude of its row."""
 
     kind = "quantize"
+    keeps_zeros = False
     method: Literal["sign"] = "sign"
 
     @property
@@ -21,7 +22,8 @@ class Sign(MatrixMethod):
 
     def apply(self, weight, matrix):
         """The compressed matrix; `weight` is not changed."""
-        return weight.sign() * weight.abs().mean(dim=1, keepdim=True)
+        signs = 2 * (weight >= 0).to(weight.dtype) - 1
+        return signs * weight.abs().mean(dim=1, keepdim=True)
 
     def breaches(self, weight):
         """Rows that hold more than two values, and rows looked at: a later step may not undo this one."""

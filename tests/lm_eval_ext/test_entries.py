@@ -124,7 +124,7 @@ def test_the_nearest_name(site: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("X = 1\n", "is no backend named 'mine': it needs the attributes name, isolated and prepare"),
+        ("X = 1\n", "is no backend named 'mine': it needs the attributes name and prepare"),
         ("class X:\n    name = 'other'\n    def prepare(self): ...\n", "is no backend named 'mine'"),
         ("class X:\n    def __init__(self, x): ...\n", r"can't be made \(TypeError: .*missing 1 required"),
     ],

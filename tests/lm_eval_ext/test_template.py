@@ -65,6 +65,12 @@ def test_its_method_and_its_data_set_run_through_the_stock_command(
     assert all(item["scheme"]["axes"]["courier"] == "toward" for item in items)
 
 
+def test_its_own_test_passes(env: Venv, tmp_path: Path) -> None:
+    done = env.run("-m", "pytest", "-q", "-p", "no:cacheprovider", TEMPLATE, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "6 passed" in done.stdout
+
+
 def test_a_task_that_there_is_already_is_left_as_it_is(env: Venv, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -78,14 +78,13 @@ class Backend(Protocol):
 
     name: str
     """As `Step.backend` names it."""
-    isolated: bool
-    """Whether it works in a process of its own (`isolated.run_isolated`), as a library must that changes its host."""
 
     def prepare(self, source: Source, recipe: Recipe, cache: Path) -> Prepared:
         """Do the work, or say that it is to be done in place.
 
-        Called before a model is loaded, so that a process has the memory to itself. Of several processes of one run
-        each one calls it.
+        Called before a model is loaded, so that a process has the memory to itself; of several processes of one run
+        each one calls it. A library that changes whatever process imports it works in one of its own
+        (`isolated.run_isolated`).
 
         Args:
             source: What to compress.

@@ -19,7 +19,6 @@ class Native:
     """Compresses in place; a recipe without steps changes nothing and is measured all the same."""
 
     name = "native"
-    isolated = False
 
     def prepare(self, source: Source, recipe: Recipe, cache: Path) -> InPlace:
         """Nothing is done before the load."""

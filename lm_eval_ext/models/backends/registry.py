@@ -39,7 +39,7 @@ def backend_named(name: str) -> Backend:
         except TypeError as error:
             raise entry.fault(f"can't be made (TypeError: {error})") from error
     if not callable(getattr(found, "prepare", None)) or getattr(found, "name", None) != name:
-        raise entry.fault(f"is no backend named {name!r}: it needs the attributes name, isolated and prepare")
+        raise entry.fault(f"is no backend named {name!r}: it needs the attributes name and prepare")
     backend: Backend = found
     return backend
 

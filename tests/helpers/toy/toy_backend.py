@@ -48,7 +48,6 @@ class ToyRound(LibraryStep):
 
 class Toy:
     name = "toy"
-    isolated = True
 
     def prepare(self, source: Source, recipe: Recipe, cache: Path) -> Checkpoint:
         request = {"source": source.named(self.name), "steps": [step.model_dump() for step in recipe.steps]}

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lm_eval_ext.models.recipe.catalogue import method_names
+from lm_eval_ext.models.recipe.catalogue import METHODS
 from lm_eval_ext.models.recipe.files import load_recipe, recipe_names
 from tests.helpers.venvs import ROOT
 
@@ -17,7 +17,7 @@ def expanded(pattern: str) -> set[str]:
     return {pattern} if found is None else {found[1] + part + found[3] for part in found[2].split(",")}
 
 
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", METHODS)
 def test_the_page_of_a_method_names_its_recipes(method: str) -> None:
     page = (ROOT / "docs" / "methods" / f"{method}.md").read_text(encoding="utf-8")
     start = page.index("\nRecipes: ")
