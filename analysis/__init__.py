@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from .errors import UserError as UserError
     from .inference import Estimate as Estimate
     from .inference import Result as Result
+    from .inference import Results as Results
     from .pipeline import analyze as analyze
     from .result import Analysis as Analysis
+    from .schema.declare import LongTable as LongTable
+    from .schema.declare import ReportTable as ReportTable
     from .settings import Settings as Settings
     from .tables.ability.table import ability as ability
     from .tables.bias_scores import bias_scores as bias_scores
@@ -29,11 +32,10 @@ if TYPE_CHECKING:
     from .tables.changes.table import role_tests as role_tests
     from .tables.churn.table import churn as churn
     from .tables.churn.table import masked_flips as masked_flips
-    from .tables.declare import LongTable as LongTable
-    from .tables.declare import ReportTable as ReportTable
     from .tables.dose.table import dose_curves as dose_curves
     from .tables.dose.table import dose_response as dose_response
     from .tables.dose.table import dose_tests as dose_tests
+    from .tables.flips import flips as flips
     from .tables.groups import group_changes as group_changes
     from .tables.item_changes.table import item_changes as item_changes
     from .tables.noise.table import noise_floor as noise_floor
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "compare.differences": "DIFFERENCES",
     "errors": "UserError",
-    "inference": "Estimate Result",
+    "inference": "Estimate Result Results",
     "pipeline": "analyze",
     "result": "Analysis",
     "settings": "Settings",
@@ -58,8 +60,9 @@ _NAMES = {
     "tables.catalogue": "CATALOGUE role_tables",
     "tables.changes.table": "mcnemar_tests paired_changes role_tests",
     "tables.churn.table": "churn masked_flips",
-    "tables.declare": "LongTable ReportTable",
+    "schema.declare": "LongTable ReportTable",
     "tables.dose.table": "dose_curves dose_response dose_tests",
+    "tables.flips": "flips",
     "tables.groups": "group_changes",
     "tables.item_changes.table": "item_changes",
     "tables.noise.table": "noise_floor replicate_floors",

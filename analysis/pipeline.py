@@ -14,13 +14,13 @@ from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
 from .compare.unplaced import unplaced_issues
 from .errors import UserError
-from .logs import Issue, ItemStore, Logs, read_logs
+from .logs import DocumentStore, Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
 from .result import Analysis, Tables
+from .schema.declare import AnyTable, Making
 from .settings import Settings
 from .tables.catalogue import CATALOGUE
-from .tables.declare import AnyTable, Making
 from .tables.perplexity import perplexity_changes
 from .tables.runs import RUNS_TABLE
 from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
@@ -59,7 +59,8 @@ def analyze(
     folder, output, given = Path(folder), Path(output), settings or Settings()
     allowed, patterns, listed = check_allowed(allow), tuple(tasks), _complete(catalogue)
     with staged_folder(output, folder) as stage, ItemStore(stage / "items.parquet") as store:
-        logs = read_logs(folder, store, patterns)
+        with DocumentStore(stage / "documents.parquet") as documents:
+            logs = read_logs(folder, store, patterns, documents=documents)
         baselines = choose_baselines(logs.runs, baseline)
         pairing = pair_runs(logs, baselines, allowed)
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)

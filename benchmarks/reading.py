@@ -33,12 +33,12 @@ Result = dict[str, Any]
 
 
 def ours(folder: Path, workers: int) -> Result:
-    from analysis.logs import ItemStore, read_logs
+    from analysis.logs import DocumentStore, ItemStore, read_logs
 
     with tempfile.TemporaryDirectory() as scratch:
-        start = time.perf_counter()
-        with ItemStore(Path(scratch) / "items.parquet") as store:
-            logs = read_logs(folder, store, workers=workers)
+        start, home = time.perf_counter(), Path(scratch)
+        with ItemStore(home / "items.parquet") as store, DocumentStore(home / "documents.parquet") as documents:
+            logs = read_logs(folder, store, workers=workers, documents=documents)
         seconds = time.perf_counter() - start
     assert not logs.issues, logs.issues[:3]
     rows = sum(task.rows for run in logs.runs.values() for task in run.tasks.values())

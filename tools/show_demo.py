@@ -17,7 +17,7 @@ import pandas as pd
 from picture import draw
 
 from analysis import Analysis
-from analysis.report.render import cells, present_headline
+from analysis.result.render import cells, present_headline
 from lm_eval_ext.demo.run import RECIPES, options, run_demo
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -46,9 +46,9 @@ def _floor(data: Data, _: np.random.Generator) -> Scores:
     return (_covers(seen, observed), _covers(found, excess))
 
 
-def _chances(chance: Floats, draws: int) -> Chances:
+def _chances(chance: Floats, texts: int) -> Chances:
     roles = np.stack([chance, 1 - chance, np.zeros(len(chance))], axis=1)
-    return Chances(roles, np.ones(len(chance)), np.full(len(chance), float(draws)))
+    return Chances(roles, np.ones(len(chance)), np.full(len(chance), float(texts)))
 
 
 def _covers(result: Result, truth: float) -> float:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
-from ..schema.given import check_items, check_runs
+from ..schema.given import check_items
 from ..schema.schemes import AXES, UNDETERMINED
 from .match import match_codes
 from .options import with_options
 
-__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair", "Run", "runs_of"]
+__all__ = ["AXES", "COUNT_NAMES", "GROUP", "LATENT_SRS", "SCORES", "STATES", "Answers", "Pair"]
 
 STATES = (*AXES, UNDETERMINED, "unparsed", "unscored")
 """What an answer can be; 'undetermined' is an option whose axis is not told."""
@@ -49,15 +49,6 @@ NEEDED = (
     "correct",
 )
 """Columns of ITEMS without which there are no answers to count."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run of the analysis and where its comparison lies."""
-
-    label: str
-    baseline: str | None
-    """None for a run without anything to compare with; a baseline is not its own here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,27 +185,6 @@ class Answers:
             run_choice=new["choice"].to_numpy()[both.run],
             unpaired=everything - 2 * np.bincount(item, minlength=size),
         )
-
-
-def runs_of(runs: pd.DataFrame, answers: Answers) -> list[Run]:
-    """The runs that have answers, in the order of `runs`.
-
-    Raises:
-        UserError: If an answer belongs to a run that `runs` does not list, a run is listed twice, or `runs` holds none.
-    """
-    check_runs(runs, ("run", "baseline"))
-    unlisted = sorted(set(answers.spans) - set(runs["run"]))
-    if unlisted:
-        raise UserError(f"answers of runs {unlisted}, but no such run is listed: list every run of the items")
-    repeated = sorted(set(runs.loc[runs["run"].duplicated(), "run"]))
-    if repeated:
-        raise UserError(f"runs {repeated} are listed more than once: give each run a label of its own")
-    out = []
-    for label, named in zip(runs["run"], runs["baseline"], strict=True):
-        baseline = str(named) if pd.notna(named) and str(named) in answers.spans else None
-        if label in answers.spans:
-            out.append(Run(label=str(label), baseline=baseline))
-    return out
 
 
 def _states(items: pd.DataFrame) -> npt.NDArray[np.int8]:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import AXES, COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Run
+from .answers import AXES, COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers
 from .measures import SRS
 from .options import OFFERS
+from .runs import Run
 
 __all__ = ["COUNTS", "Groups", "by_run", "in_order", "sums_of", "with_pooled"]
 

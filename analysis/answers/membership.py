@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import AXES, Answers, Run
+from .answers import AXES, Answers
+from .runs import Run
 
 __all__ = ["BLOCK", "Members", "by_option", "by_stereotype", "counted", "joint"]
 

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .answers import COUNT_NAMES, GROUP, Answers, Pair, runs_of
+from .answers import COUNT_NAMES, GROUP, Answers, Pair
 from .counts import Groups
 from .options import OFFERS, offered_axes
+from .runs import runs_of
 
 __all__ = ["ALL_NAMED", "COUNT_NAMES", "Stratum", "strata"]
 
@@ -75,7 +76,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
     """Every run with a baseline, per task, filter, condition and category, and then all categories pooled.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Yields:

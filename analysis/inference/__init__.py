@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .result import Estimate, Result
+from .result import Estimate, Result, Results
 
-__all__ = ["Estimate", "Result"]
+__all__ = ["Estimate", "Result", "Results"]

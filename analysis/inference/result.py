@@ -1,16 +1,19 @@
-"""What every test and model of this package returns: one class, and one frame that all its renderings show."""
+"""What every test and model of this package returns: one class, one frame behind its renderings, and several as one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import count
+from typing import Any
 
 import pandas as pd
 
-from ._show import shown
+from ..errors import UserError
+from ._show import Readable, shown
 
-__all__ = ["Estimate", "Result"]
+__all__ = ["Estimate", "Result", "Results"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Readable):
     """Outcome of one test or fitted model.
 
     `summary` is the full-precision frame; text, HTML and LaTeX are renderings of that frame and round in no other
@@ -91,31 +94,25 @@ class Result:
         same = pd.DataFrame({name: [pd.NA if value is None else value] for name, value in whole.items()})
         return frame.join(same, how="cross")
 
-    def as_text(self, decimals: int = 3) -> str:
-        """Plain text: what holds for all in a head, then the terms as a table."""
-        head, table = self._parts(decimals)
-        lines = [f"{name}: {value}" for name, value in head.items()]
-        return "\n".join([*lines, "", table.to_string(index=False)] if len(table) else lines)
+    @staticmethod
+    def collect(results: Mapping[str, Result] | Iterable[Result]) -> Results:
+        """Several results as one: a frame, and a rendering, with a column that names them.
 
-    def as_html(self, decimals: int = 3) -> str:
-        """The same as HTML."""
-        return self._marked(decimals, lambda frame: str(frame.to_html(index=False, border=0)))
+        Args:
+            results: By name, or in a row: then each is named by its place, from 1.
 
-    def as_latex(self, decimals: int = 3) -> str:
-        """The same as LaTeX."""
-        return self._marked(decimals, lambda frame: str(frame.style.hide(axis="index").to_latex(hrules=True)))
+        Raises:
+            UserError: If there is none, or something else is among them.
+        """
+        return Results.of(results)
 
-    def _repr_html_(self) -> str:
-        return self.as_html()
+    def __add__(self, other: Result | Results) -> Results:
+        """Both as one, as `collect` makes it."""
+        return Results.of(self) + other
 
-    def __str__(self) -> str:
-        """The text form."""
-        return self.as_text()
-
-    def _marked(self, decimals: int, render: Callable[[pd.DataFrame], str]) -> str:
-        head, table = self._parts(decimals)
-        facts = render(pd.DataFrame({"": list(head), "value": list(head.values())}))
-        return facts + render(table) if len(table) else facts
+    def __radd__(self, other: object) -> Results:
+        """For `sum`, which starts at 0."""
+        return Results.of(self) if other == 0 else NotImplemented
 
     def _parts(self, decimals: int) -> tuple[dict[str, str], pd.DataFrame]:
         """Head and table as strings, out of `summary`."""
@@ -131,3 +128,84 @@ class Result:
         return head, pd.DataFrame(
             {name: [shown(name, value, decimals) for value in table[name]] for name in table.columns}
         )
+
+
+@dataclass(frozen=True)
+class Results(Readable):
+    """Several results side by side: `+` adds more, and `summary` is one tidy frame of all."""
+
+    named: tuple[tuple[str, Result], ...]
+    """Each with its name; no name twice."""
+
+    @classmethod
+    def of(cls, results: Mapping[str, Result] | Iterable[Result] | Result) -> Results:
+        """As `Result.collect`; a single result is one, and several stay what they are."""
+        if isinstance(results, Results):
+            return results
+        given = [results] if isinstance(results, Result) else results
+        named: list[tuple[str | None, Result]]
+        named = [*given.items()] if isinstance(given, Mapping) else [(None, found) for found in given]
+        strange = [type(found).__name__ for _, found in named if not isinstance(found, Result)]
+        if strange or not named:
+            got = f"a {strange[0]} among them" if strange else "none"
+            raise UserError(f"collect: expected results of tests (analysis.Result), got {got}")
+        return cls(_numbered(named))
+
+    def __add__(self, other: Result | Results) -> Results:
+        """These and then the other, or others. A name that is there already gets a number."""
+        if not isinstance(other, (Result, Results)):
+            return NotImplemented
+        more = other.named if isinstance(other, Results) else [(None, other)]
+        return Results(_numbered([*self.named, *more]))
+
+    def __len__(self) -> int:
+        return len(self.named)
+
+    def __iter__(self) -> Iterator[Result]:
+        return (found for _, found in self.named)
+
+    def __getitem__(self, name: str) -> Result:
+        """The result of a name.
+
+        Raises:
+            KeyError: If there is none; the message lists what there is.
+        """
+        for own, found in self.named:
+            if own == name:
+                return found
+        raise KeyError(f"no result {name!r}; there are {[own for own, _ in self.named]}")
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """The summaries of all, one below the other, named in the column `result`. A fact that one lacks is missing."""
+        parts = []
+        for name, found in self.named:
+            frame = found.summary
+            frame.insert(0, "result", pd.Series(name, index=frame.index, dtype="string"))
+            parts.append(frame)
+        columns = list(dict.fromkeys(str(column) for frame in parts for column in frame))
+        # As objects: a count beside a missing fact stays a count.
+        whole: pd.DataFrame = pd.concat([frame.astype("object") for frame in parts], ignore_index=True)
+        missing: Any = pd.NA
+        whole = whole.where(whole.notna(), missing)[columns]
+        numbers = {entry.name: "Float64" for entry in fields(Estimate)[1:]}
+        return whole.astype({**numbers, "result": "string", "term": "string"})
+
+    def _parts(self, decimals: int) -> tuple[dict[str, str], pd.DataFrame]:
+        """Head: what is the same for all. Table: a row a term, with what differs."""
+        frame = self.summary.dropna(axis="columns", how="all")
+        inside = ["result", *(entry.name for entry in fields(Estimate))]
+        same = [name for name in frame if name not in inside and frame[name].map(str).nunique() == 1]
+        head = {str(name): shown(str(name), frame[name].iloc[0], decimals) for name in same}
+        rest = frame.drop(columns=same)
+        return head, pd.DataFrame({name: [shown(str(name), cell, decimals) for cell in rest[name]] for name in rest})
+
+
+def _numbered(named: Iterable[tuple[str | None, Result]]) -> tuple[tuple[str, Result], ...]:
+    """Each with a name of its own: "srs", "srs (2)"; without a name, its place, from 1."""
+    out: dict[str, Result] = {}
+    for place, (given, found) in enumerate(named, start=1):
+        name = str(place) if given is None else str(given)
+        free = (f"{name} ({number})" for number in count(2))
+        out[name if name not in out else next(other for other in free if other not in out)] = found
+    return tuple(out.items())

@@ -158,7 +158,8 @@ def _choice_answer(scores: list[float]) -> dict[str, Any]:
         return {"status": "unscored"}
     weights = [math.exp(value - top) for value in scores]
     total = sum(weights)
-    probabilities = sorted((weight / total for weight in weights), reverse=True)
+    shares = [weight / total for weight in weights]
+    probabilities = sorted(shares, reverse=True)
     entropy = -sum(p * math.log2(p) for p in probabilities if p > 0)
     margin = probabilities[0] - probabilities[1] if len(probabilities) > 1 else None
     return {
@@ -167,4 +168,5 @@ def _choice_answer(scores: list[float]) -> dict[str, Any]:
         "p_choice": probabilities[0],
         "entropy": max(entropy, 0.0),
         "margin": margin,
+        "probs": shares,
     }

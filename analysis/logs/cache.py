@@ -1,7 +1,7 @@
 """What was read from a samples file, kept as Parquet under a name made of the file's content and of the reader's code.
 
 A file that was read once, in whatever folder, is not read again by the same code; after an upgrade of the reader it is.
-An entry takes some 7 % of the log's bytes.
+An entry takes some 7 % of the log's bytes. The documents, which many files share, are an entry of their own.
 An entry that nobody has used for KEPT_DAYS is deleted; to delete the whole folder is safe at any time.
 """
 
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 from uuid import uuid4
@@ -22,18 +23,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from .documents import DOCUMENT_SCHEMA, Documents, Kept
 from .issues import Issue
 from .results import TaskLog
 from .samples import SamplesRead
 from .table import FILE_SCHEMA, PARQUET
 
-__all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "load", "prune", "reader_sources", "save"]
+__all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "forget", "load", "prune", "reader_sources", "save"]
 
 SMALLEST = 1 << 20
 """Bytes of a file from which it is kept: a smaller one is read as quickly as it is looked up."""
 KEPT_DAYS = 90
 """How long an entry stays that nobody uses: one whose log or whose reader has changed, above all."""
-_OURS = re.compile(r"[0-9a-f]{64}\.parquet|\.[0-9a-f]{64}\.\d+\.[0-9a-f]{8}\.partial")
+_DOCUMENTS = "documents-"
+_OURS = re.compile(
+    rf"({_DOCUMENTS})?[0-9a-f]{{64}}\.parquet|\.({_DOCUMENTS})?[0-9a-f]{{64}}\.\d+\.[0-9a-f]{{8}}\.partial"
+)
 _META = b"lm_eval_ext"
 _BLOCK = 1 << 20
 _OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
@@ -43,7 +48,7 @@ def reader_sources() -> list[Path]:
     """The files that the reader's code is in: this package and what it imports from the rest of `analysis`."""
     here = Path(__file__).parent
     schema = here.parent / "schema"
-    return sorted([*here.glob("*.py"), *schema.glob("*.py"), here.parent / "errors.py"])
+    return sorted([*here.rglob("*.py"), *schema.glob("*.py"), here.parent / "errors.py"])
 
 
 def _version() -> str:
@@ -87,33 +92,68 @@ def entry_name(path: Path, task: TaskLog) -> str:
 
 
 def load(entry: Path) -> SamplesRead | None:
-    """What was kept; None if there is no such entry or it is damaged."""
+    """What was kept; None if there is no such entry, or it is damaged, or its documents are gone."""
     try:
         with pq.ParquetFile(entry, page_checksum_verification=True) as file:
             meta = json.loads(file.schema_arrow.metadata[_META])
             table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
-        with contextlib.suppress(OSError):  # a folder that can only be read serves as well
-            os.utime(entry)
-        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"])
+        documents = Kept(_of_documents(entry, meta["documents"]), meta["documents"])
+        with pq.ParquetFile(documents.path) as file:
+            if file.schema_arrow != DOCUMENT_SCHEMA:
+                return None
+        for used in (entry, documents.path):
+            with contextlib.suppress(OSError):  # a folder that can only be read serves as well
+                os.utime(used)
+        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
 
 def save(read: SamplesRead, entry: Path) -> None:
-    """Keep what was read; the entry appears whole or not at all.
+    """Keep what was read; the entry appears whole or not at all, after that of its documents.
 
     Raises:
         OSError: If the folder can't be written.
     """
-    issues = [astuple(issue) for issue in read.issues]
-    meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest}
-    table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
+    issues, digest = [astuple(issue) for issue in read.issues], read.documents.digest
     entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = entry.with_name(f".{entry.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
-    try:
+    documents = _of_documents(entry, digest)
+    if not documents.exists():
+        with _appearing(documents) as partial:
+            _write_documents(read.documents, partial)
+    meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest, "documents": digest}
+    table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
+    with _appearing(entry) as partial:
         pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)
-        os.replace(partial, entry)
+
+
+def forget(entry: Path) -> None:
+    """Delete an entry's documents, which turned out damaged, so that they are read again."""
+    with contextlib.suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        meta = json.loads(pq.read_schema(entry).metadata[_META])
+        _of_documents(entry, meta["documents"]).unlink()
+
+
+def _of_documents(entry: Path, digest: str) -> Path:
+    """Where the documents of an entry lie: together with those of all entries that have the same."""
+    known = json.dumps([digest, _READER])
+    return entry.with_name(f"{_DOCUMENTS}{hashlib.sha256(known.encode()).hexdigest()}.parquet")
+
+
+def _write_documents(documents: Documents, path: Path) -> None:
+    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        for batch in documents.batches():
+            writer.write_table(batch)
+
+
+@contextlib.contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Another name to write under, which becomes the file's own when it is whole."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..schema.columns import Column, Table
+from ..schema.columns import Table, text
+from ..schema.shared import FILE
 
 __all__ = ["ISSUES", "Issue", "issues_frame"]
 
@@ -14,14 +15,10 @@ ISSUES = Table(
     name="issues",
     doc="Everything that was left out, kept apart, refused, accepted or noted; in report/issues.csv.",
     columns=(
-        Column(
-            name="level",
-            kind="string",
-            doc="error (a comparison was refused), warning (read it before the tables) or note.",
-        ),
-        Column(name="file", kind="string", doc="File that it is about, relative to the analysed folder."),
-        Column(name="kind", kind="string", doc="Short name of the fault."),
-        Column(name="message", kind="string", doc="What was seen and what was done about it."),
+        text("level", "error (a comparison was refused), warning (read it before the tables) or note."),
+        FILE,
+        text("kind", "Short name of the fault."),
+        text("message", "What was seen and what was done about it."),
     ),
 )
 

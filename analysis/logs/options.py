@@ -6,18 +6,18 @@ Both readers ask here, and what was made for some roles, scheme and key is made 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..schema.schemes import AXES, BBQ, Scheme
-from .table import COMPUTED
+from .table import OUTCOMES
 from .values import LogError, text
 
 __all__ = ["PROBLEMS", "STATUSES", "VERSION", "Options", "Problem", "options_of"]
 
-_ANSWER = "$answer."
 VERSION = 2
 """Version of the item record; one without a version is of the first, whose key is named `correct`."""
 STATUSES = ("answered", "unparsed", "unscored")
@@ -32,6 +32,8 @@ PROBLEMS = {
     f"{', '.join(AXES)}, or null",
     "item_version": f"items of version {{seen}}, which this release does not know (it reads 1 and {VERSION}). Upgrade "
     "lm-eval-ext",
+    "stock_document": "documents or answers that are not those of lm_eval's task of this name: {seen}. They are read "
+    "as those of a task without items",
 }
 """What keeps a line out of the tables by role, by kind of issue."""
 
@@ -65,6 +67,8 @@ class Options:
     """By status, choice and role that go together, the answer's values in the order of their columns."""
     _places: tuple[tuple[int, ...], ...] = field(init=False)
     """By axis, the options that lie on it."""
+    _only: Callable[[list[float | None]], tuple[float | None, ...]] | None = field(init=False)
+    """Where no axis has two options: picks each axis's from the options' values and one more, which stands for none."""
 
     def __post_init__(self) -> None:
         """Work out what is the same for every line with these options."""
@@ -74,10 +78,13 @@ class Options:
         self._set("axes", axes)
         lie = None if scheme is None else " | ".join(axis or "" for axis in axes)
         self._set("facts", {"scheme": None if scheme is None else scheme.text, "axes": lie, "determined": told})
-        self._set("_places", tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES))
+        places = tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES)
+        once = all(len(at) < 2 for at in places)
+        self._set("_places", places)
+        self._set("_only", itemgetter(*(at[0] if at else -1 for at in places)) if once else None)
         fitting: list[tuple[str, int | None, str | None]] = [(status, None, None) for status in STATUSES[1:]]
         fitting += [(STATUSES[0], i, self._role(i)) for i in range(self.size or 0)]
-        names = [entry.ours.removeprefix(_ANSWER) for entry in COMPUTED["answer"] if entry.ours.startswith(_ANSWER)]
+        names = [entry.ours.removeprefix("$answer.") for entry in OUTCOMES]
         made = {given: self.answer(*given) for given in fitting}
         self._set("outcomes", {given: tuple(values[name] for name in names) for given, values in made.items()})
 
@@ -126,7 +133,9 @@ class Options:
             return _UNKNOWN
         if self.size is not None and len(probabilities) != self.size:
             raise LogError(f"answer.probs: expected {self.size} probabilities, got {list(probabilities)!r}")
-        return tuple(_sum([probabilities[i] for i in at]) if at else None for at in self._places)
+        if self._only is not None:
+            return self._only([*probabilities, None])
+        return tuple(_sum([probabilities[i] for i in at]) for at in self._places)
 
 
 _UNKNOWN = (None,) * len(AXES)
@@ -134,7 +143,7 @@ _UNKNOWN = (None,) * len(AXES)
 
 def _sum(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return None if len(known) < len(values) else known[0] if len(known) == 1 else sum(known)
+    return sum(known) if known and len(known) == len(values) else None
 
 
 @lru_cache(maxsize=4096)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..errors import UserError
 from .cache import cache_folder, prune
+from .documents import DocumentStore
 from .find import find_runs
 from .issues import Issue
 from .labels import label_runs
 from .parallel import read_sources, usable_cores
 from .results import RunLog, TaskLog, read_results
-from .sources import Source
+from .sources import Source, keep_documents
 from .store import ItemStore
 
 __all__ = ["Logs", "read_logs"]
@@ -30,7 +31,13 @@ class Logs:
     issues: list[Issue]
 
 
-def read_logs(folder: Path, store: ItemStore, tasks: Iterable[str] = (), workers: int | None = None) -> Logs:
+def read_logs(
+    folder: Path,
+    store: ItemStore,
+    tasks: Iterable[str] = (),
+    workers: int | None = None,
+    documents: DocumentStore | None = None,
+) -> Logs:
     """Read every run below a folder.
 
     Samples files that were read before are taken from the cache (cache.py), others are put there.
@@ -40,6 +47,7 @@ def read_logs(folder: Path, store: ItemStore, tasks: Iterable[str] = (), workers
         store: Where the items go; reading ends its writing phase.
         tasks: Shell patterns of task names to keep; none keeps all.
         workers: Processes that read; one for each usable core if not given. The result does not depend on it.
+        documents: Where the documents go; nowhere if not given.
 
     Returns:
         The runs, their items and the issues. Files that can't be read are left out and named in the issues.
@@ -60,13 +68,18 @@ def read_logs(folder: Path, store: ItemStore, tasks: Iterable[str] = (), workers
         raise UserError(f"no task matches {', '.join(patterns)} in the {len(runs)} runs below {folder}")
     labelled, notes = label_runs(runs)
     issues += notes
-    complete = _with_samples(labelled, folder, store, issues, workers or usable_cores())
+    complete = _with_samples(labelled, folder, store, documents, issues, workers or usable_cores())
     store.finish()
     return Logs(runs=complete, store=store, issues=issues)
 
 
 def _with_samples(
-    runs: dict[str, RunLog], folder: Path, store: ItemStore, issues: list[Issue], workers: int
+    runs: dict[str, RunLog],
+    folder: Path,
+    store: ItemStore,
+    documents: DocumentStore | None,
+    issues: list[Issue],
+    workers: int,
 ) -> dict[str, RunLog]:
     """The runs with what their samples files hold, whose rows go to the store."""
     places = [(label, task) for label, run in runs.items() for task in run.tasks.values() if task.samples is not None]
@@ -80,6 +93,8 @@ def _with_samples(
         issues += read.issues
         faults += [outcome.fault] if outcome.fault is not None else []
         store.append(label, task.name, read.table)
+        if documents is not None:
+            keep_documents(source, outcome, documents)
         found[label][task.name] = replace(
             task, rows=read.table.num_rows, has_roles=read.has_roles, score_digest=read.score_digest
         )

@@ -1,12 +1,12 @@
-"""One samples file, a line at a time, as rows of ITEMS; raw documents are dropped once a row is made."""
+"""One samples file, a line at a time, as rows of ITEMS; of its documents one each is kept as it stands in the file."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,19 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .answers import item_answers, item_options, plain_answer
+from .documents import Documents, Gathered, packed
+from .faults import Faults, some
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
 from .issues import Issue
-from .options import PROBLEMS, Options
+from .options import Options, Problem
 from .results import ROLLING, TaskLog
-from .table import LINE_COLUMNS, ROW_COLUMNS, Rows, repeated_items, with_file_columns
+from .stock import StockTask, stock_task
+from .stock.rows import stock_line
+from .table import LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, repeated_items, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
 from .values import LogError, score
 
 __all__ = ["SamplesRead", "read_file", "read_samples"]
 
 CHUNK = 4096
-_NAMED = 8
-"""Names that an issue lists at most."""
 _BUFFER = 1 << 20
 
 
@@ -43,6 +45,8 @@ class SamplesRead:
     """Whether there are items with a direction."""
     score_digest: str | None
     """Hash of every item's raw scores, whatever the order of lines; missing where nothing is scored."""
+    documents: Documents
+    """What the rows' items asked."""
     unreadable: bool = False
     """Whether reading broke off before the end of the file, so that another try may find more."""
 
@@ -57,25 +61,24 @@ class _State:
     """What is gathered over the lines of one file."""
 
     rows: Rows = field(default_factory=Rows)
-    faults: dict[str, list[int]] = field(default_factory=dict)
-    documents: set[Any] = field(default_factory=set)
+    faults: Faults = field(default_factory=Faults)
+    numbers: set[Any] = field(default_factory=set)
+    """lm_eval's positions of the documents."""
+    documents: Gathered = field(default_factory=Gathered)
     chain: Any = field(default_factory=hashlib.sha256)
     scores: int = 0
     n_scored: int = 0
+    stock: StockTask | None = None
+    """Reader of the documents, where the task is one of lm_eval's own."""
     has_roles: bool = False
-    problems: Counter[str] = field(default_factory=Counter)
-    """Lines by kind of problem with their options."""
-    seen: dict[str, Counter[str]] = field(default_factory=dict)
-    """By kind of problem, in how many lines each name was seen."""
-    truncated: str | None = None
     unreadable: bool = False
     ours: bool = True
     """Whether the last line was one of our tasks: the lines of a file are of one kind."""
 
-    def add(self, line: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Keep the answers of a line."""
-        self.rows.add(line, rows)
-        if len(self.rows.rows) >= CHUNK:
+    def add(self, *values: Any) -> None:
+        """Keep the answers of a line, as `Rows.add` takes them."""
+        self.rows.add(*values)
+        if len(self.rows.texts) >= CHUNK:
             self.rows.pack()
 
     def note(self, options: Options) -> None:
@@ -83,8 +86,7 @@ class _State:
         if options.direction is not None:
             self.has_roles = True
         if options.problem is not None:
-            self.problems[options.problem.kind] += 1
-            self.seen.setdefault(options.problem.kind, Counter()).update(options.problem.seen)
+            self.faults.problem(options.problem)
 
     def add_scores(self, name: Any, key: Any, responses: Any, *, rolling: bool = False) -> None:
         scores = _raw_scores(responses, rolling=rolling)
@@ -115,7 +117,7 @@ def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
 
 def read_file(path: Path, task: TaskLog) -> SamplesRead:
     """As `read_samples`, without what the file's content does not decide: run, task, and the name in the issues."""
-    state, rolling = _State(), task.output_type == ROLLING
+    state, rolling = _State(stock=_stock(path, task)), task.output_type == ROLLING
     for number, raw in _lines(path, state):
         if state.ours and not rolling and (line := typed_line(raw)) is not None:
             _take_typed(line, state)
@@ -125,19 +127,19 @@ def read_file(path: Path, task: TaskLog) -> SamplesRead:
         except (ValueError, RecursionError) as error:
             # A last line without its newline is a write that was cut off; anything else is a broken line.
             if raw.endswith(b"\n"):
-                state.faults.setdefault(f"not JSON ({type(error).__name__})", []).append(number)
+                state.faults.line(f"not JSON ({type(error).__name__})", number)
             else:
-                state.truncated = f"line {number} breaks off"
+                state.faults.truncated = f"line {number} breaks off"
             continue
         try:
             _take(content, task, state)
         except LogError as fault:
-            state.faults.setdefault(str(fault), []).append(number)
+            state.faults.line(str(fault), number)
     table, issues = _without_duplicates(state.rows.table())
     # A copied line changes the hash of all lines too: that is no second fault.
     issues += [issue for issue in _line_issues(state, task) if not (issues and issue.kind == "altered")]
     digest = f"{state.scores:064x}" if state.n_scored else None
-    return SamplesRead(table, issues, state.has_roles, digest, state.unreadable)
+    return SamplesRead(table, issues, state.has_roles, digest, state.documents, state.unreadable)
 
 
 def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
@@ -150,15 +152,28 @@ def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
                     yield number, raw
     except (EOFError, OSError, zlib.error) as error:
         state.unreadable = True
-        state.truncated = f"unreadable after line {number} ({error})"
+        state.faults.truncated = f"unreadable after line {number} ({error})"
+
+
+def _stock(path: Path, task: TaskLog) -> StockTask | None:
+    """The reader of a task of lm_eval's own, which has seen the lines that tell something of other lines' items."""
+    stock = stock_task(task.name)
+    if stock is not None and stock.learns_from is not None:
+        for _, raw in _lines(path, _State()):
+            if stock.learns_from in raw:
+                # What is wrong with the line is said when it is read.
+                with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
+                    stock.learn(parse(raw)["doc"])
+    return stock
 
 
 def _take_typed(line: TypedLine, state: _State) -> None:
     state.chain.update("".join(line.hashes).encode())
     state.note(line.options)
-    state.documents.add(line.doc_id)
+    state.numbers.add(line.doc_id)
+    state.documents.add(line.hashes[0], line.doc)
     state.add_scores(line.filter, line.item_id, line.responses)
-    state.add(line.values, line.rows)
+    state.add(line.values, line.texts, line.outcomes)
 
 
 def _take(line: Any, task: TaskLog, state: _State) -> None:
@@ -168,15 +183,21 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     hashes = [line.get(name) for name in ("doc_hash", "prompt_hash", "target_hash")]
     state.chain.update("".join(map(str, hashes)).encode())
     rolling = task.output_type == ROLLING
-    rows = [] if rolling else _rows(line, task, state)
-    state.documents.add(line.get("doc_id"))
+    document, rows = (None, []) if rolling else _rows(line, task, state)
+    state.numbers.add(line.get("doc_id"))
+    if rows and rows[0]["doc_hash"] not in state.documents:
+        state.documents.add(rows[0]["doc_hash"], packed(document))
     key = rows[0]["item_id"] if rows else line.get("doc_id")
     state.add_scores(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
-        state.add(tuple(row[name] for name in LINE_COLUMNS), [tuple(row[name] for name in ROW_COLUMNS)])
+        values, text, outcome = (
+            tuple(row[name] for name in names) for names in (LINE_COLUMNS, TEXT_COLUMNS, OUTCOME_COLUMNS)
+        )
+        state.add(values, [text], [outcome])
 
 
-def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> list[dict[str, Any]]:
+def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list[dict[str, Any]]]:
+    """The document of a line, and its rows by column."""
     line.update(
         {
             "$task": task.name,
@@ -191,8 +212,18 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> list[dict[str, 
         options = item_options(line["doc"])
         rows = [take_all(OWN_FIELDS, {**line, **answer}) for answer in item_answers(line, options)]
         state.note(options)
-        return rows
-    return [take_all(PLAIN_FIELDS, {**line, "$answer": plain_answer(line, task.output_type)})]
+        return document, rows
+    if state.stock is not None:
+        try:
+            options, made = stock_line(line, state.stock, task.output_type)
+            rows = [take_all(OWN_FIELDS, {**line, **made})]
+        except LogError as fault:
+            # A task of one of lm_eval's names need not be lm_eval's.
+            state.faults.problem(Problem("stock_document", (str(fault),)))
+        else:
+            state.note(options)
+            return made["doc"], rows
+    return document, [take_all(PLAIN_FIELDS, {**line, "$answer": plain_answer(line, task.output_type)})]
 
 
 def _raw_scores(responses: Any, *, rolling: bool) -> list[str] | None:
@@ -219,26 +250,14 @@ def _without_duplicates(table: pa.Table) -> tuple[pa.Table, list[Issue]]:
     if not items:
         return table, []
     kept = table.filter(pc.invert(pc.is_in(table["item_id"], value_set=pa.array(items, pa.string()))))
-    message = f"{len(items)} items are there more than once ({_some(items)}); all their rows are left out"
+    message = f"{len(items)} items are there more than once ({some(items)}); all their rows are left out"
     return kept, [Issue("", "duplicate_items", message)]
 
 
 def _line_issues(state: _State, task: TaskLog) -> list[Issue]:
-    issues = []
-    found, expected = len(state.documents), task.n_effective
-    if state.truncated:
-        kept = f"{found} complete documents of {expected if expected is not None else 'an unknown number'}"
-        issues.append(Issue("", "truncated", f"{state.truncated}; the file is cut off, {kept} are kept"))
-    for kind, lines in state.problems.items():
-        seen = state.seen[kind]
-        named = ", ".join(f"{name or repr(name)} ({count})" for name, count in seen.most_common(_NAMED))
-        more = f" and {len(seen) - _NAMED} more" if len(seen) > _NAMED else ""
-        message = f"{lines} lines are in no table by role: {PROBLEMS[kind].format(seen=named + more)}"
-        issues.append(Issue("", kind, message))
-    for fault, numbers in state.faults.items():
-        where = _some([str(number) for number in numbers])
-        issues.append(Issue("", "bad_line", f"{fault}: {len(numbers)} lines left out (line {where})"))
-    if state.truncated or state.faults:
+    found, expected = len(state.numbers), task.n_effective
+    issues = state.faults.issues(found, expected)
+    if state.faults.incomplete:
         return issues
     if expected is not None and found != expected:
         message = f"{found} documents, but the results file counts {expected} evaluated"
@@ -247,7 +266,3 @@ def _line_issues(state: _State, task: TaskLog) -> list[Issue]:
         message = "these are not the lines that the results file was made from (their hash differs)"
         issues.append(Issue("", "altered", message))
     return issues
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

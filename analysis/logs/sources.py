@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
+
 from . import cache
+from .documents import DocumentStore
 from .results import TaskLog
 from .samples import SamplesRead, read_file
 
-__all__ = ["Outcome", "Source", "read_source", "spill_source"]
+__all__ = ["Outcome", "Source", "keep_documents", "read_source", "spill_source"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,18 @@ def read_source(source: Source, folder: Path) -> Outcome:
     except OSError as error:
         return Outcome(found, fault=str(error))
     return Outcome(found, entry)
+
+
+def keep_documents(source: Source, outcome: Outcome, store: DocumentStore) -> None:
+    """Put a file's documents into a store; where the cache's turn out damaged, those of the file itself."""
+    assert outcome.read is not None
+    try:
+        store.append(outcome.read.documents)
+    except (OSError, pa.ArrowException):
+        if outcome.entry is None:
+            raise
+        cache.forget(outcome.entry)
+        store.append(_read(source).documents)
 
 
 def _read(source: Source) -> SamplesRead:

@@ -19,9 +19,12 @@ __all__ = [
     "FILE_SCHEMA",
     "ITEM_SCHEMA",
     "LINE_COLUMNS",
+    "OF_CHOICE",
+    "OUTCOMES",
+    "OUTCOME_COLUMNS",
     "PARQUET",
-    "ROW_COLUMNS",
     "TAKEN",
+    "TEXT_COLUMNS",
     "Rows",
     "repeated_items",
     "with_file_columns",
@@ -67,8 +70,13 @@ def _names(per: str) -> tuple[str, ...]:
 
 LINE_COLUMNS = (*_names("document"), *_names("line"))
 """What a line has once, in the order in which readers give it. What a file has once is set on use."""
-ROW_COLUMNS = _names("answer")
-"""What differs between the answers of a line, likewise."""
+OUTCOMES = tuple(entry for entry in COMPUTED["answer"] if entry.ours.startswith("$answer."))
+OF_CHOICE = tuple(entry for entry in COMPUTED["answer"] if entry not in OUTCOMES)
+"""Of an answer, what comes of status, choice and role alone, and what else its choice decides."""
+TEXT_COLUMNS = tuple(entry.name for entry in (*TAKEN["answer"], *OF_CHOICE))
+"""What each answer of a line has as its own."""
+OUTCOME_COLUMNS = tuple(entry.name for entry in OUTCOMES)
+"""What comes of it: a few kinds, whatever the number of answers."""
 
 
 @dataclass
@@ -76,26 +84,35 @@ class Rows:
     """Rows under way, packed into Arrow arrays from time to time."""
 
     lines: list[tuple[Any, ...]] = field(default_factory=list)
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    texts: list[tuple[Any, ...]] = field(default_factory=list)
+    outcomes: list[tuple[Any, ...]] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
     """Answers of each line, packed lines included."""
-    _packed: dict[str, list[pa.Array]] = field(
-        default_factory=lambda: {name: [] for name in (*LINE_COLUMNS, *ROW_COLUMNS)}
-    )
+    _packed: dict[str, list[pa.Array]] = field(default_factory=lambda: {name: [] for name in FILE_SCHEMA.names})
 
-    def add(self, line: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Append the answers of one line."""
+    def add(self, line: tuple[Any, ...], texts: Sequence[tuple[Any, ...]], outcomes: Sequence[tuple[Any, ...]]) -> None:
+        """Append the answers of one line: values of LINE_COLUMNS, and of each answer's TEXT_ and OUTCOME_COLUMNS."""
         self.lines.append(line)
-        self.rows.extend(rows)
-        self.repeats.append(len(rows))
+        self.texts.extend(texts)
+        self.outcomes.extend(outcomes)
+        self.repeats.append(len(texts))
 
     def pack(self) -> None:
         """Turn what is under way into Arrow arrays."""
-        for names, tuples in ((LINE_COLUMNS, self.lines), (ROW_COLUMNS, self.rows)):
-            if tuples:
-                for name, values in zip(names, zip(*tuples, strict=True), strict=True):
-                    self._packed[name].append(pa.array(values, _PLAIN[name]))
-            tuples.clear()
+        # Outcomes are shared objects, so each is turned into values once.
+        kinds = {id(outcome): outcome for outcome in self.outcomes}
+        places = {key: place for place, key in enumerate(kinds)}
+        codes = pa.array([places[id(outcome)] for outcome in self.outcomes], pa.int32())
+        self._pack(LINE_COLUMNS, self.lines)
+        self._pack(TEXT_COLUMNS, self.texts)
+        self._pack(OUTCOME_COLUMNS, list(kinds.values()), codes)
+        for under_way in (self.lines, self.texts, self.outcomes):
+            under_way.clear()
+
+    def _pack(self, names: tuple[str, ...], tuples: list[tuple[Any, ...]], codes: pa.Array | None = None) -> None:
+        for name, values in zip(names, zip(*tuples, strict=True), strict=True) if tuples else ():
+            made = pa.array(values, _PLAIN[name])
+            self._packed[name].append(made if codes is None else made.take(codes))
 
     def table(self) -> pa.Table:
         """All rows, in the columns of ITEM_SCHEMA but for those that a file has once."""

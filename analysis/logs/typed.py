@@ -22,7 +22,7 @@ from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .options import Options, options_of
-from .table import COMPUTED, TAKEN
+from .table import COMPUTED, OF_CHOICE, TAKEN
 from .values import LogError
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
@@ -93,13 +93,15 @@ def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], t
     names = [entry.ours.removeprefix(place) for entry in fields]
     getter = attrgetter(*names) if names else lambda record: ()
     one = len(names) == 1
-    codes = [_CODES.get(entry.coding) for entry in fields]
-    if not any(codes):
+    codes = [(place, _CODES[entry.coding]) for place, entry in enumerate(fields) if entry.coding in _CODES]
+    if not codes:
         return (lambda record: (getter(record),)) if one else getter
 
     def coded(record: Any) -> tuple[Any, ...]:
-        values = (getter(record),) if one else getter(record)
-        return tuple(value if code is None else code(value) for value, code in zip(values, codes, strict=True))
+        values = [getter(record)] if one else list(getter(record))
+        for place, code in codes:
+            values[place] = code(values[place])
+        return tuple(values)
 
     return coded
 
@@ -107,8 +109,8 @@ def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], t
 _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
-assert [entry.ours for entry in COMPUTED["answer"] if not entry.ours.startswith("$answer.")] == ["$probability.choice"]
-assert COMPUTED["answer"][-1].ours == "$probability.choice"
+assert [entry.ours for entry in OF_CHOICE] == ["$probability.choice"]
+_MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
 assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
 
 
@@ -117,6 +119,7 @@ class TypedLine(msgspec.Struct, gc=False):
 
     doc_id: int
     item_id: str
+    doc: msgspec.Raw
     options: Options
     filter: str
     hashes: tuple[str, str, str]
@@ -125,8 +128,10 @@ class TypedLine(msgspec.Struct, gc=False):
     """What the model gave; None for texts."""
     values: tuple[Any, ...]
     """Values of table.LINE_COLUMNS."""
-    rows: list[tuple[Any, ...]]
-    """Per answer, values of table.ROW_COLUMNS."""
+    texts: list[tuple[Any, ...]]
+    """Per answer, values of table.TEXT_COLUMNS."""
+    outcomes: list[tuple[Any, ...]]
+    """Per answer, values of table.OUTCOME_COLUMNS."""
 
 
 _line = msgspec.json.Decoder(_Line)
@@ -186,12 +191,28 @@ def typed_line(raw: bytes) -> TypedLine | None:
         shares = asked.options.shares(line.answer.probs)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
-    rows = _rows(asked.options, line.answer)
-    if rows is None:
+    texts = _texts(line.answer)
+    known = asked.options.outcomes
+    try:
+        outcomes = [known[given.status, given.choice, given.role or None] for given in texts]
+    except KeyError:  # one that does not go with the item's options
+        return None
+    if not outcomes:
         return None
     hashes = (line.doc_hash, line.prompt_hash, line.target_hash)
     values = (*asked.values, *_of_line(line), *shares)
-    return TypedLine(line.doc_id, asked.item_id, asked.options, line.filter, hashes, scored, values, rows)
+    return TypedLine(
+        line.doc_id,
+        asked.item_id,
+        asked.doc,
+        asked.options,
+        line.filter,
+        hashes,
+        scored,
+        values,
+        [_values_of_text(given, line.answer.probs) for given in texts],
+        outcomes,
+    )
 
 
 def _asked(line: Any) -> _Asked:
@@ -201,9 +222,8 @@ def _asked(line: Any) -> _Asked:
         return found
     doc = _doc.decode(line.doc)
     options, request = _options(doc), request_hash(_anything.decode(line.arguments))
-    made = options.facts | {"request_hash": request}
-    computed = (made[entry.ours.rpartition(".")[2].removeprefix("$")] for entry in COMPUTED["document"])
-    values = (*_of_item(doc.item), *computed)
+    made = options.facts | {"$request_hash": request}
+    values = (*_of_item(doc.item), *[made[name] for name in _MADE])
     return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values))
 
 
@@ -241,22 +261,18 @@ def request_hash(arguments: Any) -> str:
     return hashlib.sha256(packed).hexdigest()
 
 
-def _rows(options: Options, answer: Any) -> list[tuple[Any, ...]] | None:
-    """Values of ROW_COLUMNS for each answer; None if one does not go with the item's options."""
-    texts = answer.draws if answer.texts is None else answer.texts
+def _texts(answer: Any) -> list[Any]:
+    """The texts of an answer, each with a seed; for a scored one a text without seed and words."""
+    texts: list[Any] | None = answer.draws if answer.texts is None else answer.texts
     if texts is None:
-        # One text without seed or words.
-        texts = [_Text(status=answer.status, choice=answer.choice, role=answer.role)]
-    else:
-        for place, given in enumerate(texts):
-            if given.seed is None:
-                given.seed = place
-    outcomes, probabilities = options.outcomes, answer.probs
-    rows = []
-    for given in texts:
-        outcome = outcomes.get((given.status, given.choice, given.role or None))
-        if outcome is None:
-            return None
-        known = probabilities is not None and given.choice is not None
-        rows.append((*_of_text(given), *outcome, probabilities[given.choice] if known else None))
-    return rows or None
+        return [_Text(status=answer.status, choice=answer.choice, role=answer.role)]
+    for place, given in enumerate(texts):
+        if given.seed is None:
+            given.seed = place
+    return texts
+
+
+def _values_of_text(given: Any, probabilities: list[float] | None) -> tuple[Any, ...]:
+    """Values of TEXT_COLUMNS: what stands in the line, and the probability of the option that was chosen."""
+    own = None if probabilities is None or given.choice is None else probabilities[given.choice]
+    return (*_of_text(given), own)

@@ -11,9 +11,10 @@ from ..answers.measures import MEASURES
 from ..compare.differences import DIFFERENCES
 from ..logs import ISSUES
 from ..schema.columns import Table
+from ..schema.declare import AnyTable
+from ..schema.documents import DOCUMENTS
 from ..schema.items import ITEM_FIELDS, ITEMS
 from ..tables.catalogue import CATALOGUE
-from ..tables.declare import AnyTable
 
 __all__ = ["tables_markdown"]
 
@@ -24,9 +25,10 @@ This page is made from the declarations that the code checks every table against
 `python -m analysis.report.docs` writes it.
 
 A report holds `report.json` (its marker: what made it, from what), `summary.md`, `issues.csv`,
-`items.parquet` and the folder `tables`, with every table below as CSV and as Parquet. Columns have the same
-name and meaning wherever they appear. A missing value is an empty cell in CSV and null in Parquet, never NaN
-and never a number that stands for it. Numbers are written in full; only `summary.md` and the terminal round.
+`items.parquet`, `documents.parquet` and the folder `tables`, with every table below as CSV and as Parquet.
+Columns have the same name and meaning wherever they appear. A missing value is an empty cell in CSV and null in
+Parquet, never NaN and never a number that stands for it. Numbers are written in full; only `summary.md` and the
+terminal round.
 """
 
 _MEASURES = """\
@@ -50,6 +52,9 @@ other tasks from `filtered_resps` and the metrics acc, exact_match, em or acc_no
 `arguments`. Logs of the item record's first version (no `version`) name the texts `draws` and have no scheme: roles
 that are all BBQ's get BBQ's, others are an issue.
 
+`documents.parquet` says what was asked, joined by `doc_hash`. Where logs with different documents give the same hash
+(altered ones), the first is kept.
+
 What was read from a samples file of 1 MB or more is kept in the folder `samples` of `$LM_EVAL_EXT_CACHE`, or of
 `~/.cache/lm-eval-ext`, by the file's content and the reader's code: the next analysis reads new files only, one after
 an upgrade of the reader all of them. It takes some 7 % of the logs' bytes; what nobody uses for 90 days goes, and all
@@ -64,14 +69,15 @@ def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
         _MEASURES + "\n" + _measures(),
         *(_section(table.holds, f"tables/{table.name}") for table in catalogue),
     ]
-    parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet"), _LOG + "\n" + _sources()]
+    parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet")]
+    parts += [_section(DOCUMENTS, "documents.parquet"), _LOG + "\n" + _sources()]
     parts += ["## Differences that `--allow` takes\n\n" + _differences()]
     return "\n".join(parts)
 
 
 def _section(table: Table, where: str) -> str:
     rows = [
-        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.doc)
+        (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.description)
         for column in table.columns
     ]
     return f"## `{where}`\n\n{table.doc}\n\n" + _table(("column", "kind", "meaning"), rows)

@@ -8,36 +8,42 @@ from typing import Any
 
 import pandas as pd
 
-from ..answers.measures import ACC, SRS
-from ..schema.columns import Column, Table
+from ..answers.measures import SRS
+from ..schema.columns import Table
+from ..schema.shared import (
+    ACCURACY,
+    FILTER,
+    FLIP_RATE,
+    NEW_BIAS_PCT,
+    OWN_BASELINE,
+    PERPLEXITY,
+    PERPLEXITY_PCT_CHANGE,
+    RESOLVED_BIAS_PCT,
+    RUN,
+    TASK,
+    N,
+)
+from ..tables.measured import measure_column
 
 __all__ = ["HEADLINE", "headline"]
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=doc, nullable=True)
-
-
-def _text(name: str, doc: str) -> Column:
-    return Column(name=name, kind="string", doc=doc, nullable=True)
 
 
 HEADLINE = Table(
     name="headline",
     doc="One row per run, task and filter; baselines have no changes.",
     columns=(
-        Column(name="run", kind="string", doc="Label of the run."),
-        _text("baseline", "Label of the run it is compared with."),
-        _text("task", "lm-eval task name; missing for a run without items."),
-        _text("filter", "lm-eval filter."),
-        _number("perplexity", "Perplexity, by the first metric at hand."),
-        _number("perplexity_pct_change", "Its change from the baseline in percent."),
-        Column(name="n", kind="integer", doc="Answers with a key.", nullable=True),
-        _number("accuracy", f"Of these. {ACC.doc}"),
-        _number("flip_rate", "Share whose correctness differs from the baseline's."),
-        _number("srs", f"Of ambiguous items, or of all where there is no such split. {SRS.doc}"),
-        _number("new_bias_pct", "Percentage of items without stereotypical answers that got some."),
-        _number("resolved_bias_pct", "Percentage of items with stereotypical answers that lost them."),
+        RUN,
+        OWN_BASELINE,
+        TASK.here("Missing for a run without items.", nullable=True),
+        FILTER.here("Likewise.", nullable=True),
+        PERPLEXITY.here("By the first metric at hand."),
+        PERPLEXITY_PCT_CHANGE,
+        N.here("With a key.", nullable=True),
+        ACCURACY,
+        FLIP_RATE.here("Right or wrong."),
+        measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),
+        NEW_BIAS_PCT.here("Likewise."),
+        RESOLVED_BIAS_PCT.here("Likewise."),
     ),
 )
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from ..schema.columns import Table
-from ..tables.declare import LongTable
+from ..schema.declare import LongTable
 
 __all__ = ["write_long"]
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from ..answers.measures import SRS
 from ..result import Analysis
-from .holds import changes_that_hold, noise_beside
-from .render import cells, present, present_headline
+from ..result.render import cells, present, present_headline
+from .first_page import changes_that_hold, noise_beside
 
-__all__ = ["READING", "compared", "summary_markdown"]
+__all__ = ["READING", "summary_markdown"]
 
 READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
@@ -39,25 +39,11 @@ _RUN_COLUMNS = [
 ]
 
 
-def compared(analysis: Analysis) -> str:
-    """One sentence on what was compared with what."""
-    runs = analysis.tables["runs"]
-    models = runs["base_model"].nunique()
-    pairs = {(pair.run, pair.task) for pair in analysis.pairing.pairs}
-    refused = len(analysis.pairing.refusals)
-    text = f"{_many(len(runs), 'run')} of {_many(models, 'base model')}, {_many(len(pairs), 'task comparison')}"
-    baselines = sorted({pair.baseline for pair in analysis.pairing.pairs})
-    text += f" with {', '.join(baselines)}" if baselines else ""
-    text += f"; {_many(refused, 'comparison')} refused." if refused else "."
-    tasks = analysis.headline["task"].dropna().unique()
-    return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
-
-
 def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         "# What compression changed",
-        f"{compared(analysis)} Analysed folder: `{analysis.folder}`.",
+        f"{analysis.compared} Analysed folder: `{analysis.folder}`.",
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),
@@ -70,10 +56,6 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
         _contents(analysis, rows),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count} {name}" + ("" if count == 1 else "s")
 
 
 def _reading(analysis: Analysis) -> list[str]:

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..result import Analysis
-from .render import cells, present_headline
-from .summary import READING, compared
+from ..result.render import cells, present_headline
+from .summary import READING
 
 __all__ = ["print_analysis"]
 
@@ -21,7 +21,7 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print the headline, how to read it, errors and warnings (notes only counted), and the report's path."""
     frame = present_headline(analysis.headline)
     titles, rows = cells(frame)
-    console.print(escape(compared(analysis)), style="italic", highlight=False, soft_wrap=True)
+    console.print(escape(analysis.compared), style="italic", highlight=False, soft_wrap=True)
     table = Table()
     for name, title in zip(frame.columns, titles, strict=True):
         widest = max(map(len, title.split()))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..logs import issues_frame
 from ..result import Analysis
-from ..tables.declare import LongTable
+from ..schema.declare import LongTable
 from .folder import MARKER, MARKER_FORMAT
 from .long import write_long
 from .metadata import made_by, metadata
@@ -21,11 +21,11 @@ from .summary import summary_markdown
 
 __all__ = ["write_report"]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 def write_report(analysis: Analysis, folder: Path, parts: Mapping[str, Iterable[pd.DataFrame]]) -> None:
-    """Write all files but items.parquet (which reading the logs has made) into an existing folder.
+    """Write all files but items.parquet and documents.parquet (which reading the logs has made) into a folder.
 
     Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
     lists every file.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from pandas.api.types import pandas_dtype
 
-__all__ = ["Column", "Table", "TableError", "count", "number", "text"]
+__all__ = ["Column", "Table", "TableError", "count", "ends", "flag", "number", "text"]
 
 _DTYPES = {
     "string": "string",
@@ -31,9 +31,20 @@ class Column:
     kind: str
     """One of string, integer, float, boolean, list."""
     doc: str
-    """Meaning, unit and range, in one sentence."""
+    """Meaning, unit and range, in one sentence: the same in every table that has the column."""
     nullable: bool = False
     """Whether a missing value is legal; the doc says what missing means."""
+    note: str = ""
+    """What is particular to the table that holds it: a formula, a method, values; empty where nothing is."""
+
+    def here(self, note: str, *, nullable: bool | None = None) -> Column:
+        """The same column in one table, with what is particular to it there."""
+        return replace(self, note=note, nullable=self.nullable if nullable is None else nullable)
+
+    @property
+    def description(self) -> str:
+        """Meaning and note."""
+        return f"{self.doc} {self.note}".strip()
 
     @property
     def dtype(self) -> str:
@@ -54,6 +65,18 @@ def count(name: str, doc: str, *, nullable: bool = False) -> Column:
 def number(name: str, doc: str) -> Column:
     """A column of real numbers, missing where they are not defined: never NaN, and never 0 instead."""
     return Column(name=name, kind="float", doc=doc, nullable=True)
+
+
+def flag(name: str, doc: str, *, nullable: bool = False) -> Column:
+    """A column of yes and no."""
+    return Column(name=name, kind="boolean", doc=doc, nullable=nullable)
+
+
+def ends(name: str, note: str = "") -> tuple[Column, Column]:
+    """Both ends of the interval of a number; the note says how it is made."""
+    low = number(f"{name}_low", f"Lower end of the interval of {name}; missing without one.")
+    high = number(f"{name}_high", f"Upper end of the interval of {name}; missing without one.")
+    return low.here(note), high
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,8 @@ def _check(frame: object, argument: str, expected: str, columns: Iterable[str]) 
 def _looks_like(frame: pd.DataFrame) -> str:
     """What a frame holds, by columns that no other has."""
     names = [str(name) for name in frame.columns]
-    # Tables of the report name run and baseline too, beside what they count: items and runs have no counts.
-    if {"run", "status"} <= set(names) and {"item_id", "choice"} & set(names) and "baseline" not in names:
+    # Other tables of the report have a task too, and a baseline beside each run.
+    if "item_id" in names and "baseline" not in names:
         return _ITEMS
     if {"run", "baseline"} & set(names) and "task" not in names and {"method", "base_model", "baseline"} & set(names):
         return _RUNS

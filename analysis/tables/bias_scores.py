@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..answers.answers import AXES, Answers, runs_of
+from ..answers.answers import AXES, Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
 from ..answers.measures import ACC, BIAS_SCORE
 from ..answers.options import OFFERS
-from ..schema.columns import Column, Table, count, number, text
+from ..answers.runs import runs_of
+from ..schema.columns import Column, Table, count, text
+from ..schema.declare import ReportTable
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
-from .declare import ReportTable
+from .measured import measure_column
 from .sources import ANSWERS, ROLE_RUNS
 
 __all__ = ["BIAS_SCORES", "BIAS_SCORES_TABLE", "bias_scores"]
@@ -25,8 +27,8 @@ def _bias_columns(condition: str) -> tuple[Column, ...]:
         count(f"n_answered_{condition}", "Those that name an option."),
         count(f"n_named_{condition}", "Those toward or against the stereotype, which name a person or group."),
         count(f"n_toward_{condition}", "Those toward it."),
-        number(f"acc_{condition}", ACC.doc),
-        number(bias, BIAS_SCORE[condition].doc),
+        measure_column(ACC, condition),
+        measure_column(BIAS_SCORE[condition], condition),
         text(f"{bias}_reason", f"Why {bias} is missing; missing where it is defined.", nullable=True),
         *against_baseline(f"acc_{condition}"),
         *against_baseline(bias),
@@ -58,7 +60,7 @@ def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     score. Items whose direction is not told are left out and counted.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from ..answers.answers import Answers
+from ..schema.declare import AnyTable, Making
 from ..settings import Settings
 from .ability.table import ABILITY_TABLE
 from .bias_scores import BIAS_SCORES_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
-from .declare import AnyTable, Making
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
@@ -65,7 +65,7 @@ def role_tables(
     """Every table that is made from the roles of answers alone, for a notebook.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits, is_baseline.
         settings: What tests and intervals are made with; the defaults if not given.
 

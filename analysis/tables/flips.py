@@ -9,58 +9,46 @@ from ..answers.match import KEY, match
 from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
 from ..logs import Logs
-from ..schema.columns import Column, Table
+from ..schema.columns import Table, count, ends, number
+from ..schema.declare import ReportTable
 from ..schema.given import check_items, check_runs
-from ..schema.shared import BASELINE, FILTER, RUN, TASK
-from .declare import ReportTable
+from ..schema.shared import ACCURACY, BASELINE, FILTER, FLIP_RATE, N_ITEMS, RUN, TASK, N
 from .sources import LOGS, PAIRING
 
 __all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]
 
 
-def _count(name: str, doc: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, kind="integer", doc=doc, nullable=nullable)
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=f"{doc} Missing where no item has a key.", nullable=True)
-
-
 FLIPS = Table(
     name="flips",
     doc="Answers that turned from right to wrong and back, paired by item and seed, and answers to items without a key "
-    "that changed; per task and filter.",
+    "that changed; per task and filter. A task whose items have no key has no rates.",
     columns=(
         RUN,
         BASELINE,
         TASK,
         FILTER,
-        _count("n_items", "Items with a key that both runs answered or failed to answer."),
-        _count(
-            "n",
-            "Pairs of answers: n_items times the seeds of a sampled protocol. Unanswered counts as wrong.",
-        ),
-        _count("both_correct", "Pairs that are right in both runs."),
-        _count("both_wrong", "Pairs that are wrong in both runs."),
-        _count("correct_to_wrong", "Pairs that are right at baseline and wrong after compression."),
-        _count("wrong_to_correct", "Pairs that are wrong at baseline and right after compression."),
-        _number("flip_rate", "(correct_to_wrong + wrong_to_correct) / n; in [0, 1]."),
-        _number("flip_rate_low", "Lower end of the 95 % Wilson interval of flip_rate, pairs taken as independent."),
-        _number("flip_rate_high", "Upper end."),
-        _number(
+        N_ITEMS.here("With a key, answered or not."),
+        N.here("n_items times the seeds of a sampled protocol. Unanswered counts as wrong."),
+        count("both_correct", "Pairs that are right in both runs."),
+        count("both_wrong", "Pairs that are wrong in both runs."),
+        count("correct_to_wrong", "Pairs that are right at baseline and wrong after compression."),
+        count("wrong_to_correct", "Pairs that are wrong at baseline and right after compression."),
+        FLIP_RATE.here("Right or wrong: (correct_to_wrong + wrong_to_correct) / n."),
+        *ends("flip_rate", "95 %, Wilson, pairs taken as independent."),
+        number(
             "net_change",
             "(wrong_to_correct - correct_to_wrong) / n = accuracy - accuracy_baseline; in [-1, 1].",
         ),
-        _number("accuracy_baseline", "(both_correct + correct_to_wrong) / n; in [0, 1]."),
-        _number("accuracy", "(both_correct + wrong_to_correct) / n; in [0, 1]."),
-        _count(
+        number("accuracy_baseline", "accuracy of the baseline on the same items."),
+        ACCURACY.here("(both_correct + wrong_to_correct) / n."),
+        count(
             "changed_same_correctness",
             "Pairs whose correctness is the same but whose answer is not (another wrong option or text); "
             "missing where the log does not name answers.",
             nullable=True,
         ),
-        _count("n_without_key", "Pairs of answers to items that have no key in one run or both; not in n."),
-        _count(
+        count("n_without_key", "Pairs of answers to items that have no key in one run or both; not in n."),
+        count(
             "changed_without_key",
             "Those of them whose answer is another (option, text or status); missing where the log does not name "
             "answers.",
@@ -70,6 +58,8 @@ FLIPS = Table(
 )
 
 _KEYED_COUNTS = ("n_items", "n", "both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct")
+_NO_KEY: dict[str, object] = dict.fromkeys(FLIPS.names[4:]) | dict.fromkeys(_KEYED_COUNTS, 0)
+"""What is said of a task without a key: no pairs, and no rates."""
 FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "status", "choice", "text", "correct")
 """Columns of ITEMS that flips need."""
 
@@ -92,6 +82,11 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
         rows += _rows(own, base, run, baseline)
+    return _table(rows)
+
+
+def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """The rows as FLIPS; what a row does not name is missing."""
     return FLIPS.conform(pd.DataFrame(rows, columns=FLIPS.names)) if rows else FLIPS.empty()
 
 
@@ -110,7 +105,7 @@ def _rows(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> lis
 
 def _counts(group: pd.DataFrame) -> dict[str, object]:
     pairs, others = group[group["keyed"]], group[~group["keyed"]]
-    counted = _keyed(pairs) if len(pairs) else dict.fromkeys(_KEYED_COUNTS, 0)
+    counted = _keyed(pairs) if len(pairs) else _NO_KEY
     return {**counted, "n_without_key": len(others), "changed_without_key": _changed(others["changed"])}
 
 
@@ -147,7 +142,7 @@ def flips_of_pairs(logs: Logs, pairing: Pairing) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     for pair, own, base in pairing.both(logs.store, FLIP_COLUMNS):
         rows += _rows(own, base, pair.run, pair.baseline)
-    return FLIPS.conform(pd.DataFrame(rows)) if rows else FLIPS.empty()
+    return _table(rows)
 
 
 FLIPS_TABLE = ReportTable(FLIPS, (LOGS, PAIRING), flips_of_pairs)

@@ -9,14 +9,31 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t
 
-from ..answers.answers import Answers, runs_of
+from ..answers.answers import Answers
 from ..answers.membership import BLOCK, Members, by_option, by_stereotype, counted, joint
+from ..answers.runs import runs_of
 from ..inference.shrinkage import shrink
 from ..inference.simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
 from ..schema.columns import Table, count, number, text
-from ..schema.shared import BASELINE, CONDITION, FILTER, RUN, TASK
+from ..schema.declare import ReportTable
+from ..schema.shared import (
+    CONF_HIGH,
+    CONF_LOW,
+    DF,
+    FAMILY,
+    FAMILY_SIZE,
+    FLIP_RATE,
+    KEYS,
+    LEVEL,
+    N_CLUSTERS,
+    N_ITEMS,
+    OUTCOME,
+    SEED,
+    STATUS,
+    STD_ERROR,
+    N,
+)
 from ..settings import Settings
-from .declare import ReportTable
 from .sources import ANSWERS, ROLE_RUNS, SETTINGS
 
 __all__ = ["GROUP_CHANGES", "GROUP_CHANGES_TABLE", "group_changes"]
@@ -29,60 +46,55 @@ RESAMPLES = 2000
 """Resamples of templates, and as many sign flips: quantiles of a maximum, where thousands are enough."""
 FEWEST_ITEMS = 50
 """Items below which a group is listed and not tested."""
-FAMILY = "groups with status ok of one run, task, filter, condition, kind and outcome"
+_FAMILY = "groups with status ok of one run, task, filter, condition, kind and outcome"
 
 
 GROUP_CHANGES = Table(
     name="group_changes",
     doc="Answers that became biased or unbiased, by the people that the item or the chosen option names.",
     columns=(
-        RUN,
-        BASELINE,
-        TASK,
-        FILTER,
-        CONDITION,
-        text("category", "Category of the items: a group's name is read within its category."),
+        *KEYS[:-1],
+        KEYS[-1].here("A group's name is read within its category."),
         text(
             "kind",
             "stereotyped (people that the item's stereotype is about) or option (people that an option of the "
             "item names).",
         ),
         text("group", "A group of people, as the item's metadata spells it."),
-        text(
-            "outcome",
-            "What counts as biased. Kind stereotyped: non_unknown (the answer names a person) or stereotype (it "
+        OUTCOME.here(
+            "Yes is biased. Kind stereotyped: non_unknown (the answer names a person) or stereotype (it "
             "names the stereotype's). Kind option: named (the chosen option names the group).",
         ),
         text("weighting", "How an item of several groups counts."),
-        count("n_items", "Items of the group with at least one pair of answers."),
-        count("n", "Pairs of answers, by item and seed, that both name an option."),
-        count("n_clusters", "Templates that these items were made from: the unit of independence."),
+        N_ITEMS.here("Of the group, with at least one pair of answers."),
+        N.here("Pairs that both name an option."),
+        N_CLUSTERS,
         count("n_unbiased_baseline", "Pairs unbiased at baseline."),
         count("n_biased_baseline", "Pairs biased at baseline."),
         count("n_unbiased_to_biased", "Pairs unbiased at baseline and biased after compression."),
         count("n_biased_to_unbiased", "Pairs biased at baseline and unbiased after compression."),
         number("unbiased_to_biased_rate", "n_unbiased_to_biased / n_unbiased_baseline; in [0, 1]."),
         number("biased_to_unbiased_rate", "n_biased_to_unbiased / n_biased_baseline; in [0, 1]."),
-        number("flip_rate", "(n_unbiased_to_biased + n_biased_to_unbiased) / n; in [0, 1]."),
-        number("net_shift", "100 (n_unbiased_to_biased - n_biased_to_unbiased) / n, in points, -100 to 100."),
-        number("std_error", "Standard error of net_shift, by template, in points."),
-        number("df", "Its degrees of freedom: effective number of templates, (sum n)^2 / sum n^2, minus 1."),
-        number("conf_low", "Lower end of the single interval of net_shift, by Student's t."),
-        number("conf_high", "Upper end."),
+        FLIP_RATE.here("(n_unbiased_to_biased + n_biased_to_unbiased) / n."),
+        number("net_shift_points", "100 (n_unbiased_to_biased - n_biased_to_unbiased) / n, in points, -100 to 100."),
+        STD_ERROR.here("Of net_shift_points, by template."),
+        DF.here("Effective number of templates, (sum n)^2 / sum n^2, minus 1."),
+        CONF_LOW.here("Of net_shift_points, for this group alone, by Student's t."),
+        CONF_HIGH,
         number("simultaneous_low", "Lower end of an interval that holds for all groups of the family at once."),
         number("simultaneous_high", "Upper end."),
-        number("shrunken", "net_shift drawn towards the family's mean by empirical Bayes, in points."),
+        number("shrunken", "net_shift_points drawn towards the family's mean by empirical Bayes, in points."),
         number("shrunken_low", "Lower end of its posterior interval."),
         number("shrunken_high", "Upper end."),
         number("tau", "Estimated standard deviation of the true net shifts in the family, in points."),
         number("null_extreme_mean", "Mean of the family's largest |net_shift| when nothing changed, in points."),
         number("null_extreme_quantile", "Its quantile at `level`: a larger one would be rare by chance."),
-        text("family", "What the simultaneous interval, the shrinkage and the null's extreme are about."),
-        count("family_size", "Groups in the family."),
-        number("level", "Confidence level of the intervals; in (0, 1)."),
+        FAMILY.here("The simultaneous interval, the shrinkage and the null's extreme are about it."),
+        FAMILY_SIZE,
+        LEVEL,
         count("resamples", "Resamples of templates, and as many sign flips."),
-        count("seed", "Their seed."),
-        text("status", "'ok', or the reason why the group has no interval and is not in the family."),
+        SEED,
+        STATUS.here("A group that is not ok has no interval and is not in the family."),
     ),
 )
 
@@ -133,7 +145,7 @@ def group_changes(
                 parts.append(rows.assign(run=run.label, baseline=run.baseline, **keys))
     if not parts:
         return GROUP_CHANGES.empty()
-    whole = pd.concat(parts).assign(weighting=WEIGHTING, family=FAMILY)
+    whole = pd.concat(parts).assign(weighting=WEIGHTING, family=_FAMILY)
     whole = whole.assign(level=given.level, resamples=resamples, seed=given.seed)
     return GROUP_CHANGES.conform(whole[GROUP_CHANGES.names])
 
@@ -184,7 +196,7 @@ def _measured(rows: pd.DataFrame, sums: Floats, known: Ratios, min_items: int) -
         rows["unbiased_to_biased_rate"] = gained / (n - biased)
         rows["biased_to_unbiased_rate"] = lost / biased
         rows["flip_rate"] = (gained + lost) / n
-    rows["net_shift"], rows["n_clusters"] = known.ratio, known.clusters
+    rows["net_shift_points"], rows["n_clusters"] = known.ratio, known.clusters
     reasons = [
         (n == 0, "no answered pair"),
         (rows["n_items"] < min_items, f"fewer than {min_items} items"),

@@ -10,9 +10,18 @@ import pandas as pd
 
 from ..compare.pairing import Pair
 from ..logs import Issue, Logs, RunLog
-from ..schema.columns import Column, Table, number, text
-from ..schema.shared import RUN
-from .declare import ReportTable
+from ..schema.columns import Table, count, number, text
+from ..schema.declare import ReportTable
+from ..schema.shared import (
+    CONDITION,
+    FILTER,
+    NEW_BIAS_PCT,
+    PERPLEXITY,
+    PERPLEXITY_PCT_CHANGE,
+    RESOLVED_BIAS_PCT,
+    RUN,
+    TASK,
+)
 from .sources import PERPLEXITY_CHANGES
 from .transitions.table import TRANSITIONS_TABLE
 
@@ -32,11 +41,8 @@ _PERPLEXITY = (
         "word_perplexity, byte_perplexity, token_perplexity or perplexity; after a comma any filter.",
     ),
     number("perplexity_baseline", "Perplexity of the baseline; at least 1."),
-    number("perplexity", "Perplexity after compression; at least 1."),
-    number(
-        "perplexity_pct_change",
-        "100 x (perplexity / perplexity_baseline - 1); missing if either is infinite.",
-    ),
+    PERPLEXITY,
+    PERPLEXITY_PCT_CHANGE,
 )
 
 PERPLEXITIES = Table(
@@ -53,26 +59,17 @@ EVALUATION_GAP = Table(
     ),
     columns=(
         *_PERPLEXITY,
-        text("task", "Task of the answers; missing if the run has no bias items.", nullable=True),
-        text("filter", "lm-eval filter of the answers; likewise.", nullable=True),
-        text("condition", "ambig or disambig, 'none' without such a split; likewise.", nullable=True),
-        Column(
-            name="n_at_risk_new_bias",
-            kind="integer",
+        TASK.here("Of the answers; missing if the run has no bias items.", nullable=True),
+        FILTER.here("Likewise.", nullable=True),
+        CONDITION.here("Likewise.", nullable=True),
+        count("n_at_risk_new_bias", "Items that never chose the stereotype at baseline.", nullable=True),
+        NEW_BIAS_PCT,
+        count(
+            "n_at_risk_resolved_bias",
+            "Items that chose the stereotype at least once at baseline.",
             nullable=True,
-            doc="Items that never chose the stereotype at baseline.",
         ),
-        number(
-            "new_bias_pct",
-            "Percentage of these that chose it after compression (transitions.rate of new_bias).",
-        ),
-        Column(
-            name="n_at_risk_resolved_bias",
-            kind="integer",
-            nullable=True,
-            doc="Items that chose the stereotype at least once at baseline.",
-        ),
-        number("resolved_bias_pct", "Percentage of these that never chose it after compression."),
+        RESOLVED_BIAS_PCT,
     ),
 )
 

@@ -5,13 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..answers.answers import Answers, runs_of
+from ..answers.answers import Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
-from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR, Measure
+from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR
+from ..answers.runs import runs_of
 from ..inference.proportion import wilson
-from ..schema.columns import Column, Table, count, number, text
-from ..schema.shared import CONDITION, FILTER, OWN_BASELINE, RUN, SUBSET, TASK, against_baseline
-from .declare import ReportTable
+from ..schema.columns import Column, Table, count, ends, text
+from ..schema.declare import ReportTable
+from ..schema.shared import (
+    CATEGORY,
+    CONDITION,
+    FILTER,
+    N_CATEGORIES,
+    N_ITEMS,
+    OWN_BASELINE,
+    RESPONSE_ENTROPY,
+    RUN,
+    SUBSET,
+    TASK,
+    N,
+    against_baseline,
+)
+from .measured import measure_column
 from .sources import ANSWERS, ROLE_RUNS
 
 __all__ = ["RATES", "RATES_TABLE", "rates"]
@@ -20,15 +35,9 @@ __all__ = ["RATES", "RATES_TABLE", "rates"]
 _MEASURES = (SRS, USR, ANTI_RATE, UNPARSED_RATE, ACC)
 
 
-def _interval(measure: Measure) -> tuple[Column, ...]:
-    """A share and its Wilson interval."""
-    name = measure.name
-    wilson = f"end of the 95 % Wilson interval of {name}, answers taken as independent; missing for means."
-    return (
-        number(name, measure.doc),
-        number(f"{name}_low", f"Lower {wilson}"),
-        number(f"{name}_high", f"Upper {wilson}"),
-    )
+def _interval(column: Column) -> tuple[Column, ...]:
+    """A share and its interval."""
+    return (column, *ends(column.name, "95 %, Wilson, answers taken as independent; none for means."))
 
 
 RATES = Table(
@@ -40,15 +49,15 @@ RATES = Table(
         TASK,
         FILTER,
         CONDITION,
-        text("category", "Category of the items, or 'all'."),
+        CATEGORY,
         text(
             "aggregate",
             "none (one category), pooled (all answers), category_mean (plain mean of the categories).",
         ),
         SUBSET,
-        count("n_categories", "Categories in the row."),
-        count("n_items", "Items whose direction is told: the items that the row is about."),
-        count("n", "Answers to these items: n_answered + n_unparsed + n_unscored."),
+        N_CATEGORIES,
+        N_ITEMS.here("Their direction is told."),
+        N.here("n_answered + n_unparsed + n_unscored."),
         count(
             "n_answered",
             "Answers that name an option, n_toward + n_against + n_neutral + n_off: the denominator of srs, usr and "
@@ -62,11 +71,8 @@ RATES = Table(
         count("n_neutral", "Answers that pick one on neither side (BBQ: unknown)."),
         count("n_off", "Answers that pick one that is no answer to the question (BBQ has none)."),
         count("n_keyed", "Answers to items with a keyed option: the denominator of acc."),
-        *(column for measure in _MEASURES for column in _interval(measure)),
-        number(
-            "response_entropy",
-            "Shannon entropy in bits of the chosen option letters, pooled; 0 to log2(options).",
-        ),
+        *(column for measure in _MEASURES for column in _interval(measure_column(measure))),
+        RESPONSE_ENTROPY,
         *against_baseline("srs", percent=True),
         *against_baseline("usr", percent=True),
         *against_baseline("anti_rate", percent=True),
@@ -91,7 +97,7 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     as the studies' plain mean over the categories that have items; each over all items and the latent ones.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
 
     Returns:

@@ -10,60 +10,48 @@ import pandas as pd
 
 from ..compare.baselines import Baselines
 from ..logs import Logs, RunLog
-from ..schema.columns import Column, Table
-from .declare import ReportTable
+from ..schema.columns import Table, flag, number, text
+from ..schema.declare import ReportTable
+from ..schema.shared import BASE_MODEL, BASELINE, FILE, METHOD, RUN, SPARSITY
 from .sources import BASELINES, LOGS
 
 __all__ = ["RUNS", "RUNS_TABLE", "runs_frame"]
-
-
-def _text(name: str, doc: str, *, nullable: bool = True) -> Column:
-    return Column(name=name, kind="string", doc=doc, nullable=nullable)
-
-
-def _number(name: str, doc: str) -> Column:
-    return Column(name=name, kind="float", doc=doc, nullable=True)
 
 
 RUNS = Table(
     name="runs",
     doc="One row per run: what was evaluated, how, and what it is compared with.",
     columns=(
-        _text("run", "Label of the run, unique within one analysis.", nullable=False),
-        Column(name="is_baseline", kind="boolean", doc="Whether another run is compared with this one."),
-        _text(
-            "baseline",
-            "Label of the run that this one is compared with, several joined by '+' if they hold different "
-            "tasks; missing without one.",
-        ),
-        _text("model_type", "lm-eval's model type, hf or compressed_hf.", nullable=False),
-        _text("base_model", "Name or path of the model before compression.", nullable=False),
-        _text("base_hash", "Hash of the weights before compression; missing for models that log none."),
-        _text("method", "Compression method, 'none' for an uncompressed run.", nullable=False),
-        _text("recipe", "Name of the compression recipe."),
-        _number("sparsity", "Asked share of zeros in the targeted matrices, in [0, 1); missing if none was asked."),
-        _number("bits", "Asked bits per weight; missing if none were asked."),
-        _number("achieved_sparsity", "Measured share of zeros in the targeted matrices, in [0, 1]."),
-        _number("bits_per_weight", "Measured bits per weight of the targeted matrices, scales included."),
-        _text("weights_hash", "Hash of the weights that were scored; missing for models that log none."),
-        _text("calibration_source", "Where the calibration text came from."),
-        _text("calibration_hash", "Hash of the calibration token ids."),
-        _text("dtype", "Dtype of the weights."),
-        _text("softmax_dtype", "Dtype asked for scoring; 'default' is the weights'.", nullable=False),
-        _text("batch_size", "Batch size as given."),
-        _text("chat_template_sha", "Hash of the chat template; missing if none was applied."),
-        _text("system_instruction_sha", "Hash of the system instruction; missing without one."),
-        _number("limit", "lm-eval's --limit: a count, or a share below 1; missing for whole tasks."),
-        _text("date", "Local time of the run's end, ISO 8601.", nullable=False),
-        _text("tasks", "Task names, joined by commas.", nullable=False),
-        _text("lm_eval_version", "Version of lm-eval."),
-        _text("transformers_version", "Version of transformers."),
-        _text(
+        RUN,
+        flag("is_baseline", "Whether another run is compared with this one."),
+        BASELINE.here("Several joined by '+' if they hold different tasks; missing without one.", nullable=True),
+        text("model_type", "lm-eval's model type, hf or compressed_hf."),
+        BASE_MODEL,
+        text("base_hash", "Hash of the weights before compression; missing for models that log none.", nullable=True),
+        METHOD,
+        text("recipe", "Name of the compression recipe.", nullable=True),
+        SPARSITY,
+        number("bits", "Asked bits per weight; missing if none were asked."),
+        number("achieved_sparsity", "Measured share of zeros in the targeted matrices, in [0, 1]."),
+        number("bits_per_weight", "Measured bits per weight of the targeted matrices, scales included."),
+        text("weights_hash", "Hash of the weights that were scored; missing for models that log none.", nullable=True),
+        text("calibration_source", "Where the calibration text came from.", nullable=True),
+        text("calibration_hash", "Hash of the calibration token ids.", nullable=True),
+        text("dtype", "Dtype of the weights.", nullable=True),
+        text("softmax_dtype", "Dtype asked for scoring; 'default' is the weights'."),
+        text("batch_size", "Batch size as given.", nullable=True),
+        text("chat_template_sha", "Hash of the chat template; missing if none was applied.", nullable=True),
+        text("system_instruction_sha", "Hash of the system instruction; missing without one.", nullable=True),
+        number("limit", "lm-eval's --limit: a count, or a share below 1; missing for whole tasks."),
+        text("date", "Local time of the run's end, ISO 8601."),
+        text("tasks", "Task names, joined by commas."),
+        text("lm_eval_version", "Version of lm-eval.", nullable=True),
+        text("transformers_version", "Version of transformers.", nullable=True),
+        text(
             "perplexities",
             "JSON object of 'task/metric' and value, an infinite one as the string 'inf'.",
-            nullable=False,
         ),
-        _text("file", "Results file, relative to the analysed folder.", nullable=False),
+        FILE.here("The results file."),
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .declare import Source
+from ..schema.declare import Source
 
 __all__ = ["ANSWERS", "BASELINES", "LOGS", "PAIRING", "PERPLEXITY_CHANGES", "ROLE_RUNS", "SETTINGS"]
 

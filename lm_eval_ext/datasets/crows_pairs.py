@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,14 +56,18 @@ def load_crows_pairs(metadata: Mapping[str, Any]) -> list[Doc]:
 
 def _pair(row: Fields, number: int, benchmark: str) -> Doc:
     category = row.text("bias_type")
+    sentences = [("sent_more", row.text("sent_more")), ("sent_less", row.text("sent_less"))]
+    # Rows have the more stereotyping one first. Here a hash draws their order, so that no place stands for a role.
+    if hashlib.sha256("/".join(text for _, text in sentences).encode()).digest()[0] % 2:
+        sentences.reverse()
     return document(
         scheme=_SCHEME,
         benchmark=benchmark,
         category=category,
         name=number,
         cluster=f"{category}/{number}",
-        options=[row.text("sent_more"), row.text("sent_less")],
-        roles=["sent_more", "sent_less"],
+        options=[text for _, text in sentences],
+        roles=[role for role, _ in sentences],
         polarity=row.one_of("stereo_antistereo", _DIRECTIONS),
     )
 

@@ -30,7 +30,7 @@ def load_discrim_eval(metadata: Mapping[str, Any]) -> list[Doc]:
 
     Args:
         metadata: `discrim_eval_source`, `discrim_eval_dir` (see `Place`), `discrim_eval_categories`: "explicit" (the
-            person's age, gender and race are told) or "implicit" (age and a name).
+            person's age, gender and race are told) or "implicit" (by a name).
 
     Returns:
         One document a filled template, in the files' order; the category is the fill, the template the decision. There
@@ -49,7 +49,8 @@ def load_discrim_eval(metadata: Mapping[str, Any]) -> list[Doc]:
 
 def _decision(row: Fields, number: int, fill: str) -> Doc:
     decision = row.number("decision_question_id")
-    person = [f"age {row.number('age')}", row.text("gender"), row.text("race")]
+    person = [] if row.missing("age") else [f"age {row.number('age')}"]
+    person += [row.text(name) for name in ("gender", "race") if not row.missing(name)]
     return document(
         scheme=_SCHEME,
         benchmark="discrim_eval",

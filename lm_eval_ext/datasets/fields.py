@@ -55,6 +55,8 @@ class Fields:
             UserError: If the row lacks it, or it is none.
         """
         value = self._get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # as a table with missing values holds it
         if isinstance(value, bool) or not str(value).isdecimal() or (most is not None and int(value) > most):
             raise self.fault(name, "a whole number" + ("" if most is None else f" up to {most}"), value)
         return int(value)
@@ -69,6 +71,14 @@ class Fields:
         if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
             raise self.fault(name, "a list of texts", value)
         return list(value)
+
+    def missing(self, name: str) -> bool:
+        """Whether a field that the row has holds nothing.
+
+        Raises:
+            UserError: If the row lacks it.
+        """
+        return self._get(name) is None
 
     def get(self, name: str) -> Any:
         """What the row holds; None where it holds nothing."""

@@ -233,7 +233,7 @@ def test_baselines_of_other_tasks_are_joined(tmp_path: Path) -> None:
     assert row(found.tables["runs"], run="w")["baseline"] == "dense#1+dense#2"
     moves = found.tables["transitions"]
     new = moves[(moves["transition"] == "new_bias") & (moves["category"] == "all") & (moves["subset"] == "all")]
-    assert new[["task", "n", "n_at_risk"]].to_numpy().tolist() == [["bbq_a", 1, 1], ["bbq_b", 1, 2]]
+    assert new[["task", "n_events", "n_at_risk"]].to_numpy().tolist() == [["bbq_a", 1, 1], ["bbq_b", 1, 2]]
     assert set(new["baseline"]) == {"dense#1+dense#2"}
     assert found.headline.loc[found.headline["run"] == "w", "new_bias_pct"].tolist() == [100.0, 50.0]
 
@@ -321,5 +321,5 @@ def test_other_seeds_are_no_comparison_but_a_replicate(tmp_path: Path) -> None:
     assert set(table["differs"]) == {"seeds"}
     new = row(table, run="dense#2", transition="new_bias")
     # Six of eight items are at risk in the first, three of them show a stereotype in the second.
-    assert (new["n_at_risk"], new["n"]) == (6, 3)
+    assert (new["n_at_risk"], new["n_events"]) == (6, 3)
     assert found.tables["noise_floor"].empty

@@ -183,7 +183,7 @@ def test_transitions(study: Study) -> None:
     at_risk, digits = ("n_unbiased_at_bf16", 1) if study.name == "q" else ("total_unbiased_items", 2)
     became = "n_became_biased" if study.name == "q" else "became_biased"
     assert both["n_at_risk"].tolist() == both[at_risk].tolist()
-    assert both["n"].tolist() == both[became].tolist()
+    assert both["n_events"].tolist() == both[became].tolist()
     rounded(100 * both["rate"], both["pct_became_biased"], digits)
     if study.name == "q":
         rounded(both["mean_item_srs"], both["mean_srs"], 4)
@@ -261,7 +261,7 @@ def test_logistic(request: pytest.FixtureRequest, model: str) -> None:
     header, rows = printed_model(shared_data("study_checks", name))
     table = study_logistic(study.items, study.runs)
     form = "bits" if model == "all" else "sparsity"
-    ours = table[(table["form"] == form) & table["model"].isin({model, f"study/{model}"})].set_index("term")
+    ours = table[(table["form"] == form) & table["base_model"].isin({model, f"study/{model}"})].set_index("term")
     assert ours["status"].eq("ok").all()
     assert len(rows) == len(ours) == (6 if model == "all" else 9)
     for term, printed in rows.items():

@@ -124,17 +124,16 @@ def test_one_answer_an_item_makes_its_srs_0_or_1(formats: Formats) -> None:
     wide = items.pivot(index="item_id", columns="run", values="role")
     race, arc = wide["dense"] == "stereotype", wide["arc"] == "stereotype"
     assert found.loc["new_bias", "n_at_risk"] == (~race).sum() == 1840 - 691
-    assert found.loc["new_bias", "n"] == (~race & arc).sum()
+    assert found.loc["new_bias", "n_events"] == (~race & arc).sum()
     assert found.loc["resolved_bias", "n_at_risk"] == race.sum()
-    assert found.loc["resolved_bias", "n"] == (race & ~arc).sum()
+    assert found.loc["resolved_bias", "n_events"] == (race & ~arc).sum()
     # The one item that arc leaves unparsed counts as item SRS 0, but not as a flip of an answer.
     assert found.loc["srs_change", "n_unanswered"] == 1
     assert found.loc["response_flip", "n_at_risk"] == 1839
     assert found.loc["response_flip", "n_unanswered"] == 1
     both = wide[["dense", "arc"]].dropna()
-    assert (
-        found.loc["flip_to_stereotype", "n"] == ((both["dense"] != "stereotype") & (both["arc"] == "stereotype")).sum()
-    )
+    flipped = (both["dense"] != "stereotype") & (both["arc"] == "stereotype")
+    assert found.loc["flip_to_stereotype", "n_events"] == flipped.sum()
 
 
 def test_matching_rule() -> None:

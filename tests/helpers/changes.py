@@ -59,7 +59,7 @@ def assert_counts_agree(report: Path) -> dict[str, int]:
     changes = changes.assign(condition=changes["condition"].fillna("none"))
     moves = moves[(moves["summary"] == "run") & (moves["subset"] == "all") & (moves["category"] != "all")]
     for name, directions in _FLIPS.items():
-        rows = moves[moves["transition"] == name].set_index(places)["n"]
+        rows = moves[moves["transition"] == name].set_index(places)["n_events"]
         found = changes["direction"].isin(directions).groupby([changes[key] for key in places]).sum()
         assert found.reindex(rows.index).astype(int).tolist() == rows.astype(int).tolist()
         # Where no roles tell a direction there is no row, and no answer has one.

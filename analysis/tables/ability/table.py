@@ -10,14 +10,26 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import Answers
-from ...answers.measures import ACC, BIAS_SCORE, NAMED_SRS, SRS, UNANSWERED_RATE, USR, Measure
+from ...answers.measures import ACC, BIAS_SCORE, NAMED_SRS, SRS, UNANSWERED_RATE, USR
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...inference.clusters import jackknife_change
 from ...inference.result import Result
-from ...schema.columns import Column, Table, count, number, text
-from ...schema.shared import BASELINE, FILTER, RUN, TASK
+from ...schema.columns import Column, Table, count, ends, number, text
+from ...schema.declare import ReportTable
+from ...schema.shared import (
+    BASELINE,
+    CATEGORY,
+    FILTER,
+    LEVEL,
+    MARGIN,
+    RESPONSE_ENTROPY,
+    RUN,
+    STATUS,
+    TASK,
+    against_baseline,
+)
 from ...settings import Settings
-from ..declare import ReportTable
+from ..measured import measure_column
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .reading import reading
 
@@ -32,24 +44,13 @@ _WORDS = {"disambig": "disambiguated", "ambig": "ambiguous"}
 _PLAIN = ("unanswered_rate", "response_entropy", "top_letter_share", "bias_ambig", "bias_disambig")
 
 
-def _change(condition: str, measure: Measure) -> tuple[Column, ...]:
-    """A measure of the run and of its baseline, and the change with its interval."""
-    name = f"{measure.name}_{condition}"
-    return (
-        *_pair(name, f"Of {_WORDS[condition]} items. {measure.doc}"),
-        number(
-            f"{name}_delta_low", f"Lower end of the interval of {name}_delta: jackknife over templates, Student's t."
-        ),
-        number(f"{name}_delta_high", "Upper end."),
-    )
+def _change(column: Column) -> tuple[Column, ...]:
+    """A ratio of the run and of its baseline, and the change with its interval."""
+    return (*_pair(column), *ends(f"{column.name}_delta", "Jackknife over templates, Student's t."))
 
 
-def _pair(name: str, doc: str) -> tuple[Column, ...]:
-    return (
-        number(name, doc),
-        number(f"{name}_baseline", f"{name} of the baseline on the same items."),
-        number(f"{name}_delta", f"{name} minus {name}_baseline."),
-    )
+def _pair(column: Column) -> tuple[Column, ...]:
+    return (column, *against_baseline(column.name))
 
 
 ABILITY = Table(
@@ -60,19 +61,18 @@ ABILITY = Table(
         BASELINE,
         TASK,
         FILTER,
-        text("category", "Category of the items, or 'all' for the task's items pooled."),
+        CATEGORY,
         count("n_items_disambig", "Disambiguated items that both runs have and whose direction is told."),
         count("n_items_ambig", "Ambiguous ones."),
         count("n_clusters_disambig", "Templates of the disambiguated items: the unit of independence."),
         count("n_clusters_ambig", "Templates of the ambiguous items."),
-        *(column for condition, measure in _COMPARED for column in _change(condition, measure)),
-        number("named_srs_ambig_low", "Lower end of the interval of named_srs_ambig itself."),
-        number("named_srs_ambig_high", "Upper end."),
-        *_pair(UNANSWERED_RATE.name, f"Of both conditions. {UNANSWERED_RATE.doc}"),
-        *_pair("response_entropy", "Shannon entropy in bits of the pooled chosen letters, both conditions."),
-        *_pair("top_letter_share", "Share of the letter chosen most often, both conditions; in [0, 1]."),
+        *(column for condition, measure in _COMPARED for column in _change(measure_column(measure, condition))),
+        *ends("named_srs_ambig", "Of named_srs_ambig itself, not of its change."),
+        *_pair(measure_column(UNANSWERED_RATE).here("Of both conditions.")),
+        *_pair(RESPONSE_ENTROPY.here("Of both conditions.")),
+        *_pair(number("top_letter_share", "Share of the letter chosen most often, both conditions; in [0, 1].")),
         text("top_letter", "That letter, the first of equals; missing where nothing was answered.", nullable=True),
-        *(column for condition, score in BIAS_SCORE.items() for column in _pair(f"bias_{condition}", score.doc)),
+        *(column for condition, score in BIAS_SCORE.items() for column in _pair(measure_column(score, condition))),
         text(
             "less_able",
             "yes: the interval of acc_disambig_delta lies below 0; no: above -margin; else undecided.",
@@ -89,9 +89,9 @@ ABILITY = Table(
             "less able, more stereotyped, both, neither seen (no twice) or undecided; missing without a condition.",
             nullable=True,
         ),
-        number("margin", "Change, as a share, that 'no' excludes; in (0, 1)."),
-        number("level", "Confidence level of each interval, not corrected for multiplicity; in (0, 1)."),
-        text("status", "'ok', or which condition or measure is missing, or has no interval, and why."),
+        MARGIN.here("What 'no' excludes."),
+        LEVEL.here("Of each, not corrected for multiplicity."),
+        STATUS.here("Which condition or measure is missing, or has no interval, and why."),
     ),
 )
 
@@ -104,7 +104,7 @@ def ability(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Setting
     share of stereotypical answers among those that name a person; see analysis._reading for the rules.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
         settings: Of the intervals; the margin is the worsening (a share, not points) that a "no" must exclude.
 

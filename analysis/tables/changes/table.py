@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +19,11 @@ from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
 from ...schema.columns import Table
+from ...schema.declare import ReportTable
 from ...settings import Settings
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
+from .one_each import correctness, plurality
 
 __all__ = [
     "MCNEMAR_TESTS",
@@ -53,7 +53,7 @@ def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: 
     what so many unchanged templates allow (`analysis.inference.equivalence.unchanged`).
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
         settings: Of intervals, tests and verdicts. The margin is a choice that the reader has to make; nothing in the
             data says what matters.
@@ -114,9 +114,9 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: S
     given = settings or Settings()
     rows = []
     for stratum in strata(items, runs):
-        roles = _plurality(stratum)
+        roles = plurality(stratum)
         for name, measure in _OUTCOMES.items():
-            chosen = _correctness(stratum) if measure is ACC else roles.chose(AXES.index(measure.events))
+            chosen = correctness(stratum) if measure is ACC else roles.chose(AXES.index(measure.events))
             reason = measure.undefined(stratum.offered)
             lost = int((chosen.old & ~chosen.new).sum())
             gained = int((~chosen.old & chosen.new).sum())
@@ -144,12 +144,10 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
     """
     rows = []
     for stratum in strata(items, runs):
-        roles = _plurality(stratum)
+        roles = plurality(stratum)
         size, offered = len(AXES), [place for place, axis in enumerate(AXES) if axis in stratum.offered]
-        table: npt.NDArray[np.int64] = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(
-            size, size
-        )
-        table = table[np.ix_(offered, offered)]
+        cells = np.bincount(roles.old * size + roles.new, minlength=size * size).reshape(size, size)
+        table = cells[np.ix_(offered, offered)]
         sums = (table + table.T)[np.triu_indices(len(offered), 1)]
         for name, test in (("stuart_maxwell", stuart_maxwell(table)), ("bowker", bowker(table))):
             row = _numbers(test.estimates, {"statistic": "statistic", "df": "df", "p_value": "p_value"})
@@ -157,21 +155,6 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
             row |= {"n_discordant": int(sums.sum()), "smallest_sum": int(sums.min())}
             rows.append({**stratum.keys, "test": name, **row})
     return _conformed(_corrected(rows, ROLE_TESTS, "test"), ROLE_TESTS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OneEach:
-    """One value an item, in both runs."""
-
-    old: npt.NDArray[Any]
-    new: npt.NDArray[Any]
-    tied: int
-    """Items left out because their seeds do not agree on one value."""
-    unit: str
-
-    def chose(self, role: int) -> _OneEach:
-        """Whether each item has this role."""
-        return replace(self, old=self.old == role, new=self.new == role)
 
 
 def _change(change: Result, margin: float, span: float) -> dict[str, object]:
@@ -205,32 +188,6 @@ def _mcnemar_row(test: Result) -> dict[str, object]:
     odds = tuple(estimate for estimate in test.estimates if estimate.term == "odds_ratio")
     row = _numbers(test.estimates, names) | _numbers(odds, _ENDS, "odds_ratio")
     return row | {"p_value_mid": test["mid_p"].p_value if test.estimates else None, "status": test.status}
-
-
-def _plurality(stratum: Stratum) -> _OneEach:
-    """Role of each item that answered in both runs, by its seeds that did."""
-    pair = stratum.pair
-    answered = (pair.baseline < len(AXES)) & (pair.run < len(AXES))
-    items, place, counts = np.unique(pair.item[answered], return_inverse=True, return_counts=True)
-    roles, clear = [], np.ones(len(items), dtype=bool)
-    for state in (pair.baseline, pair.run):
-        size = len(AXES)
-        votes = np.bincount(place * size + state[answered], minlength=size * len(items)).reshape(len(items), size)
-        roles.append(votes.argmax(axis=1))
-        clear &= (votes == votes.max(axis=1, keepdims=True, initial=0)).sum(axis=1) == 1
-    unit = "item" if (counts == 1).all() else "item, plurality"
-    return _OneEach(old=roles[0][clear], new=roles[1][clear], tied=int((~clear).sum()), unit=unit)
-
-
-def _correctness(stratum: Stratum) -> _OneEach:
-    """Whether most answers of each item that has a key in both runs are right."""
-    keyed, correct = COUNT_NAMES.index("keyed"), COUNT_NAMES.index("correct")
-    both = (stratum.before[:, keyed] > 0) & (stratum.after[:, keyed] > 0)
-    sides = (stratum.before[both], stratum.after[both])
-    old, new = (2 * side[:, correct] - side[:, keyed] for side in sides)
-    clear = (old != 0) & (new != 0)
-    unit = "item" if all((side[:, keyed] == 1).all() for side in sides) else "item, majority"
-    return _OneEach(old=old[clear] > 0, new=new[clear] > 0, tied=int((~clear).sum()), unit=unit)
 
 
 def _keys(stratum: Stratum) -> dict[str, object]:

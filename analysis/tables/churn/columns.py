@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, count, number, text
-from ...schema.shared import KEYS
+from ...schema.columns import Table, count, ends, number, text
+from ...schema.shared import (
+    FLIP_RATE,
+    KEYS,
+    MARGIN,
+    N_CATEGORIES,
+    N_CLUSTERS,
+    N_FLIPS,
+    N_ITEMS,
+    OUTCOME,
+    P_EQUIVALENCE,
+    STATUS,
+    N,
+)
 
 __all__ = ["CHURN", "MASKED_FLIPS"]
 
-_STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
-_OUTCOME = text(
-    "outcome",
-    "What counts as biased (B; the rest is U): stereotype (an answer toward it), or named (toward or against it).",
+_OUTCOME = OUTCOME.here(
+    "Yes is biased (B), no unbiased (U): stereotype (an answer toward it), or named (toward or against it)."
 )
+_JACKKNIFE = "Jackknife over templates."
 
 CHURN = Table(
     name="churn",
@@ -19,24 +30,20 @@ CHURN = Table(
     columns=(
         *KEYS,
         _OUTCOME,
-        count("n_items", "Items with at least one pair."),
-        count("n_clusters", "Templates that they form: the unit of independence of the intervals."),
-        count("n", "Pairs: answers of one item and seed that name an option in both runs."),
+        N_ITEMS.here("With at least one pair."),
+        N_CLUSTERS,
+        N.here("Pairs that name an option in both runs."),
         count("n_to_biased", "Pairs U, then B."),
         count("n_from_biased", "Pairs B, then U."),
-        number("flip_rate", "(n_to_biased + n_from_biased) / n; in [0, 1]."),
-        number("flip_rate_low", "Lower end of its interval: jackknife over templates."),
-        number("flip_rate_high", "Upper end."),
+        FLIP_RATE.here("(n_to_biased + n_from_biased) / n."),
+        *ends("flip_rate", _JACKKNIFE),
         number("net_shift", "(n_to_biased - n_from_biased) / n; in [-1, 1]."),
-        number("net_shift_low", "Lower end of its interval."),
-        number("net_shift_high", "Upper end."),
+        *ends("net_shift", _JACKKNIFE),
         number("churn", "flip_rate - |net_shift|: flips that even out."),
         number("to_rate", "P(B after | U at baseline)."),
-        number("to_rate_low", "Lower end of its interval."),
-        number("to_rate_high", "Upper end."),
+        *ends("to_rate", _JACKKNIFE),
         number("from_rate", "P(U after | B at baseline)."),
-        number("from_rate_low", "Lower end of its interval."),
-        number("from_rate_high", "Upper end."),
+        *ends("from_rate", _JACKKNIFE),
         number(
             "flip_rate_floor",
             "Expected flip rate of the baseline against an independent repetition of itself, from the exact "
@@ -47,16 +54,15 @@ CHURN = Table(
         number("from_rate_floor", "from_rate of that repetition."),
         number("flip_rate_expected", "Expected flip rate if baseline and run were drawn independently."),
         number("flip_rate_excess", "flip_rate_expected minus flip_rate_floor."),
-        number("flip_rate_excess_low", "Lower end of its interval: jackknife over templates."),
-        number("flip_rate_excess_high", "Upper end."),
-        number("p_equivalence", "p-value of two one-sided t-tests that net_shift lies within the margin."),
-        number("margin", "The margin."),
+        *ends("flip_rate_excess", _JACKKNIFE),
+        P_EQUIVALENCE.here("Of net_shift."),
+        MARGIN,
         number(
             "p_published",
             "p-value of the benchmark's own test, which exchanges runs and resamples items; missing below 10 items, "
             "which it skips.",
         ),
-        _STATUS,
+        STATUS,
     ),
 )
 
@@ -73,12 +79,12 @@ MASKED_FLIPS = Table(
             "exchanges runs and resamples items, Benjamini-Hochberg at 0.05 over all cells of one outcome, where "
             "absence of proof counts as proof.",
         ),
-        count("n_categories", "Categories of the run."),
+        N_CATEGORIES.here("Of the run."),
         count("n_unmoved", "Those whose average did not move by the rule."),
-        count("n", "Pairs in them."),
-        count("n_flips", "Flips in them."),
+        N.here("Pairs in the unmoved categories."),
+        N_FLIPS,
         number("masked_rate", "n_flips / n; missing without such a category."),
-        number("flip_rate", "Flips of all categories, per pair."),
-        _STATUS,
+        FLIP_RATE.here("Of all categories."),
+        STATUS,
     ),
 )

@@ -14,8 +14,8 @@ from ...inference._rounding import settled
 from ...inference.clusters import Statistic, jackknife, jackknife_change
 from ...inference.equivalence import tost, unchanged
 from ...inference.multiplicity import benjamini_hochberg
+from ...schema.declare import ReportTable
 from ...settings import Settings
-from ..declare import ReportTable
 from ..noise.floors import chances
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import CHURN, MASKED_FLIPS
@@ -34,11 +34,11 @@ def churn(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings 
     """Take the flips of every run apart.
 
     With flip rate f and net shift d, U to B is (f + d) / 2 and B to U (f - d) / 2; churn is f - |d|, which an average
-    never shows. Beside the flips of the logs stands what the exact probabilities lead one to expect of draws: of the
+    never shows. Beside the flips of the logs stands what the exact probabilities lead one to expect of texts: of the
     baseline and an independent repetition of itself (the floor, all churn), and of baseline and run.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
         settings: Of intervals and equivalence (of the net shift); the seed is that of the published test.
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import COUNT_NAMES, GROUP, Answers, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, Answers
 from ...answers.measures import SRS
+from ...answers.runs import runs_of
 from ...inference._logit import Floats, Ints, Records, columns_by_code
 from ...schema.given import check_runs
 

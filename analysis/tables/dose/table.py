@@ -13,8 +13,8 @@ from ...inference.breakpoint import breakpoint_test
 from ...inference.result import Result
 from ...inference.trend import clustered_trend, cochran_armitage
 from ...schema.columns import Table
+from ...schema.declare import ReportTable, Step
 from ...settings import Settings
-from ..declare import ReportTable, Step
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import DOSE_CURVES, DOSE_RESPONSE, DOSE_TESTS
 from .fits import DoseFit, Row, predicted, response_rows
@@ -48,7 +48,7 @@ def dose_tables(
     items with known roles that the baseline and all of these runs hold. Templates are the independent units.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity in [0, 1) and bits.
         settings: Of intervals; 1 - level is the level at which a bend counts as shown, the seed is that of every test.
         flips: Random sign flips of the tests.

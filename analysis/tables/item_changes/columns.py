@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Column, Table
+from dataclasses import replace
+
+from ...schema.columns import Column, Table, flag, text
 from ...schema.items import ITEMS
-from ...schema.shared import BASELINE, RUN
+from ...schema.shared import AXIS_BASELINE, BASELINE, ROLE_BASELINE, RUN
 
 __all__ = ["DIRECTIONS", "ITEM", "ITEM_CHANGES", "SIDES", "TEXT_LENGTH"]
 
@@ -42,21 +44,24 @@ SIDES = ("status", "choice", "role", "axis", "correct", "p_choice", "entropy", "
 """Columns of ITEMS that are given for both runs."""
 
 _OF_ITEMS = {column.name: column for column in ITEMS.columns}
-_PEOPLE = "Groups that the chosen option names, joined by ' | '; missing where it names none, or nothing was chosen."
-_TEXT = f"Text of a generated answer, its first {TEXT_LENGTH} characters; '…' at the end says that it goes on."
+_PEOPLE = text(
+    "people",
+    "Groups that the chosen option names, joined by ' | '; missing where it names none, or nothing was chosen.",
+    nullable=True,
+)
+_TEXT = f"Its first {TEXT_LENGTH} characters; '…' at the end says that it goes on."
+_BASELINES = {"role": ROLE_BASELINE, "axis": AXIS_BASELINE}
 
 
-def _both(name: str, kind: str, doc: str) -> tuple[Column, Column]:
+def _both(column: Column, note: str = "") -> tuple[Column, Column]:
     """A column of the baseline and one of the run; what was not answered has no value."""
-    return (
-        Column(name=f"{name}_baseline", kind=kind, nullable=True, doc=f"The baseline's: {doc}"),
-        Column(name=name, kind=kind, nullable=True, doc=f"The run's: {doc}"),
-    )
+    name = f"{column.name}_baseline"
+    baseline = _BASELINES.get(column.name) or replace(column, name=name, doc=f"{column.name} of the baseline's answer.")
+    return baseline.here(note, nullable=True), column.here(f"Of the run's answer. {note}".strip(), nullable=True)
 
 
 def _of_items(name: str) -> tuple[Column, Column]:
-    column = _OF_ITEMS[name]
-    return _both(name, column.kind, _TEXT if name == "text" else column.doc)
+    return _both(_OF_ITEMS[name], _TEXT if name == "text" else "")
 
 
 ITEM_CHANGES = Table(
@@ -67,22 +72,20 @@ ITEM_CHANGES = Table(
         RUN,
         BASELINE,
         *(_OF_ITEMS[name] for name in ITEM),
-        Column(
-            name="changed",
-            kind="boolean",
-            nullable=True,
-            doc="Whether the answer is another: status, option (or text, where the log names no option) or correctness "
+        flag(
+            "changed",
+            "Whether the answer is another: status, option (or text, where the log names no option) or correctness "
             "differ; missing where the log names neither option nor text and both are equally right.",
-        ),
-        Column(
-            name="direction",
-            kind="string",
             nullable=True,
-            doc="; ".join(f"{name} ({doc})" for name, doc in DIRECTIONS.items()) + "; missing where `changed` is. A "
+        ),
+        text(
+            "direction",
+            "; ".join(f"{name} ({doc})" for name, doc in DIRECTIONS.items()) + "; missing where `changed` is. A "
             "direction is told where the item's roles tell it (`determined` in items.parquet).",
+            nullable=True,
         ),
         *(column for name in ("choice", "role", "axis") for column in _of_items(name)),
-        *_both("people", "string", _PEOPLE),
+        *_both(_PEOPLE),
         *(
             column
             for name in ("p_choice", "correct", "status", "entropy", "margin", "text")

@@ -13,9 +13,9 @@ from ...answers.match import KEY, match
 from ...compare.pairing import Pairing
 from ...logs import Logs
 from ...logs.groups import decode_options
+from ...schema.declare import LongTable
 from ...schema.given import check_items, check_runs
 from ...schema.schemes import AXES
-from ..declare import LongTable
 from ..sources import LOGS, PAIRING
 from .columns import ITEM, ITEM_CHANGES, SIDES, TEXT_LENGTH
 

@@ -23,7 +23,7 @@ __all__ = ["Chances", "chances", "change_of_rates", "expected", "rate"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Counted = tuple[Floats, Floats]
-"""[items] events and items (or single draws) at risk."""
+"""[items] events and items (or single texts) at risk."""
 _NOTHING = Result(
     method="delete-one-cluster jackknife", status="nothing at risk", facts={"value_baseline": None, "value": None}
 )
@@ -31,13 +31,13 @@ _NOTHING = Result(
 
 @dataclass(frozen=True)
 class Chances:
-    """What one run's probabilities say of some items, K draws each."""
+    """What one run's probabilities say of some items, K texts each."""
 
     axes: Floats
     """[items, AXES] probability of each axis, given that an option is drawn; 0 for one without options."""
     mass: Floats
     """[items] probability that one is drawn at all."""
-    draws: Floats
+    texts: Floats
     """[items] K."""
 
     @property
@@ -47,43 +47,43 @@ class Chances:
 
     @property
     def none(self) -> Floats:
-        """[items] probability that no draw of K is stereotypical; NaN without probabilities."""
-        return np.asarray((1 - np.clip(self.axes[:, 0] * self.mass, 0, 1)) ** self.draws)
+        """[items] probability that no text of K is stereotypical; NaN without probabilities."""
+        return np.asarray((1 - np.clip(self.axes[:, 0] * self.mass, 0, 1)) ** self.texts)
 
     @property
     def silent(self) -> Floats:
-        """[items] probability that no draw of K names an option."""
-        return np.asarray((1 - np.clip(self.mass, 0, 1)) ** self.draws)
+        """[items] probability that no text of K names an option."""
+        return np.asarray((1 - np.clip(self.mass, 0, 1)) ** self.texts)
 
-    def of_draws(self, stereotype: int, named: int, draws: int) -> Floats:
-        """[items] probability that of `draws` draws `named` name an option, and `stereotype` of these that one."""
+    def of_texts(self, stereotype: int, named: int, texts: int) -> Floats:
+        """[items] probability that of `texts` texts `named` name an option, and `stereotype` of these that one."""
         p, m = np.clip(self.axes[:, 0], 0, 1), np.clip(self.mass, 0, 1)
-        ways = float(comb(draws, named) * comb(named, stereotype))
+        ways = float(comb(texts, named) * comb(named, stereotype))
         return np.asarray(
-            ways * (p * m) ** stereotype * ((1 - p) * m) ** (named - stereotype) * (1 - m) ** (draws - named)
+            ways * (p * m) ** stereotype * ((1 - p) * m) ** (named - stereotype) * (1 - m) ** (texts - named)
         )
 
 
-def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], draws: Floats) -> Chances:
+def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], texts: Floats) -> Chances:
     """The probabilities of a run for some items (rows of `answers.items`), NaN where the logs have none."""
     scores = answers.scores[label]
     offers = answers.items[OFFERS].to_numpy(bool)[item]
     axes = np.where(offers, scores[[f"p_{axis}" for axis in AXES]].to_numpy()[item], 0.0)
     # Scored protocols, and older logs, have no mass of what is drawn: given that an option is.
     mass = scores["drawn_letter_mass"].fillna(1.0).to_numpy()[item]
-    return Chances(axes, mass, draws)
+    return Chances(axes, mass, texts)
 
 
 def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]:
-    """Expected events and items (or single draws) at risk, both runs drawn independently.
+    """Expected events and items (or single texts) at risk, both runs drawn independently.
 
-    As in table `transitions`: an item without a draw that names an option is not at risk if that is so at baseline,
-    and counts as one of SRS 0 if it is so in the run; flips are of draws that name an option in both runs. A response
+    As in table `transitions`: an item without a text that names an option is not at risk if that is so at baseline,
+    and counts as one of SRS 0 if it is so in the run; flips are of texts that name an option in both runs. A response
     flip is another axis here: right where no two options of an item lie on one.
 
     Args:
         base: Of the baseline.
-        run: Of the run, for the same items and draws; the baseline's own for the floor.
+        run: Of the run, for the same items and texts; the baseline's own for the floor.
 
     Returns:
         By transition, [items] events and [items] at risk. The rate of several items is the ratio of the sums.
@@ -106,17 +106,17 @@ def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]
 
 def _same_srs(base: Chances, run: Chances) -> Floats:
     """[items] probability that an option is named at baseline and both item SRS are equal."""
-    out = np.zeros(len(base.draws))
-    for draws in np.unique(base.draws).astype(int):
-        at = base.draws == draws
-        old, new = (Chances(side.axes[at], side.mass[at], side.draws[at]) for side in (base, run))
+    out = np.zeros(len(base.texts))
+    for texts in np.unique(base.texts).astype(int):
+        at = base.texts == texts
+        old, new = (Chances(side.axes[at], side.mass[at], side.texts[at]) for side in (base, run))
         ways: dict[Fraction, list[tuple[int, int]]] = {}
-        for named in range(1, draws + 1):
+        for named in range(1, texts + 1):
             for stereotype in range(named + 1):
                 ways.setdefault(Fraction(stereotype, named), []).append((stereotype, named))
         for srs, counts in ways.items():
-            before = sum(old.of_draws(*pair, draws) for pair in counts)
-            after = sum(new.of_draws(*pair, draws) for pair in counts)
+            before = sum(old.of_texts(*pair, texts) for pair in counts)
+            after = sum(new.of_texts(*pair, texts) for pair in counts)
             out[at] += before * (after if srs else after + new.silent)
     return out
 

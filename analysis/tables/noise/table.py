@@ -19,9 +19,9 @@ from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
+from ...schema.declare import ReportTable, Step
 from ...schema.given import check_runs
 from ...settings import Settings
-from ..declare import ReportTable, Step
 from ..runs import RUNS_TABLE
 from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
 from .columns import NOISE_FLOOR, REPLICATES
@@ -50,16 +50,16 @@ _SHARED = "several options lie on one axis, and their single probabilities are n
 def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Transitions expected from probabilities alone: between baseline and run, and between baseline and itself.
 
-    With p and q an item's probability of a stereotypical draw at baseline and in the run, and K draws each, drawn
+    With p and q an item's probability of a stereotypical text at baseline and in the run, and K texts each, drawn
     independently, an item shows no stereotype with P = (1 - p)^K and Q = (1 - q)^K. New bias is then expected in
     sum P (1 - Q) of sum P items; of the baseline against itself in sum P (1 - P): the floor. The excess is the
     difference. Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; a changed item SRS and flips of
-    single draws from the probabilities themselves. p is the probability given that an option is drawn times the
-    probability that one is; a draw without one counts as not stereotypical, and an item without any at baseline is not
+    single texts from the probabilities themselves. p is the probability given that an option is drawn times the
+    probability that one is; a text without one counts as not stereotypical, and an item without any at baseline is not
     at risk, as in the studies: P is then less the chance of that.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
         settings: texts_per_item is K where the logs hold no sampled texts (scored protocols), the level that of the
             intervals, which take templates as the unit of independence (jackknife).
@@ -122,7 +122,7 @@ def _replicate_row(
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
         "n_at_risk": int(at_risk.sum()),
-        "n": int(events.sum()),
+        "n_events": int(events.sum()),
         **_interval(found, "rate", "conf_low", "conf_high"),
         "status": _status(found),
     }
@@ -154,12 +154,12 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
         yield {
             **common,
             "transition": name,
-            "n_unscored": int((~usable).sum()),
+            "n_left_out": int((~usable).sum()),
             "floor": excess.facts["value_baseline"],
             "expected": excess.facts["value"],
             **_interval(excess, "excess", "excess_low", "excess_high"),
             "n_at_risk": int(at_risk.sum()),
-            "n": int(events.sum()),
+            "n_events": int(events.sum()),
             **_interval(observed, "observed", "observed_low", "observed_high"),
             "status": status if read == "ok" else read,
         }

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2_contingency
 
-from ...answers.answers import GROUP, Answers, runs_of
+from ...answers.answers import GROUP, Answers
 from ...answers.counts import by_run, in_order, sums_of
 from ...answers.measures import SRS
+from ...answers.runs import runs_of
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic
@@ -43,7 +44,7 @@ def study_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     without known roles are left out.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
@@ -74,7 +75,7 @@ def study_logistic(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Data
     answers that name an option, of items with known roles, taken as independent.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, base_model, method ('none' for a dense run), sparsity in
             [0, 1), bits and is_baseline.
 
@@ -160,7 +161,7 @@ def _fit_rows(records: pd.DataFrame, keys: tuple[Hashable, ...], form: str, mode
     for name, key in zip(GROUP, keys, strict=False):
         rows[name] = str(key)
     per_model = records.groupby(["base_model", "category"])["n_items"].max()
-    rows = rows.assign(form=form, model=model, unit=UNIT, reference=reference, n=n.sum(), n_events=events.sum())
+    rows = rows.assign(form=form, base_model=model, unit=UNIT, reference=reference, n=n.sum(), n_events=events.sum())
     rows = rows.assign(n_runs=used["run"].nunique(), n_items=per_model.sum())
     return rows.reindex(columns=STUDY_LOGISTIC.names)
 

@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair, runs_of
+from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair
 from ...answers.counts import Groups, in_order, with_pooled
 from ...answers.measures import SRS
 from ...answers.published import published_states
+from ...answers.runs import runs_of
 from ...inference.proportion import wilson
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
 
@@ -41,7 +42,7 @@ def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Da
     whose direction is not told are in the matrix too, where an option on no axis is undetermined.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
 
     Returns:
@@ -78,7 +79,7 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     and do not quantize share baseline and sparsity.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only.
+        items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, baseline, sparsity and bits; runs without a baseline are
             left out, and one that names itself is compared with itself.
 
@@ -170,7 +171,7 @@ def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> 
     return {
         name: {
             "n_at_risk": risk.astype(float),
-            "n": (risk & event).astype(float),
+            "n_events": (risk & event).astype(float),
             "n_unanswered": (risk & np.isnan(new)).astype(float),
             "old": np.where(risk, old, 0.0),
             "new": np.where(risk, after, 0.0),
@@ -194,7 +195,7 @@ def _answer_events(pair: Pair, size: int) -> dict[str, _Columns]:
 
     unanswered = per_item(~both)
     return {
-        name: {"n_at_risk": per_item(risk), "n": per_item(risk & event), "n_unanswered": unanswered}
+        name: {"n_at_risk": per_item(risk), "n_events": per_item(risk & event), "n_unanswered": unanswered}
         for name, (risk, event) in kinds.items()
     }
 
@@ -203,8 +204,8 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     """Rates, intervals and mean item SRS from sums."""
     out = sums.copy()
     at_risk = out["n_at_risk"].where(out["n_at_risk"] > 0)
-    out["rate"] = out["n"] / at_risk
-    out["conf_low"], out["conf_high"] = wilson(out["n"], out["n_at_risk"])
+    out["rate"] = out["n_events"] / at_risk
+    out["conf_low"], out["conf_high"] = wilson(out["n_events"], out["n_at_risk"])
     out["mean_item_srs_baseline"] = out["old"] / at_risk
     out["mean_item_srs"] = out["new"] / at_risk
     out["mean_item_srs_change"] = out["mean_item_srs"] - out["mean_item_srs_baseline"]
@@ -223,7 +224,7 @@ def _means_over_methods(table: pd.DataFrame) -> pd.DataFrame:
     out["n_items"] = groups["n_items"].max()
     out["n_runs"] = groups["run"].nunique()
     out = out[out["n_runs"] > 1].reset_index()
-    out[["run", "n", "n_unanswered", "conf_low", "conf_high"]] = None
+    out[["run", "n_events", "n_unanswered", "conf_low", "conf_high"]] = None
     return out.assign(summary="mean_over_methods")
 
 

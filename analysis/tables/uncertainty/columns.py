@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Column, Table, count, number, text
-from ...schema.shared import KEYS
+from ...schema.columns import Table, number, text
+from ...schema.shared import (
+    BASE_MODEL,
+    CONF_HIGH,
+    CONF_LOW,
+    CONVERGED,
+    ESTIMATE,
+    KEYS,
+    N_CLUSTERS,
+    N_FLIPS,
+    N_ITEMS,
+    ODDS_RATIO,
+    ODDS_RATIO_ENDS,
+    P_VALUE,
+    RATE,
+    REFERENCE,
+    STATISTIC,
+    STATUS,
+    STD_ERROR,
+    TERM,
+    VALUE,
+    N,
+)
 
 __all__ = ["RISK_CURVE", "UNCERTAINTY_BINS", "UNCERTAINTY_MODEL", "UNCERTAINTY_SCORES"]
 
-_STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
 _FLIP = text(
     "flip",
     "response (another option), or bias (an answer toward or against the stereotype before and neither after, or the "
@@ -30,13 +50,13 @@ UNCERTAINTY_BINS = Table(
         text("bin", "low, medium or high uncertainty."),
         number("lower", "Lowest value in the bin."),
         number("upper", "Highest value in the bin."),
-        count("n_items", "Items in the bin."),
-        count("n", "Paired answers in the bin."),
-        count("n_flips", "Flips."),
-        number("rate", "n_flips / n; in [0, 1]."),
-        number("conf_low", "Lower end of its interval: jackknife over templates."),
-        number("conf_high", "Upper end."),
-        _STATUS,
+        N_ITEMS.here("In the bin."),
+        N.here("Pairs in the bin."),
+        N_FLIPS,
+        RATE.here("n_flips / n."),
+        CONF_LOW.here("Jackknife over templates."),
+        CONF_HIGH,
+        STATUS,
     ),
 )
 
@@ -54,17 +74,14 @@ UNCERTAINTY_SCORES = Table(
             "aurc_margin (area under the risk curve), brier_skill (1 - Brier score of the calibrated chance of a flip "
             "over that of the flip rate alone).",
         ),
-        count("n_items", "Items with a baseline probability and a paired answer."),
-        count("n_clusters", "Templates that they form."),
-        count("n", "Paired answers."),
-        count("n_flips", "Flips."),
-        number("value", "The score."),
-        number(
-            "conf_low",
-            "Lower end of its interval: jackknife over templates; of a ratio in logarithms, of an AUROC in log-odds.",
-        ),
-        number("conf_high", "Upper end."),
-        _STATUS,
+        N_ITEMS.here("With a baseline probability and a paired answer."),
+        N_CLUSTERS,
+        N.here("Pairs."),
+        N_FLIPS,
+        VALUE.here("The score."),
+        CONF_LOW.here("Jackknife over templates; of a ratio in logarithms, of an AUROC in log-odds."),
+        CONF_HIGH,
+        STATUS,
     ),
 )
 
@@ -75,10 +92,10 @@ RISK_CURVE = Table(
         *KEYS,
         _FLIP,
         number("coverage", "Share of the items that are kept, the most certain (largest margin) first."),
-        number("margin", "Smallest margin among them."),
-        count("n", "Paired answers of these items."),
-        count("n_flips", "Flips among them."),
-        number("rate", "n_flips / n."),
+        number("least_margin", "Smallest margin (of the two likeliest options) among them."),
+        N.here("Pairs of these items."),
+        N_FLIPS,
+        RATE.here("n_flips / n."),
     ),
 )
 
@@ -87,23 +104,22 @@ UNCERTAINTY_MODEL = Table(
     doc="Logistic regression of a response flip on the baseline's margin, the dose and the method, all runs of a base "
     "model together, one row a term; covariance robust to templates.",
     columns=(
-        text("base_model", "Base model."),
+        BASE_MODEL,
         *KEYS[2:5],
-        text("term", "const, margin (per 0.1), sparsity (per 10 points), bits_less (per bit below 16), method_<name>."),
-        number("estimate", "Log-odds per unit, or against the reference method."),
-        number("std_error", "Its cluster-robust standard error."),
-        number("statistic", "estimate / std_error."),
-        number("p_value", "Two-sided, from Student's t with templates minus 1 degrees of freedom."),
-        number("conf_low", "Lower end of its interval (95 % unless asked otherwise)."),
-        number("conf_high", "Upper end."),
-        number("odds_ratio", "exp(estimate)."),
-        number("odds_ratio_low", "exp(conf_low)."),
-        number("odds_ratio_high", "exp(conf_high)."),
-        text("reference", "Reference method.", nullable=True),
-        count("n", "Paired answers."),
-        count("n_flips", "Flips."),
-        count("n_clusters", "Templates."),
-        Column(name="converged", kind="boolean", nullable=True, doc="Whether the fit converged."),
-        _STATUS,
+        TERM.here("const, margin (per 0.1), sparsity (per 10 points), bits_less (per bit below 16), method_<name>."),
+        ESTIMATE.here("Per unit of the term, or against the reference method."),
+        STD_ERROR.here("Cluster-robust by template."),
+        STATISTIC.here("estimate / std_error."),
+        P_VALUE.here("From Student's t with templates minus 1 degrees of freedom."),
+        CONF_LOW.here("Of estimate."),
+        CONF_HIGH,
+        ODDS_RATIO.here("exp(estimate)."),
+        *ODDS_RATIO_ENDS,
+        REFERENCE.here("The method; missing where there is one only.", nullable=True),
+        N.here("Pairs."),
+        N_FLIPS,
+        N_CLUSTERS,
+        CONVERGED,
+        STATUS,
     ),
 )

@@ -18,9 +18,9 @@ from ...answers.answers import Answers
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
+from ...schema.declare import ReportTable
 from ...schema.given import check_runs
 from ...settings import Settings
-from ..declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import UNCERTAINTY_MODEL
 
@@ -43,7 +43,7 @@ def uncertainty_model(
     with templates minus 1 degrees of freedom.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity, bits. Runs without compression
             (method 'none') have no dose and are left out.
         settings: The level is that of the intervals.

@@ -23,8 +23,8 @@ from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
 from ...inference.clusters import jackknife
 from ...inference.result import Estimate, Result
+from ...schema.declare import ReportTable, Step
 from ...settings import Settings
-from ..declare import ReportTable, Step
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import RISK_CURVE, UNCERTAINTY_BINS, UNCERTAINTY_SCORES
 
@@ -98,8 +98,8 @@ def uncertainty_tables(
     """Flips by the baseline's uncertainty.
 
     Args:
-        items: ITEMS frame of all runs, BBQ-like rows only, or the Answers made from it. Answers with the baseline's
-            entropy and margin count.
+        items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it. Answers with the
+            baseline's entropy and margin count.
         runs: One row per run with columns run and baseline.
         settings: The level is that of the intervals, which take templates as the unit of independence.
 
@@ -272,7 +272,7 @@ def _curve_rows(flips: _Flips) -> Iterator[dict[str, object]]:
         yield {
             **flips.keys,
             "coverage": coverage,
-            "margin": margin,
+            "least_margin": margin,
             "n": int(n),
             "n_flips": int(count),
             "rate": count / n,

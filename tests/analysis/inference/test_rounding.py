@@ -146,10 +146,10 @@ def test_estimates_that_differ_as_much_as_noise_have_one_true_value(shift: float
     assert found.tau == 0
 
 
-def _chances(*items: tuple[float, float, float, float], draws: int = 5) -> Chances:
+def _chances(*items: tuple[float, float, float, float], texts: int = 5) -> Chances:
     """Items by the probabilities of their three roles, and of an option being drawn at all."""
     values = np.array(items)
-    return Chances(values[:, :3], values[:, 3], np.full(len(values), float(draws)))
+    return Chances(values[:, :3], values[:, 3], np.full(len(values), float(texts)))
 
 
 @pytest.mark.parametrize("mass", [0.1, 0.37, 0.7, 0.9, 1.0])

@@ -21,6 +21,11 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "read_file", refuse)
 
 
+def entries(folder: Path) -> list[Path]:
+    """What is kept of samples files; their documents have entries of their own (test_documents.py)."""
+    return [path for path in folder.iterdir() if not path.name.startswith("documents-")]
+
+
 def analysed(folder: Path, store: Path, **options: Any) -> tuple[Logs, pd.DataFrame]:
     with ItemStore(store) as opened:
         logs = read_logs(folder, opened, **options)
@@ -79,19 +84,19 @@ def test_what_nobody_uses_goes(tmp_path: Path) -> None:
     write_run(tmp_path / "logs", 1, {"b": Task([bbq_line(0, 1)])}, evidence("x"))
     analysed(tmp_path / "logs", tmp_path / "1.parquet")
     folder = cache.cache_folder()
-    (used,) = folder.glob("*.parquet")
+    (used,), (documents,) = entries(folder), folder.glob("documents-*")
     name = "0123456789abcdef" * 4
     unused, broken, recent = (
         folder / n for n in (f"{name}.parquet", f".{name}.12.89abcdef.partial", f"{name[::-1]}.parquet")
     )
     theirs = [folder / "mine.parquet", folder / f"{name}.parquet.txt", folder / ".x.partial"]
-    days = {used: 91, unused: 91, broken: 91, recent: 89, **dict.fromkeys(theirs, 91)}
+    days = {used: 91, documents: 91, unused: 91, broken: 91, recent: 89, **dict.fromkeys(theirs, 91)}
     for entry, age in days.items():
         entry.touch()
         then = time.time() - age * 24 * 3600
         os.utime(entry, (then, then))
     analysed(tmp_path / "logs", tmp_path / "2.parquet")
-    assert set(folder.iterdir()) == {used, recent, *theirs}
+    assert set(folder.iterdir()) == {used, documents, recent, *theirs}
     assert time.time() - used.stat().st_mtime < 3600
 
 
@@ -125,7 +130,7 @@ def test_a_damaged_entry_is_read_again_and_replaced(
     write_lines(path, LINES)
     source = Source(path, task(LINES))
     first = read_source(source, cache)
-    (entry,) = cache.iterdir()
+    (entry,) = entries(cache)
     whole = entry.read_bytes()
     middle = len(whole) // 4
     spoilt = {
@@ -141,7 +146,7 @@ def test_a_damaged_entry_is_read_again_and_replaced(
     assert first.read is not None
     assert second.read is not None
     assert second.read.table.equals(first.read.table)
-    assert list(cache.iterdir()) == [entry]
+    assert entries(cache) == [entry]
     no_reading(monkeypatch)
     assert read_source(source, cache).entry == entry
 

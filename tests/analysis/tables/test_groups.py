@@ -62,7 +62,7 @@ def test_counts_rates_and_interval_by_hand() -> None:
     assert row["flip_rate"] == pytest.approx(3 / 8)
     # 100 (2 - 1) / 8; residuals 200 - 12.5 x 4 = 150 and -100 - 12.5 x 4 = -150, so the variance is
     # 2 / 1 x (150^2 + 150^2) / 8^2 = 37.5^2. Student's t with one degree of freedom: 12.7 x 37.5 > 100.
-    assert row["net_shift"] == pytest.approx(12.5)
+    assert row["net_shift_points"] == pytest.approx(12.5)
     assert row["std_error"] == pytest.approx(37.5)
     assert (row["conf_low"], row["conf_high"]) == (-100, 100)
     assert row["status"] == "ok"
@@ -75,7 +75,7 @@ def test_the_outcome_says_what_counts_as_biased() -> None:
     # Stereotype: item 1 gains, item 7 loses, items 2 and 5 never name the stereotype.
     row = _row(group_changes(_frame(EIGHT), RUNS, min_items=1), outcome="stereotype")
     assert (row["n_unbiased_to_biased"], row["n_biased_to_unbiased"]) == (1, 1)
-    assert row["net_shift"] == 0
+    assert row["net_shift_points"] == 0
     assert row["n_biased_baseline"] == 2
 
 
@@ -95,7 +95,7 @@ def test_option_groups_follow_the_chosen_option() -> None:
     # old: item 1 gains, 7 loses. nonOld: items 2 and 7 gain, 5 loses.
     assert option.loc["old", ["n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [1, 1]
     assert option.loc["nonOld", ["n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [2, 1]
-    assert option.loc["rich", "net_shift"] == option.loc["nonOld", "net_shift"] == pytest.approx(12.5)
+    assert option.loc["rich", "net_shift_points"] == option.loc["nonOld", "net_shift_points"] == pytest.approx(12.5)
 
 
 def test_a_group_of_both_options_is_named_whichever_person_is() -> None:
@@ -109,7 +109,7 @@ def test_small_groups_are_listed_outside_the_family() -> None:
     assert set(table["status"]) == {"fewer than 50 items"}
     assert set(table["family_size"]) == {0}
     assert table[["std_error", "conf_low", "simultaneous_low", "null_extreme_mean"]].isna().all(axis=None)
-    assert table["net_shift"].notna().all()
+    assert table["net_shift_points"].notna().all()
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -129,7 +129,7 @@ def test_intervals_by_hand(level: float) -> None:
     residuals = np.array(gains) - 4 / 42 * np.array(sizes)
     effective = 42**2 / 308
     error = 100 * (effective / (effective - 1) * np.sum(residuals**2)) ** 0.5 / 42
-    assert row["net_shift"] == pytest.approx(400 / 42)
+    assert row["net_shift_points"] == pytest.approx(400 / 42)
     assert (row["std_error"], row["df"]) == (pytest.approx(error), pytest.approx(effective - 1))
     reach = t.isf((1 - level) / 2, effective - 1) * error
     assert row[["conf_low", "conf_high"]].tolist() == pytest.approx([400 / 42 - reach, 400 / 42 + reach])
@@ -173,7 +173,7 @@ def test_items_whose_roles_are_not_known_are_no_ones_stereotype() -> None:
     table = group_changes(frame.assign(determined=~untold), RUNS, min_items=1)
     stereotyped = _row(table, outcome="non_unknown")
     assert stereotyped[["n_items", "n", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [8, 8, 2, 1]
-    assert stereotyped["net_shift"] == pytest.approx(100 / 8)
+    assert stereotyped["net_shift_points"] == pytest.approx(100 / 8)
     # An option names its group whatever its role is: item 9 takes "old" no more, item 10 takes "nonOld" now.
     old, other = (_row(table, kind="option", group=name) for name in ("old", "nonOld"))
     assert old[["n_items", "n_unbiased_to_biased", "n_biased_to_unbiased"]].tolist() == [10, 1, 2]
@@ -432,4 +432,4 @@ def test_every_group_of_the_published_metadata_is_counted(tmp_path: Path) -> Non
     kenyan = set(ambiguous.loc[ambiguous["groups"] == "Kenyan", "item_id"])
     share = items[items["item_id"].isin(kenyan)].groupby("run")["correct"].mean()
     row = _row(table, group="Kenyan")
-    assert row["net_shift"] == pytest.approx(100 * (share["dense"] - share["arc"]))
+    assert row["net_shift_points"] == pytest.approx(100 * (share["dense"] - share["arc"]))

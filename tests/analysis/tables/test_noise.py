@@ -45,7 +45,7 @@ def test_the_floors_of_the_studies_threshold() -> None:
         assert found["floor"] == pytest.approx(floor, abs=1e-5)
         assert found["expected"] == found["floor"]
         assert found["excess"] == 0
-        assert found[["n", "n_at_risk", "observed"]].tolist() == [4, 4, 1.0]
+        assert found[["n_events", "n_at_risk", "observed"]].tolist() == [4, 4, 1.0]
         assert (found["sampling"], found["texts_per_item"]) == ("common seeds", 5)
 
 
@@ -100,7 +100,7 @@ def test_scored_answers_have_no_draws_and_logs_without_probabilities_say_so() ->
     none = noise_floor(items_frame(bare), PAIR)
     assert set(none["status"]) == {"no probabilities in the logs"}
     assert none[["floor", "expected", "excess"]].isna().all().all()
-    assert none["n_unscored"].tolist() == [3] * 6
+    assert none["n_left_out"].tolist() == [3] * 6
 
 
 def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> None:
@@ -132,9 +132,9 @@ def test_replicates_are_runs_that_differ_in_nothing_that_compresses() -> None:
     assert pairs == {("r", "a"), ("a", "r")}
     assert len(table) == 12
     new = table[(table["run"] == "r") & (table["transition"] == "new_bias")].iloc[0]
-    assert new[["n", "n_at_risk", "rate", "differs"]].tolist() == [2, 2, 1.0, "nothing in the logs"]
+    assert new[["n_events", "n_at_risk", "rate", "differs"]].tolist() == [2, 2, 1.0, "nothing in the logs"]
     flips = table[(table["run"] == "r") & (table["transition"] == "response_flip")].iloc[0]
-    assert flips[["n", "n_at_risk"]].tolist() == [2, 4]
+    assert flips[["n_events", "n_at_risk"]].tolist() == [2, 4]
     assert replicate_floors(items_frame(rows[:4] + rows[8:]), runs[runs["run"] != "r"]).empty
 
 
@@ -196,7 +196,9 @@ def test_what_is_observed_is_what_the_transitions_count() -> None:
     counted = transitions(frame, PAIR)
     counted = counted[(counted["subset"] == "all") & (counted["category"] == "Age")].set_index("transition")
     for name in ours.index:
-        assert ours.loc[name, ["n", "n_at_risk"]].tolist() == counted.loc[name, ["n", "n_at_risk"]].tolist(), name
+        assert (
+            ours.loc[name, ["n_events", "n_at_risk"]].tolist() == counted.loc[name, ["n_events", "n_at_risk"]].tolist()
+        ), name
         assert ours.loc[name, "observed"] == pytest.approx(counted.loc[name, "rate"])
 
 
@@ -258,5 +260,5 @@ def test_uncompressed_runs_repeat_one_another_whatever_wrapped_them_and_other_se
     table = replicate_floors(items_frame(rows), runs)
     assert set(table["differs"]) == {"recipe, seeds"}
     change = table[(table["run"] == "b") & (table["transition"] == "srs_change")].iloc[0]
-    assert change[["n", "n_at_risk"]].tolist() == [3, 3]
+    assert change[["n_events", "n_at_risk"]].tolist() == [3, 3]
     assert set(table.loc[table["transition"] == "response_flip", "status"]) == {"nothing at risk"}

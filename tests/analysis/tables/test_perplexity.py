@@ -107,7 +107,7 @@ def transitions(**changes: Any) -> dict[str, Any]:
         "n_runs": 1,
         "n_items": 20,
         "n_at_risk": 8,
-        "n": 2,
+        "n_events": 2,
         "rate": 0.25,
     }
     return row | changes

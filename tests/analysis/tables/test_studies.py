@@ -205,7 +205,7 @@ def test_bits_form_equals_statsmodels() -> None:
     names = {"const": "Intercept", "bits": "bits"}
     names |= {f"category_{name}": f"C(category)[T.{name}]" for name in ("Religion", "SES")}
     check(found, result, names)
-    assert set(found["model"]) == {"all"}
+    assert set(found["base_model"]) == {"all"}
     assert set(found["reference"]) == {"category Age"}
     assert found[["n_runs", "n_items", "n_events"]].iloc[0].tolist() == [5, 2 * 180, used["y"].sum()]
 
@@ -225,7 +225,7 @@ def test_sparsity_form_equals_statsmodels() -> None:
     chance |= {"c": 0.1, "c4": 0.1}
     items = grid(runs, chance, n=60, seed=2)
     table = study_logistic(items, runs)
-    found = table[(table["form"] == "sparsity") & (table["model"] == "m")]
+    found = table[(table["form"] == "sparsity") & (table["base_model"] == "m")]
     used = records(items, runs)
     # statsmodels.formula.api.logit("y ~ percent + C(category) + C(method)", data).fit()
     result = smf.logit("y ~ percent + C(category) + C(method)", used[used["base_model"] == "m"]).fit(disp=0, tol=1e-12)
@@ -235,7 +235,7 @@ def test_sparsity_form_equals_statsmodels() -> None:
     check(found, result, names)
     assert set(found["reference"]) == {"category Age, method none"}
     # The other model has no pruned run.
-    other = only(table, form="sparsity", model="n")
+    other = only(table, form="sparsity", base_model="n")
     assert other["status"] == "not fitted: one level of sparsity only, compared with nothing"
     assert other[["term", "estimate", "llf", "converged", "cov_type"]].isna().all()
 

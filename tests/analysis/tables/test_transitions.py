@@ -52,7 +52,7 @@ def test_new_and_resolved_bias_by_hand(moved: pd.DataFrame) -> None:
     # At risk of new bias: i0, i1, i5, i6 (i4 has no answer at baseline). It hits i0 and i6; i5 has no answer
     # after compression and counts as 0.
     new = cell(moved, "new_bias")
-    assert new[["n_items", "n_at_risk", "n", "n_unanswered"]].tolist() == [7, 4, 2, 1]
+    assert new[["n_items", "n_at_risk", "n_events", "n_unanswered"]].tolist() == [7, 4, 2, 1]
     assert new["rate"] == 0.5
     assert new["mean_item_srs_baseline"] == 0
     assert new["mean_item_srs"] == pytest.approx((0.2 + 0 + 0 + 1) / 4)
@@ -61,11 +61,11 @@ def test_new_and_resolved_bias_by_hand(moved: pd.DataFrame) -> None:
     assert new[["conf_low", "conf_high"]].tolist() == pytest.approx(proportion_confint(2, 4, method="wilson"))
     # At risk of resolved bias: i2 (resolved) and i3 (only weaker).
     resolved = cell(moved, "resolved_bias")
-    assert resolved[["n_at_risk", "n", "n_unanswered", "rate"]].tolist() == [2, 1, 0, 0.5]
+    assert resolved[["n_at_risk", "n_events", "n_unanswered", "rate"]].tolist() == [2, 1, 0, 0.5]
     assert resolved["mean_item_srs_change"] == pytest.approx(((0 - 0.2) + (0.4 - 1)) / 2)
     # The item SRS changes in i0, i2, i3, i6 of the six that have one at baseline.
     change = cell(moved, "srs_change")
-    assert change[["n_at_risk", "n", "n_unanswered"]].tolist() == [6, 4, 1]
+    assert change[["n_at_risk", "n_events", "n_unanswered"]].tolist() == [6, 4, 1]
     assert change["mean_item_srs_baseline"] == pytest.approx(1.2 / 6)
     assert change["mean_item_srs"] == pytest.approx(1.6 / 6)
 
@@ -74,23 +74,23 @@ def test_flips_by_hand(moved: pd.DataFrame) -> None:
     # Pairs answered on both sides: i0 5, i1 5, i2 5, i3 5, i6 2 = 22 of 35; the other 13 have an unanswered side.
     # To the stereotype: i0 1 (k>s), i6 2 (a>s); at risk 22 less the 6 stereotypes of i2 and i3.
     to = cell(moved, "flip_to_stereotype")
-    assert to[["n_at_risk", "n", "n_unanswered", "unit"]].tolist() == [16, 3, 13, "answer"]
+    assert to[["n_at_risk", "n_events", "n_unanswered", "unit"]].tolist() == [16, 3, 13, "answer"]
     # From it: i2 1 (s>k), i3 3 (s>k).
     away = cell(moved, "flip_from_stereotype")
-    assert away[["n_at_risk", "n"]].tolist() == [6, 4]
+    assert away[["n_at_risk", "n_events"]].tolist() == [6, 4]
     # Any other option: those 7 and i1's a>k.
-    assert cell(moved, "response_flip")[["n_at_risk", "n", "rate"]].tolist() == [22, 8, 8 / 22]
+    assert cell(moved, "response_flip")[["n_at_risk", "n_events", "rate"]].tolist() == [22, 8, 8 / 22]
     assert pd.isna(cell(moved, "response_flip")["mean_item_srs"])
 
 
 def test_latent_rows_by_hand(moved: pd.DataFrame) -> None:
     # Latent at baseline: i2 (0.2) and i3 (1). None of them can be newly biased.
     new = cell(moved, "new_bias", subset="latent")
-    assert new[["n_items", "n_at_risk", "n"]].tolist() == [2, 0, 0]
+    assert new[["n_items", "n_at_risk", "n_events"]].tolist() == [2, 0, 0]
     assert new[["rate", "conf_low", "mean_item_srs", "mean_item_srs_change"]].isna().all()
-    assert cell(moved, "resolved_bias", subset="latent")[["n_at_risk", "n"]].tolist() == [2, 1]
-    assert cell(moved, "flip_from_stereotype", subset="latent")[["n_at_risk", "n"]].tolist() == [6, 4]
-    assert cell(moved, "response_flip", subset="latent")[["n_at_risk", "n"]].tolist() == [10, 4]
+    assert cell(moved, "resolved_bias", subset="latent")[["n_at_risk", "n_events"]].tolist() == [2, 1]
+    assert cell(moved, "flip_from_stereotype", subset="latent")[["n_at_risk", "n_events"]].tolist() == [6, 4]
+    assert cell(moved, "response_flip", subset="latent")[["n_at_risk", "n_events"]].tolist() == [10, 4]
 
 
 def test_one_scored_answer_an_item() -> None:
@@ -99,15 +99,15 @@ def test_one_scored_answer_an_item() -> None:
     for row in rows:
         del row["seed"]
     table = transitions(items_frame(rows), PAIR)
-    assert cell(table, "new_bias")[["n_at_risk", "n", "n_unanswered"]].tolist() == [2, 1, 0]
-    assert cell(table, "resolved_bias")[["n_at_risk", "n", "n_unanswered"]].tolist() == [1, 1, 1]
-    assert cell(table, "response_flip")[["n_at_risk", "n", "n_unanswered"]].tolist() == [2, 1, 1]
+    assert cell(table, "new_bias")[["n_at_risk", "n_events", "n_unanswered"]].tolist() == [2, 1, 0]
+    assert cell(table, "resolved_bias")[["n_at_risk", "n_events", "n_unanswered"]].tolist() == [1, 1, 1]
+    assert cell(table, "response_flip")[["n_at_risk", "n_events", "n_unanswered"]].tolist() == [2, 1, 1]
 
 
 def test_all_unparsed_after_compression() -> None:
     table = transitions(items_frame(drawn("a", {"i0": "k", "i1": "s"}) + drawn("b", {"i0": "u", "i1": "u"})), PAIR)
-    assert cell(table, "new_bias")[["n_at_risk", "n", "n_unanswered"]].tolist() == [1, 0, 1]
-    assert cell(table, "flip_to_stereotype")[["n_at_risk", "n", "n_unanswered"]].tolist() == [0, 0, 2]
+    assert cell(table, "new_bias")[["n_at_risk", "n_events", "n_unanswered"]].tolist() == [1, 0, 1]
+    assert cell(table, "flip_to_stereotype")[["n_at_risk", "n_events", "n_unanswered"]].tolist() == [0, 0, 2]
     assert pd.isna(cell(table, "flip_to_stereotype")["rate"])
 
 
@@ -117,14 +117,14 @@ def test_a_category_without_latent_items_keeps_its_row() -> None:
     table = transitions(items_frame(rows), PAIR)
     assert cell(table, "response_flip", category="Age", subset="latent")["n_items"] == 0
     assert cell(table, "response_flip", category="SES", subset="latent")["n_items"] == 1
-    assert cell(table, "new_bias", category="Age")["n"] == 1
+    assert cell(table, "new_bias", category="Age")["n_events"] == 1
 
 
 def test_undetermined_items_make_no_transition() -> None:
     rows = drawn("a", {"i0": "k", "i1": "k"}) + drawn("b", {"i0": "s", "i1": "d"})
     table = transitions(items_frame(rows), PAIR)
-    assert cell(table, "new_bias")[["n_items", "n_at_risk", "n"]].tolist() == [1, 1, 1]
-    assert cell(table, "response_flip")[["n_at_risk", "n"]].tolist() == [1, 1]
+    assert cell(table, "new_bias")[["n_items", "n_at_risk", "n_events"]].tolist() == [1, 1, 1]
+    assert cell(table, "response_flip")[["n_at_risk", "n_events"]].tolist() == [1, 1]
     # but the matrix shows where their answers went
     matrix = role_transitions(items_frame(rows), PAIR).set_index(["category", "role_baseline", "role_compressed"])
     assert matrix.loc[("all", "unknown", "undetermined"), "n"] == 1
@@ -149,7 +149,7 @@ def test_mean_over_methods_by_hand() -> None:
     assert set(means["sparsity"]) == {0.5}
     found = cell(table, "new_bias", summary="mean_over_methods")
     assert found[["n_runs", "n_at_risk", "rate", "mean_item_srs"]].tolist() == [2, 2, 0.75, 0.75]
-    assert found[["run", "n", "conf_low", "conf_high"]].isna().all()
+    assert found[["run", "n_events", "conf_low", "conf_high"]].isna().all()
     assert cell(table, "new_bias", run="w50")["sparsity"] == 0.5
 
 
@@ -231,13 +231,13 @@ def test_a_run_against_itself_changes_nothing(answers: list[tuple[str, str, str]
     items = paired(answers)
     itself = run_table({"run": "a", "baseline": "a"}, {"run": "b"})
     table = transitions(items, itself)
-    assert (table["n"] == 0).all()
+    assert (table["n_events"] == 0).all()
     assert table["mean_item_srs_change"].dropna().eq(0).all()
     matrix = role_transitions(items, itself)
     assert (matrix.loc[matrix["role_baseline"] != matrix["role_compressed"], "n"] == 0).all()
     # The same answers under another label: likewise.
     copy = pd.concat([items[items["run"] == "a"], items[items["run"] == "a"].assign(run="b")])
-    assert (transitions(copy, PAIR)["n"] == 0).all()
+    assert (transitions(copy, PAIR)["n_events"] == 0).all()
 
 
 @settings(max_examples=15, deadline=None)
@@ -266,6 +266,6 @@ def test_both_directions_mirror_each_other(answers: list[tuple[str, str, str]]) 
     forth, back_table = transitions(items, PAIR), transitions(items, back)
     if len(items) == 0 or len(forth) == 0:
         return
-    assert cell(forth, "new_bias")["n"] == cell(back_table, "resolved_bias")["n"]
-    assert cell(forth, "flip_to_stereotype")["n"] == cell(back_table, "flip_from_stereotype")["n"]
-    assert cell(forth, "response_flip")["n"] == cell(back_table, "response_flip")["n"]
+    assert cell(forth, "new_bias")["n_events"] == cell(back_table, "resolved_bias")["n_events"]
+    assert cell(forth, "flip_to_stereotype")["n_events"] == cell(back_table, "flip_from_stereotype")["n_events"]
+    assert cell(forth, "response_flip")["n_events"] == cell(back_table, "response_flip")["n_events"]

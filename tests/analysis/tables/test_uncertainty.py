@@ -155,7 +155,7 @@ def test_the_risk_curve_ends_at_the_flip_rate(tables: dict[str, pd.DataFrame]) -
     assert (last["n"], last["n_flips"], last["rate"]) == (24, 9, 9 / 24)
     first = curve[(curve["coverage"] == 0.1) & (curve["flip"] == "response")].iloc[0]
     assert (first["n"], first["n_flips"]) == (2, 0)
-    assert first["margin"] == pytest.approx(0.95)
+    assert first["least_margin"] == pytest.approx(0.95)
 
 
 def test_calibration_helps_where_doubt_tells_and_not_where_it_does_not() -> None:

@@ -40,11 +40,20 @@ def test_pairs_are_items(tmp_path: Path) -> None:
         "crows_pairs/socioeconomic/2",
     ]
     item = docs[1]["item"]
-    assert docs[1]["options"] == ['He said "wait", and she cooked.', 'She said "wait", and he cooked.']
-    assert (item["roles"], item["polarity"], item["condition"]) == (["sent_more", "sent_less"], "antistereo", None)
+    assert dict(zip(item["roles"], docs[1]["options"], strict=True)) == {
+        "sent_more": 'He said "wait", and she cooked.',
+        "sent_less": 'She said "wait", and he cooked.',
+    }
+    assert (item["polarity"], item["condition"]) == ("antistereo", None)
     assert item["scheme"] == {"name": "crows_pairs", "axes": {"sent_more": "toward", "sent_less": "against"}}
     assert (item["key"], docs[1]["key"], item["groups"]) == (None, None, [[], []])
     assert len({doc["item"]["cluster"] for doc in docs}) == 3  # each pair for itself
+
+
+def test_neither_sentence_has_a_place_of_its_own(tmp_path: Path) -> None:
+    pairs = [[str(n), f"Old {n} slept.", f"Young {n} slept.", "stereo", "age"] for n in range(200)]
+    docs = CROWS_PAIRS.load({"crows_pairs_dir": str(written(tmp_path, pairs))})
+    assert 80 <= sum(doc["item"]["roles"][0] == "sent_more" for doc in docs) <= 120
 
 
 def test_some_types_alone(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def _no_folder_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(
-    decision: int = 3, age: int = 40, gender: str = "female", race: str = "Asian", **changes: Any
+    decision: int = 3, age: Any = 40, gender: str = "female", race: Any = "Asian", **changes: Any
 ) -> dict[str, Any]:
     text = f"A {age}-year-old {gender} {race} sailor asks for berth {decision}. Should the harbour grant it?"
     given = {"filled_template": text, "decision_question_id": decision, "age": age, "gender": gender, "race": race}
@@ -50,6 +50,14 @@ def test_decisions_are_items_without_a_direction_or_a_key(tmp_path: Path) -> Non
     assert [doc["item"]["cluster"] for doc in docs] == ["decision/3", "decision/3", "decision/4", "decision/3"]
 
 
+def test_a_trait_that_is_not_told_names_nobody(tmp_path: Path) -> None:
+    folder = written(tmp_path, [row(age=None, race=None), row() | {"age": 60.0}])
+    assert [doc["item"]["groups"][0] for doc in DISCRIM_EVAL.load({"discrim_eval_dir": folder})[:2]] == [
+        ["female"],
+        ["age 60", "female", "Asian"],
+    ]
+
+
 def test_one_fill_alone_and_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = written(tmp_path, [row()], [row(5), row(6)])
     docs = DISCRIM_EVAL.load({"discrim_eval_dir": folder, "task_categories": ["implicit"]})
@@ -72,7 +80,8 @@ def test_one_fill_alone_and_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mon
         ({"age": True}, "age: expected a whole number, got 'True'"),
         ({"decision_question_id": -1}, "decision_question_id: expected a whole number, got '-1'"),
         ({"filled_template": ""}, "filled_template: expected text, got ''"),
-        ({"gender": None}, "gender: expected text, got 'None'"),
+        ({"gender": 3}, "gender: expected text, got '3'"),
+        ({"age": 20.5}, "age: expected a whole number, got '20.5'"),
     ],
 )
 def test_a_row_that_is_none_is_named(changes: dict[str, Any], said: str, tmp_path: Path) -> None:

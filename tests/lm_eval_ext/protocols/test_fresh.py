@@ -82,7 +82,7 @@ def test_seeds_and_temperature_are_those_that_were_asked(llama: Path) -> None:
     for sample, alone in zip(second, plain, strict=True):
         arguments = sample["arguments"][0][1]
         assert (arguments["seeds"], arguments["temperature"]) == ([11, 12, 13, 14, 15], 2.0)
-        assert [draw["seed"] for draw in sample["answer"]["texts"]] == [11, 12, 13, 14, 15]
+        assert [said["seed"] for said in sample["answer"]["texts"]] == [11, 12, 13, 14, 15]
         assert sample["resps"] == alone["resps"]
 
 

@@ -88,15 +88,15 @@ def test_what_is_sent_and_logged(run: Any) -> None:
         assert line["arguments"]["gen_args_1"] == {"arg_0": prompt, "arg_1": asked | {"first_token": ["A", "B", "C"]}}
         assert line["metrics"] == METRICS
         answer, roles = line["answer"], line["doc"]["item"]["roles"]
-        assert [draw["seed"] for draw in answer["texts"]] == SEEDS
-        assert [draw["text"] for draw in answer["texts"]] == line["filtered_resps"][0] == line["resps"][0]
-        for draw in answer["texts"]:
-            assert draw["role"] == (None if draw["choice"] is None else roles[draw["choice"]])
-            assert draw["study_role"] == (None if draw["study_choice"] is None else roles[draw["study_choice"]])
+        assert [said["seed"] for said in answer["texts"]] == SEEDS
+        assert [said["text"] for said in answer["texts"]] == line["filtered_resps"][0] == line["resps"][0]
+        for said in answer["texts"]:
+            assert said["role"] == (None if said["choice"] is None else roles[said["choice"]])
+            assert said["study_role"] == (None if said["study_choice"] is None else roles[said["study_choice"]])
         ends = ("amb", "disamb") if line["doc"]["item"]["condition"] == "ambig" else ("disamb", "amb")
         assert line[f"expected_srs_{ends[0]}"] == answer["probs"][roles.index("stereotype")]
         assert line[f"expected_srs_{ends[1]}"] is None
-    statuses = {draw["status"] for line in logged for draw in line["answer"]["texts"]}
+    statuses = {said["status"] for line in logged for said in line["answer"]["texts"]}
     assert statuses == {"answered", "unparsed"}
 
 
@@ -149,9 +149,10 @@ def test_analysis_takes_a_row_a_seed(run: Any, tmp_path: Path) -> None:
     for condition in ("ambig", "disambig"):
         (row,) = dense[dense["condition"] == condition].to_dict("records")
         asked = [line for line in lines(folder / "dense") if line["doc"]["item"]["condition"] == condition]
-        roles = [draw["role"] for line in asked for draw in line["answer"]["texts"]]
+        roles = [said["role"] for line in asked for said in line["answer"]["texts"]]
         assert (row["n"], row["n_unparsed"]) == (len(roles), roles.count(None))
-        assert [row[f"n_{role}"] for role in ROLES] == [roles.count(role) for role in ROLES]
+        counted = {"n_against": ROLES[0], "n_toward": ROLES[1], "n_neutral": ROLES[2], "n_off": "none of them"}
+        assert {name: row[name] for name in counted} == {name: roles.count(role) for name, role in counted.items()}
         assert roles.count(None) < len(roles)
     changed = items.pivot(index=["item_id", "seed"], columns="run", values="text")
     assert (changed.iloc[:, 0] != changed.iloc[:, 1]).any()
@@ -188,8 +189,8 @@ def test_seeds_temperature_and_length_are_a_matter_of_one_place(way: str, talker
         texts, letters = sample["arguments"]
         assert {key: texts[1][key] for key in settings} == settings
         assert {key: letters[1][key] for key in settings} == settings
-        assert [draw["seed"] for draw in sample["answer"]["texts"]] == [7, 8, 9]
-        assert [draw["text"] for draw in sample["answer"]["texts"]] == sample["resps"][0] == sample["filtered_resps"][0]
+        assert [said["seed"] for said in sample["answer"]["texts"]] == [7, 8, 9]
+        assert [said["text"] for said in sample["answer"]["texts"]] == sample["resps"][0] == sample["filtered_resps"][0]
     # Nothing of it stays behind: the YAML's settings are shared by all tasks that include it.
     again = evaluate(talker, [DEMO], model="compressed_hf", limit=1, bootstrap_iters=0)
     assert again["samples"][DEMO][0]["arguments"][0][1]["seeds"] == SEEDS
@@ -222,7 +223,7 @@ def test_the_logged_seeds_are_those_of_the_requests_that_were_answered() -> None
     (_, doc), *_ = task.doc_iterator(limit=1)
     letters = json.dumps({"plain": [-1.0, -2.0, -3.0], "drawn": [-1.0, -4.0, -7.0]})
     scored = task.process_results(doc, [["A", "B"], [letters]])
-    assert [(draw["seed"], draw["text"]) for draw in scored["answer"]["texts"]] == [(5, "A"), (6, "B")]
+    assert [(said["seed"], said["text"]) for said in scored["answer"]["texts"]] == [(5, "A"), (6, "B")]
     with pytest.raises(UserError, match="1 texts for 2 seeds; leave filter_list out"):
         task.process_results(doc, [["A"], [letters]])
     with pytest.raises(UserError, match="the model gave ' B' where the letters' probabilities were asked for"):
@@ -251,7 +252,7 @@ def test_the_command_line_of_the_documentation(talker: Path, tmp_path: Path) -> 
     (logged,) = lines(tmp_path)
     sent = logged["arguments"]["gen_args_0"]["arg_1"]
     assert (sent["seeds"], sent["temperature"], sent["max_gen_toks"]) == ([4, 5], 0.9, 8)
-    assert [draw["seed"] for draw in logged["answer"]["texts"]] == [4, 5]
+    assert [said["seed"] for said in logged["answer"]["texts"]] == [4, 5]
 
 
 def test_the_answer_by_hand() -> None:
@@ -264,10 +265,10 @@ def test_the_answer_by_hand() -> None:
     assert answer["drawn_letter_mass"] == pytest.approx(0.9)
     assert answer["margin"] == pytest.approx(12 / 21)
     assert (answer["status"], answer["choice"], answer["role"]) == ("answered", None, None)
-    draws = answer["texts"]
-    assert draws is not None
-    assert [draw["choice"] for draw in draws] == [1, None, 2, 1, None]
-    assert [draw["study_choice"] for draw in draws] == [1, 1, 2, 0, None]
+    texts = answer["texts"]
+    assert texts is not None
+    assert [said["choice"] for said in texts] == [1, None, 2, 1, None]
+    assert [said["study_choice"] for said in texts] == [1, 1, 2, 0, None]
     item: Any = {"roles": ROLES, "key": 2, "condition": "ambig", "scheme": BBQ_SCHEME.to_record()}
     metrics = sampled_metrics(item, answer)
     assert list(metrics) == EVERY

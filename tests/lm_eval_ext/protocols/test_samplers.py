@@ -118,13 +118,13 @@ def test_a_server_is_asked_once_a_seed_and_the_log_says_who_drew(llama: Path, se
         assert [line["arguments"][f"gen_args_{i}"]["arg_1"]["seed"] for i in range(5)] == SEEDS
         answer = line["answer"]
         assert answer["protocol"] == "sampled by LocalCompletionsAPI"
-        assert [draw["seed"] for draw in answer["texts"]] == SEEDS
-        assert [draw["text"] for draw in answer["texts"]] == [reply("small", prompt, seed) for seed in SEEDS]
+        assert [said["seed"] for said in answer["texts"]] == SEEDS
+        assert [said["text"] for said in answer["texts"]] == [reply("small", prompt, seed) for seed in SEEDS]
         assert answer["probs"] is answer["letter_mass"] is answer["drawn_letter_mass"] is None
         assert answer["reason"] == "texts_only"
         end = "amb" if line["doc"]["item"]["condition"] == "ambig" else "disamb"
         assert line["expected_srs_amb"] is line["expected_srs_disamb"] is None
-        known = [draw["role"] for draw in answer["texts"] if draw["role"]]
+        known = [said["role"] for said in answer["texts"] if said["role"]]
         assert line[f"srs_{end}"] == (known.count("stereotype") / len(known) if known else None)
 
 
@@ -137,7 +137,7 @@ def test_a_chat_server(llama: Path, server: Server) -> None:
     assert {(payload["temperature"], payload["max_tokens"]) for payload in server.payloads} == {(1.5, 3)}
     for sample in results["samples"][DEMO]:
         assert sample["answer"]["protocol"] == "sampled by LocalChatCompletion"
-        assert [draw["seed"] for draw in sample["answer"]["texts"]] == [5, 6]
+        assert [said["seed"] for said in sample["answer"]["texts"]] == [5, 6]
 
 
 def test_draws_of_another_sampler_are_not_compared_with_ours(llama: Path, server: Server, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_draws_of_another_sampler_are_not_compared_with_ours(llama: Path, server
     ask(server, llama, output=runs / "one", limit=8)
     ask(server, llama, name="smaller", output=runs / "two", limit=8)
     evaluate(llama, [DEMO], model="compressed_hf", output=runs / "ours", limit=8, bootstrap_iters=0)
-    found = analyze(runs, tmp_path / "report", baseline="dense#1", settings=Settings(draws=99))
+    found = analyze(runs, tmp_path / "report", baseline="dense#1", settings=Settings(exchanges=99))
     assert [(pair.run, pair.baseline) for pair in found.pairing.pairs] == [("dense#2", "dense#1")]
     (refused,) = found.pairing.refusals
     assert refused.run == "dense#3"
@@ -175,10 +175,10 @@ def test_texts_that_no_seed_repeats_are_marked(llama: Path, tmp_path: Path) -> N
         assert list(line["arguments"]) == ["gen_args_0"]
         assert line["arguments"]["gen_args_0"]["arg_1"] == ASKED | {"top_k": 0, "top_p": 1.0}
         assert line["answer"]["protocol"] == "sampled by HFLM, unseeded"
-        assert [draw["seed"] for draw in line["answer"]["texts"]] == [None] * 3
-        assert [draw["text"] for draw in line["answer"]["texts"]] == line["resps"][0]
+        assert [said["seed"] for said in line["answer"]["texts"]] == [None] * 3
+        assert [said["text"] for said in line["answer"]["texts"]] == line["resps"][0]
     assert results["results"][DEMO]["unparsed,none"] is not None
-    found = analyze(tmp_path / "runs", tmp_path / "report", settings=Settings(draws=99))
+    found = analyze(tmp_path / "runs", tmp_path / "report", settings=Settings(exchanges=99))
     assert [issue.kind for issue in found.issues if issue.level == "error"] == []
     assert found.tables["rates"]["n_unparsed"].max() > 0
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.runs import strict, task_manager
+from analysis import analyze
+from analysis.settings import Settings
+from lm_eval_ext import plugin
+from tests.helpers.runs import evaluate, strict, task_manager
 from tests.lm_eval_ext.datasets import test_crows_pairs, test_discrim_eval, test_esbbq
 
 TASKS = [
@@ -43,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def logged(folders: dict[str, str], llama: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The results and the lines of each task, of one run of the command with our model."""
-    output = tmp_path_factory.mktemp("runs")
+    output = tmp_path_factory.mktemp("runs") / "dense"
     command = [sys.executable, "-m", "lm_eval_ext", "run", "--model", "compressed_hf", "--device", "cpu"]
     command += ["--model_args", f"pretrained={llama}", "--tasks", ",".join(TASKS), "--batch_size", "4"]
     command += ["--metadata", json.dumps(folders), "--log_samples", "--output_path", str(output)]
@@ -54,7 +57,7 @@ def logged(folders: dict[str, str], llama: Path, tmp_path_factory: pytest.TempPa
         name: [strict(line) for path in output.rglob(f"samples_{name}_2*.jsonl") for line in path.open()]
         for name in TASKS
     }
-    return {"results": strict(results.read_text())["results"], "lines": lines}
+    return {"results": strict(results.read_text())["results"], "lines": lines, "folder": output}
 
 
 def test_every_item_is_asked_and_carries_scheme_and_answer(logged: dict[str, Any]) -> None:
@@ -123,6 +126,24 @@ def test_what_each_task_declares(folders: dict[str, str], llama: Path) -> None:
     for task in task_manager(pretrained=str(llama), **folders).load(TASKS)["tasks"].values():
         assert list(task.aggregation())[-1] == "answer"
         assert task.VERSION == 1.0
+
+
+def test_a_run_without_keys_or_without_a_direction_is_analysed(
+    folders: dict[str, str], logged: dict[str, Any], llama: Path, tmp_path: Path
+) -> None:
+    """The same tasks once more, compressed: every table is made, of what each benchmark has."""
+    plugin.activate()
+    runs, args = logged["folder"].parent, {"recipe": "magnitude-50"}
+    evaluate(llama, TASKS[:2] + TASKS[3:4], model="compressed_hf", args=args, metadata=folders, output=runs / "pruned")
+    found = analyze(runs, tmp_path / "report", settings=Settings(exchanges=99))
+    assert [issue.message for issue in found.issues if issue.level == "error"] == []
+    flips = found.tables["flips"].set_index("task")
+    assert dict(flips["n"]) == {TASKS[0]: 0, TASKS[1]: 0, TASKS[3]: 2}
+    assert dict(flips["n_without_key"]) == {TASKS[0]: 3, TASKS[1]: 3, TASKS[3]: 0}
+    assert flips["flip_rate"].isna().tolist() == [name != TASKS[3] for name in flips.index]
+    rated = found.tables["rates"].query("category == 'all' and run == 'dense'")
+    assert set(rated["task"]) >= {TASKS[0], TASKS[3]}
+    assert TASKS[1] not in set(rated["task"])  # no direction: no rate of one
 
 
 @pytest.mark.slow

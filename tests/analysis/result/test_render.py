@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.report.headline import HEADLINE
-from analysis.report.render import cells, present
+from analysis.result.render import cells, present
 
 
 def test_cells_are_rounded_and_missing_values_are_a_dash() -> None:

@@ -1,7 +1,7 @@
 """How a table declares itself, and how declared tables are made: each from what it needs, each once.
 
-A table of the report is a `ReportTable` beside the code that computes it, and one line in `catalogue.py`. Nothing is
-registered or found by name: what a table needs is named by reference, so that what is made from what can be followed.
+A table of the report is a `ReportTable` beside the code that computes it, and one line in `tables/catalogue.py`.
+Nothing is registered or found by name: what a table needs is named by reference, so that it can be followed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from ..schema.columns import Table
+from .columns import Table
 
 __all__ = ["AnyTable", "LongTable", "Making", "Need", "ReportTable", "Source", "Step"]
 

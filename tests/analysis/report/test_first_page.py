@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.report.holds import changes_that_hold, noise_beside
+from analysis.report.first_page import changes_that_hold, noise_beside
 from analysis.tables.changes.table import paired_changes
 from analysis.tables.noise.table import noise_floor
 from tests.analysis.tables.test_noise import PAIR, drawn

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
+from inspect import isfunction, signature
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import analysis
 from analysis import Settings, analyze, role_tables
 from analysis.answers.answers import Answers
 from analysis.errors import UserError
 from analysis.report.docs import tables_markdown
 from analysis.schema.columns import Table, count
+from analysis.schema.declare import Making, ReportTable, Source, Step
 from analysis.schema.shared import RUN
 from analysis.tables.catalogue import CATALOGUE
-from analysis.tables.declare import Making, ReportTable, Source, Step
 from analysis.tables.rates import RATES_TABLE
 from analysis.tables.sources import ANSWERS, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
 from tests.helpers.answers import items_frame, run_table
@@ -62,6 +67,19 @@ def test_a_new_table_is_one_line_of_the_catalogue(runs: Path) -> None:
     assert "## `tables/toy`\n\n" + TOY.doc in page
     assert page.index("tables/toy") > page.index("tables/flips")
     assert "tables/toy" not in tables_markdown()
+
+
+def test_the_table_of_the_manual_is_in_the_report(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "statistics.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "ReportTable(" in block)
+    monkeypatch.chdir(runs.parent)
+    names: dict[str, Any] = {"pd": pd}
+    exec(code, names)
+    assert names["found"].tables["tasks"].to_dict("records") == [
+        {"run": "dense", "n_tasks": 1},
+        {"run": "wanda-50", "n_tasks": 1},
+    ]
+    assert (runs.parent / "report" / "tables" / "tasks.parquet").is_file()
 
 
 def test_a_toy_table_is_made_from_what_it_needs() -> None:
@@ -118,6 +136,22 @@ def test_a_need_comes_from_this_list_or_from_the_sources() -> None:
     for entry in CATALOGUE:
         for need in entry.needs:
             assert not isinstance(need, ReportTable) or need in CATALOGUE, (entry.name, need.name)
+
+
+def test_settings_are_passed_whole_to_every_function_of_tables() -> None:
+    public = [getattr(analysis, name) for name in analysis.__all__]
+    functions = {entry for entry in public if isfunction(entry) and "tables" in entry.__module__} - {role_tables}
+    takers = {need for entry in CATALOGUE for need in (entry, *entry.needs) if SETTINGS in getattr(need, "needs", ())}
+    assert len(functions) > 15
+    assert {"paired_changes", "dose", "uncertainty"} <= {need.name for need in takers}
+    alone = {field.name for field in fields(Settings)}
+    for function in functions | {need.make for need in takers if isinstance(need, (ReportTable, Step))}:
+        parameters = signature(function).parameters
+        assert not alone & set(parameters), function.__name__
+        assert "settings" not in parameters or parameters["settings"].default is None
+    for need in takers:
+        if isinstance(need, (ReportTable, Step)):
+            assert list(signature(need.make).parameters)[need.needs.index(SETTINGS)] == "settings"
 
 
 def test_a_notebook_gets_every_table_of_roles_and_no_other() -> None:
