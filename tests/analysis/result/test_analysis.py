@@ -12,6 +12,7 @@ import pytest
 
 from analysis import Analysis, UserError, analyze, flips, item_changes, rates
 from analysis.compare.frames import ROLE_COLUMNS
+from analysis.schema.documents import DOCUMENTS
 from analysis.schema.items import ITEMS
 from tests.helpers.runlogs import DENSE, Task, bbq_line, choice_line, evidence, write_run
 
@@ -95,6 +96,9 @@ def test_frames_are_read_from_the_report_when_asked_for(found: Analysis) -> None
     plain = ITEMS.conform(pd.read_parquet(found.output / "items.parquet"))
     assert ITEMS.conform(items).equals(plain)
     assert found.tables["item_changes"] is found.tables["item_changes"]
+    documents = found.documents
+    assert list(documents.columns) == DOCUMENTS.names
+    assert set(documents["doc_hash"]) == set(items["doc_hash"])
     with pytest.raises(KeyError, match="no table 'x'; there are runs, "):
         found.tables["x"]
 
