@@ -169,7 +169,8 @@ def _stock(path: Path, task: TaskLog) -> StockTask | None:
 
 def _take_typed(line: TypedLine, state: _State) -> None:
     state.chain.update("".join(line.hashes).encode())
-    state.note(line.options)
+    if not state.has_roles or line.options.problem is not None:
+        state.note(line.options)
     state.numbers.add(line.doc_id)
     state.documents.add(line.hashes[0], line.doc)
     state.add_scores(line.filter, line.item_id, line.responses)
