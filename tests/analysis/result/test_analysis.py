@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import Analysis, UserError, analyze, flips, item_changes, rates
+from analysis import Analysis, UserError, analyze, flips, item_changes, masked_flips, rates
 from analysis.compare.frames import ROLE_COLUMNS
 from analysis.schema.documents import DOCUMENTS
 from analysis.schema.items import ITEMS
@@ -176,6 +176,14 @@ def test_frames_in_the_wrong_places_are_told_apart(found: Analysis, name: str) -
         function(found.tables["flips"], runs)
     with pytest.raises(UserError, match=r"^items: expected a frame with one row an answer .* got a str"):
         function("report/items.parquet", runs)
+
+
+def test_a_table_that_is_another_is_named(found: Analysis) -> None:
+    assert len(masked_flips(found.tables["churn"])) == len(found.tables["masked_flips"])
+    with pytest.raises(UserError, match=r"^table: expected the table churn .* got a frame with"):
+        masked_flips(found.tables["rates"])
+    with pytest.raises(UserError, match=r"^table: expected the table churn .* got one row an answer"):
+        masked_flips(found.items)
 
 
 def test_every_column_of_runs_that_a_table_needs_is_named(found: Analysis) -> None:
