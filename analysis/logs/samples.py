@@ -24,7 +24,7 @@ from .options import Options, Problem
 from .results import ROLLING, TaskLog
 from .stock import StockTask, stock_task
 from .stock.rows import stock_line
-from .table import LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, repeated_items, with_file_columns
+from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, repeated_items, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
 from .values import LogError, score
 
@@ -174,7 +174,7 @@ def _take_typed(line: TypedLine, state: _State) -> None:
     state.numbers.add(line.doc_id)
     state.documents.add(line.hashes[0], line.doc)
     state.add_scores(line.filter, line.item_id, line.responses)
-    state.add(line.values, line.texts, line.outcomes)
+    state.add(line.values, line.texts, line.outcomes, line.chosen)
 
 
 def _take(line: Any, task: TaskLog, state: _State) -> None:
@@ -194,7 +194,7 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
         values, text, outcome = (
             tuple(row[name] for name in names) for names in (LINE_COLUMNS, TEXT_COLUMNS, OUTCOME_COLUMNS)
         )
-        state.add(values, [text], [outcome])
+        state.add(values, [text], [outcome], [row[CHOICE_COLUMN]])
 
 
 def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list[dict[str, Any]]]:

@@ -13,13 +13,13 @@ from ..schema.fields import SourceField
 from ..schema.items import ITEM_FIELDS, ITEMS
 
 __all__ = [
+    "CHOICE_COLUMN",
     "COMPUTED",
     "DICTIONARY",
     "FILE_COLUMNS",
     "FILE_SCHEMA",
     "ITEM_SCHEMA",
     "LINE_COLUMNS",
-    "OF_CHOICE",
     "OUTCOMES",
     "OUTCOME_COLUMNS",
     "PARQUET",
@@ -71,12 +71,13 @@ def _names(per: str) -> tuple[str, ...]:
 LINE_COLUMNS = (*_names("document"), *_names("line"))
 """What a line has once, in the order in which readers give it. What a file has once is set on use."""
 OUTCOMES = tuple(entry for entry in COMPUTED["answer"] if entry.ours.startswith("$answer."))
-OF_CHOICE = tuple(entry for entry in COMPUTED["answer"] if entry not in OUTCOMES)
-"""Of an answer, what comes of status, choice and role alone, and what else its choice decides."""
-TEXT_COLUMNS = tuple(entry.name for entry in (*TAKEN["answer"], *OF_CHOICE))
-"""What each answer of a line has as its own."""
+"""Fields that status, choice and role decide alone."""
+TEXT_COLUMNS = tuple(entry.name for entry in TAKEN["answer"])
+"""What the log says of each answer of a line."""
 OUTCOME_COLUMNS = tuple(entry.name for entry in OUTCOMES)
 """What comes of it: a few kinds, whatever the number of answers."""
+(CHOICE_COLUMN,) = (entry.name for entry in COMPUTED["answer"] if entry.ours == "$probability.choice")
+"""What an answer's choice has of the line's probabilities."""
 
 
 @dataclass
@@ -86,15 +87,30 @@ class Rows:
     lines: list[tuple[Any, ...]] = field(default_factory=list)
     texts: list[tuple[Any, ...]] = field(default_factory=list)
     outcomes: list[tuple[Any, ...]] = field(default_factory=list)
+    chosen: list[float | None] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
     """Answers of each line, packed lines included."""
     _packed: dict[str, list[pa.Array]] = field(default_factory=lambda: {name: [] for name in FILE_SCHEMA.names})
 
-    def add(self, line: tuple[Any, ...], texts: Sequence[tuple[Any, ...]], outcomes: Sequence[tuple[Any, ...]]) -> None:
-        """Append the answers of one line: values of LINE_COLUMNS, and of each answer's TEXT_ and OUTCOME_COLUMNS."""
+    def add(
+        self,
+        line: tuple[Any, ...],
+        texts: Sequence[tuple[Any, ...]],
+        outcomes: Sequence[tuple[Any, ...]],
+        chosen: Sequence[float | None],
+    ) -> None:
+        """Append the answers of one line.
+
+        Args:
+            line: Values of LINE_COLUMNS.
+            texts: Of each answer, values of TEXT_COLUMNS.
+            outcomes: Of each answer, values of OUTCOME_COLUMNS.
+            chosen: Of each answer, the value of CHOICE_COLUMN.
+        """
         self.lines.append(line)
         self.texts.extend(texts)
         self.outcomes.extend(outcomes)
+        self.chosen.extend(chosen)
         self.repeats.append(len(texts))
 
     def pack(self) -> None:
@@ -106,7 +122,8 @@ class Rows:
         self._pack(LINE_COLUMNS, self.lines)
         self._pack(TEXT_COLUMNS, self.texts)
         self._pack(OUTCOME_COLUMNS, list(kinds.values()), codes)
-        for under_way in (self.lines, self.texts, self.outcomes):
+        self._packed[CHOICE_COLUMN].append(pa.array(self.chosen, _PLAIN[CHOICE_COLUMN]))
+        for under_way in (self.lines, self.texts, self.outcomes, self.chosen):
             under_way.clear()
 
     def _pack(self, names: tuple[str, ...], tuples: list[tuple[Any, ...]], codes: pa.Array | None = None) -> None:

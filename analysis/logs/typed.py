@@ -22,7 +22,7 @@ from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .options import Options, options_of
-from .table import COMPUTED, OF_CHOICE, TAKEN
+from .table import COMPUTED, TAKEN
 from .values import LogError
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
@@ -109,7 +109,6 @@ def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], t
 _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
-assert [entry.ours for entry in OF_CHOICE] == ["$probability.choice"]
 _MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
 assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
 
@@ -132,6 +131,8 @@ class TypedLine(msgspec.Struct, gc=False):
     """Per answer, values of table.TEXT_COLUMNS."""
     outcomes: list[tuple[Any, ...]]
     """Per answer, values of table.OUTCOME_COLUMNS."""
+    chosen: list[float | None]
+    """Per answer, the value of table.CHOICE_COLUMN."""
 
 
 _line = msgspec.json.Decoder(_Line)
@@ -210,8 +211,9 @@ def typed_line(raw: bytes) -> TypedLine | None:
         hashes,
         scored,
         values,
-        [_values_of_text(given, line.answer.probs) for given in texts],
+        list(map(_of_text, texts)),
         outcomes,
+        _chosen(texts, line.answer.probs),
     )
 
 
@@ -272,7 +274,8 @@ def _texts(answer: Any) -> list[Any]:
     return texts
 
 
-def _values_of_text(given: Any, probabilities: list[float] | None) -> tuple[Any, ...]:
-    """Values of TEXT_COLUMNS: what stands in the line, and the probability of the option that was chosen."""
-    own = None if probabilities is None or given.choice is None else probabilities[given.choice]
-    return (*_of_text(given), own)
+def _chosen(texts: list[Any], probabilities: list[float] | None) -> list[float | None]:
+    """Of each text, the probability of the option that it chose."""
+    if probabilities is None:
+        return [None] * len(texts)
+    return [None if given.choice is None else probabilities[given.choice] for given in texts]
