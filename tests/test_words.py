@@ -14,7 +14,9 @@ from tests.helpers.venvs import ROOT
 
 MOST = 30
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/results/README.md"]
-PAGES += [f"docs/{name}.md" for name in ("compression", "plugin", "sampling", "scoring", "statistics", "studies")]
+PAGES += [
+    f"docs/{name}.md" for name in ("compression", "notebook", "plugin", "sampling", "scoring", "statistics", "studies")
+]
 for folder, pattern in (("lm_eval_ext/tasks", "README.md"), ("docs/methods", "*.md")):
     PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob(pattern))
 

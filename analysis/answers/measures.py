@@ -18,6 +18,7 @@ __all__ = [
     "COMPARED",
     "MEASURES",
     "NAMED_SRS",
+    "NOT_OFFERED",
     "SRS",
     "UNANSWERED_RATE",
     "UNPARSED_RATE",
@@ -29,6 +30,8 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
+NOT_OFFERED = "no item offers"
+"""How the status begins of a measure whose axis no option lies on."""
 _OPTIONS = {
     "toward": "an option toward the stereotype",
     "against": "an option against the stereotype",
@@ -93,7 +96,7 @@ class Measure:
     def undefined(self, offered: Iterable[str]) -> str | None:
         """Why items whose options lie on these axes have no such measure; None if they have."""
         lacking = [axis for axis in self.axes if axis not in set(offered)]
-        return f"no item offers {_OPTIONS[lacking[0]]}" if lacking else None
+        return f"{NOT_OFFERED} {_OPTIONS[lacking[0]]}" if lacking else None
 
 
 SRS = Measure(

@@ -39,9 +39,8 @@ benchmark's *scheme* puts each of its roles on an axis: *toward* the stereotype,
 answer to the question). Counts are of answers to items whose direction is told: an option lies toward the stereotype,
 and every option on an axis. A measure is missing, never 0, where no item offers an option that it speaks of.
 
-lm_eval's own table has `srs`, `usr`, `anti_rate` and `acc` over all items of a task, and over the ambiguous and the
-disambiguated ones as `srs_amb`, `srs_disamb` and so on. The tables here have a row for each condition, and the headline
-is of ambiguous items: compare with `srs_amb`.
+The rows of tables are of one condition. lm_eval's own table names the same shares by condition where a benchmark has
+two: `srs_amb` there is `srs` of the rows `ambig`, and of the headline. Where it has none, both say `srs`.
 """
 
 _LOG = """\

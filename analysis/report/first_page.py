@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ..answers.measures import NOT_OFFERED
 from ..tables.noise.table import FIRST_TOKENS
 
 __all__ = ["MEASURES", "changes_that_hold", "noise_beside"]
@@ -31,6 +32,8 @@ def changes_that_hold(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     # A rate of unanswered texts is worth a line only where there are some.
     silent = (rows["measure"] == "unanswered_rate") & (rows["value_baseline"] == 0) & (rows["value"] == 0)
     rows = rows[~silent.fillna(False)]
+    # A measure of an axis that no item offers can't change.
+    rows = rows[~rows["status"].str.startswith(NOT_OFFERED)]
     out = rows[[*_KEYS, "measure"]].copy()
     out["baseline"], out["value"] = rows["value_baseline"], rows["value"]
     for name, column in (("change", "difference"), ("from", "conf_low"), ("to", "conf_high")):

@@ -13,6 +13,7 @@ from ..compare.pairing import Pairing
 from ..errors import UserError
 from ..logs import Issue
 from ..schema.declare import AnyTable
+from ..schema.documents import DOCUMENTS
 from ..settings import Settings
 from .show import Look
 from .tables import read_items, read_table
@@ -68,7 +69,7 @@ class Analysis:
     @cached_property
     def documents(self) -> pd.DataFrame:
         """Table DOCUMENTS: what was asked, one row a document, by `doc_hash`. Read and refused as `items`."""
-        return read_table(self._home / "documents.parquet")
+        return DOCUMENTS.conform(read_table(self._home / "documents.parquet"))
 
     @property
     def compared(self) -> str:

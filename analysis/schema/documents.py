@@ -8,10 +8,7 @@ from .fields import SourceField, field
 __all__ = ["DOCUMENTS", "DOCUMENT_FIELDS"]
 
 DOCUMENT_FIELDS: tuple[SourceField, ...] = (
-    field(
-        "doc_hash", "string", "document", "doc_hash", "doc_hash",
-        "lm-eval's hash of the document: column `doc_hash` of items.parquet.",
-    ),
+    field("doc_hash", "string", "document", "doc_hash", "doc_hash", "lm-eval's hash of the document."),
     field(
         "context", "string", "document", "doc.context", "doc.context",
         "What is told before the question; missing where the document has no text of this name.",
@@ -32,6 +29,7 @@ DOCUMENT_FIELDS: tuple[SourceField, ...] = (
 
 DOCUMENTS = Table(
     name="documents",
-    doc="One row per document of the tasks that have rows of items, whatever the number of runs that answered it.",
+    doc="One row per document of the tasks that have rows of items, whatever the number of runs that answered it; "
+    "`doc_hash` joins it to items.parquet.",
     columns=tuple(entry.column for entry in DOCUMENT_FIELDS),
 )

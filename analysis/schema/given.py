@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..errors import UserError
 
-__all__ = ["check_items", "check_runs"]
+__all__ = ["check_items", "check_runs", "check_table"]
 
 _ITEMS = "one row an answer (`analysis.items`, or items.parquet of the report)"
 _RUNS = "one row a run (`analysis.runs`, or tables/runs.parquet of the report)"
@@ -30,6 +30,11 @@ def check_runs(frame: object, columns: Iterable[str]) -> None:
     _check(frame, "runs", _RUNS, columns)
 
 
+def check_table(frame: object, name: str, columns: Iterable[str]) -> None:
+    """Make sure that the argument `table` is the report's table of this name. Raises as `check_items`."""
+    _check(frame, "table", f"the table {name} (`analysis.tables['{name}']`)", columns)
+
+
 def _check(frame: object, argument: str, expected: str, columns: Iterable[str]) -> None:
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"{argument}: expected a frame with {expected}, got a {type(frame).__name__}")
@@ -38,7 +43,7 @@ def _check(frame: object, argument: str, expected: str, columns: Iterable[str]) 
         return
     found = _looks_like(frame)
     lacks = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
-    if found in (_ITEMS, _RUNS) and found != expected:
+    if argument != "table" and found in (_ITEMS, _RUNS) and found != expected:
         raise UserError(f"{argument}: expected {expected}, but this looks like {found}. Give items first, then runs")
     if found == expected:
         raise UserError(f"{argument}: {lacks} missing; expected {expected}, with all its columns")

@@ -10,10 +10,10 @@ from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext.errors import unknown_name
 from lm_eval_ext.models.recipe.catalogue import method_entries
-from lm_eval_ext.models.recipe.resolve import CALIBRATION_KEYS
+from lm_eval_ext.models.recipe.resolve import CALIBRATION_KEYS, recipe_keys, step_classes
 from lm_eval_ext.models.recipe.step import Step
 
-__all__ = ["OWN_KEYS", "loader_keys", "refuse_stolen_keys", "refuse_unknown"]
+__all__ = ["OWN_KEYS", "loader_keys", "refuse_stolen_keys", "refuse_unknown", "take_recipe_keys"]
 
 # What from_pretrained and the models' configs take besides HFLM's own arguments.
 _LOADER_KEYS = (
@@ -53,6 +53,27 @@ def loader_keys() -> set[str]:
     """Every argument that belongs to lm_eval's hf model, or that it hands on to transformers."""
     own = set(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
     return own | set(_LOADER_KEYS)
+
+
+def take_recipe_keys(recipe: str | None, method: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take the keys of a recipe out of model arguments.
+
+    Args:
+        recipe: The recipe asked for, if one is.
+        method: The methods asked for, likewise.
+        kwargs: All other arguments; what is left in them belongs to the loader.
+
+    Returns:
+        What was taken out.
+
+    Raises:
+        UserError: As `refuse_stolen_keys`, `refuse_unknown`, `load_recipe` and `method_class` do.
+    """
+    refuse_stolen_keys(step_classes(recipe, method))
+    known = recipe_keys(recipe, method)
+    taken = {key: kwargs.pop(key) for key in known.intersection(kwargs)}
+    refuse_unknown(kwargs, known)
+    return taken
 
 
 def refuse_unknown(kwargs: dict[str, Any], recipes: Iterable[str]) -> None:

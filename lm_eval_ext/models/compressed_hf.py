@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from lm_eval_ext.errors import UserError, require_extra
@@ -16,19 +16,20 @@ import torch
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from lm_eval_ext.models.arguments import refuse_stolen_keys, refuse_unknown
+from lm_eval_ext.models.arguments import take_recipe_keys
 from lm_eval_ext.models.backends.backend import Checkpoint, Source
 from lm_eval_ext.models.backends.registry import prepare, proved
 from lm_eval_ext.models.checkpoints.cache import checkpoint_cache
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
 from lm_eval_ext.models.checkpoints.write import save_checkpoint
 from lm_eval_ext.models.hf.encoded import EncodedHFLM
+from lm_eval_ext.models.hf.feeding import fed
 from lm_eval_ext.models.hf.loading import load_fault, refuse_no_model
 from lm_eval_ext.models.hf.processes import SharedHFLM
 from lm_eval_ext.models.hf.text_models import refuse_no_text_model
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import refuse_unreadable
-from lm_eval_ext.models.recipe.resolve import recipe_keys, resolve, step_classes
+from lm_eval_ext.models.recipe.resolve import resolve
 from lm_eval_ext.models.scoring.ahead import looks_ahead, refuse_texts
 from lm_eval_ext.models.scoring.checked import Request, TreeScoring
 from lm_eval_ext.models.scoring.memory import stock_rows
@@ -84,10 +85,7 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
             UserError: On a faulty recipe or unknown key before the model is loaded; on a model that can't be
                 compressed as asked before a weight is changed.
         """
-        refuse_stolen_keys(step_classes(recipe, method))
-        known = recipe_keys(recipe, method)
-        ours = {key: kwargs.pop(key) for key in known.intersection(kwargs)}
-        refuse_unknown(kwargs, known)
+        ours = take_recipe_keys(recipe, method, kwargs)
         refuse_no_model(pretrained, kwargs)
         self._recipe = resolve(recipe=recipe, method=method, **ours)
         for step in self._recipe.steps:
@@ -133,7 +131,7 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
             softmax_dtype=str(softmax_dtype).removeprefix("torch."),
             autocast=self.mixed_precision_dtype,
         )
-        with _fed(self._model) if self.backend == "seq2seq" else nullcontext():
+        with fed(self._model) if self.backend == "seq2seq" else nullcontext():
             self._evidence = proved(loaded, self._recipe, prepared)
         self.looks_ahead = looks_ahead(self)
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
@@ -259,20 +257,6 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
                 "given the original's answers; run without --use_cache"
             )
         super().set_cache_hook(cache_hook)
-
-
-@contextmanager
-def _fed(model: torch.nn.Module) -> Iterator[None]:
-    """Give an encoder-decoder model's decoder the encoder's tokens: the canary prompt of the evidence has no others."""
-
-    def feed(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args, kwargs | {"decoder_input_ids": args[0] if args else kwargs["input_ids"]}
-
-    handle = model.register_forward_pre_hook(feed, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _abc_decided(text: str) -> bool:

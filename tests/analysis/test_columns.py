@@ -9,13 +9,14 @@ import pytest
 from analysis.logs import ISSUES
 from analysis.report.headline import HEADLINE
 from analysis.schema.columns import Column, Table, count, ends, flag, number, text
+from analysis.schema.documents import DOCUMENTS
 from analysis.schema.items import ITEMS
 from analysis.tables.catalogue import CATALOGUE
 from analysis.tables.item_changes.columns import ITEM_CHANGES
 from analysis.tables.perplexity import PERPLEXITIES
 
 TABLES = [*(entry.holds for entry in CATALOGUE if entry.holds is not ITEM_CHANGES), HEADLINE, PERPLEXITIES]
-LISTS = [ITEMS, ITEM_CHANGES, ISSUES]
+LISTS = [ITEMS, DOCUMENTS, ITEM_CHANGES, ISSUES]
 
 SEVERAL = {
     "category": "An item has one; a row of a table may be about all of them.",

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.pipeline import Analysis, analyze
+from analysis.report.first_page import changes_that_hold
 from tests.helpers.runlogs import scheme_item, write_pair
 
 T, A, N, X, Y = 0, 1, 2, 3, 4
@@ -96,7 +97,7 @@ def test_transitions_keep_the_benchmarks_names(three: Analysis) -> None:
         "unparsed": "unparsed",
         "unscored": "unscored",
     }
-    moved = {row["transition"]: (row["n_at_risk"], row["n"]) for row in rows(three, "transitions", subset="all")}
+    moved = {row["transition"]: (row["n_at_risk"], row["n_events"]) for row in rows(three, "transitions", subset="all")}
     # At baseline items 0 and 1 are biased; 1 loses it, none gains it. Four answer in both runs, two of them otherwise.
     assert moved["new_bias"] == (3, 0)
     assert moved["resolved_bias"] == (2, 1)
@@ -138,7 +139,7 @@ def test_roles_of_one_axis_are_named_together(five: Analysis) -> None:
         len(rows(five, "role_transitions", category="Work", condition="ambig")) == 6 * 6
     )  # four axes, unparsed, unscored
     moved = {
-        row["transition"]: (row["n_at_risk"], row["n"])
+        row["transition"]: (row["n_at_risk"], row["n_events"])
         for row in rows(five, "transitions", condition="ambig", subset="all")
     }
     # From unrelated to refused is another option of the same axis: a flip of the response, and of no bias.
@@ -154,7 +155,7 @@ def test_what_rests_on_the_options_number_and_probabilities(five: Analysis) -> N
     assert floors["new_bias"]["floor"] == pytest.approx(1 - (5 / 6) ** 5)
     assert floors["response_flip"]["status"].startswith("several options lie on one axis")
     assert pd.isna(floors["response_flip"]["floor"])
-    assert floors["response_flip"]["n_unscored"] == 4
+    assert floors["response_flip"]["n_left_out"] == 4
     # Entropy is 1 bit of log2(5) possible ones: the second third.
     bins = rows(five, "uncertainty_bins", condition="ambig", bins="entropy_thirds", flip="response")
     assert {row["bin"]: row["n_items"] for row in bins} == {"low": 0, "medium": 4, "high": 0}
@@ -203,6 +204,10 @@ def test_what_no_item_offers_says_so(two: Analysis) -> None:
     assert pd.isna(named["named"]["flip_rate"])
     bias = rows(two, "uncertainty_scores", flip="bias", score="auroc_margin")
     assert [row["status"] for row in bias] == [named["named"]["status"]]
+
+
+def test_the_first_page_leaves_out_what_no_item_offers(two: Analysis) -> None:
+    assert set(changes_that_hold(two.tables)["measure"]) == {"srs", "named_srs", "acc"}
 
 
 def test_without_a_key_what_changed_is_counted(two: Analysis) -> None:

@@ -20,6 +20,7 @@ from lm_eval_ext.demo.run import LIMIT, RECIPES, TASKS, options
 from lm_eval_ext.demo.watch import _PHASES
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.recipe.resolve import resolve
+from tests.helpers.blocks import run_blocks
 from tests.helpers.changes import assert_counts_agree
 from tests.helpers.venvs import ROOT
 
@@ -132,6 +133,14 @@ def test_the_whole_of_it_on_a_tiny_model(
     assert "wanda-50" in picture
     assert "demo-output/report" in picture
     assert str(tmp_path) not in picture
+
+    # The page for notebooks holds on what the demonstration left behind.
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(ROOT / "docs" / "notebook.md")
+    assert len(repr(names["found"]).splitlines()) <= 10
+    assert 0 < len(names["top"]) <= 10
+    assert names["top"]["question"].notna().all()
+    assert len(names["both"].summary) == 10
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from ...inference.clusters import Statistic, jackknife, jackknife_change
 from ...inference.equivalence import tost, unchanged
 from ...inference.multiplicity import benjamini_hochberg
 from ...schema.declare import ReportTable
+from ...schema.given import check_table
 from ...settings import Settings
 from ..noise.floors import chances
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
@@ -64,7 +65,11 @@ def masked_flips(table: pd.DataFrame, settings: Settings | None = None) -> pd.Da
     Returns:
         Table MASKED_FLIPS: per run, task, filter, condition and outcome, one row a rule. The published rule corrects
         over all cells of one outcome; a cell that it has no p-value for is not unmoved by it.
+
+    Raises:
+        UserError: If the frame is not CHURN.
     """
+    check_table(table, CHURN.name, CHURN.names)
     if table.empty:
         return MASKED_FLIPS.empty()
     alpha = (settings or Settings()).alpha

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import Analysis, UserError, analyze, flips, item_changes, rates
+from analysis import Analysis, UserError, analyze, flips, item_changes, masked_flips, rates
 from analysis.compare.frames import ROLE_COLUMNS
+from analysis.schema.documents import DOCUMENTS
 from analysis.schema.items import ITEMS
 from tests.helpers.runlogs import DENSE, Task, bbq_line, choice_line, evidence, write_run
 
@@ -95,6 +96,9 @@ def test_frames_are_read_from_the_report_when_asked_for(found: Analysis) -> None
     plain = ITEMS.conform(pd.read_parquet(found.output / "items.parquet"))
     assert ITEMS.conform(items).equals(plain)
     assert found.tables["item_changes"] is found.tables["item_changes"]
+    documents = found.documents
+    assert list(documents.columns) == DOCUMENTS.names
+    assert set(documents["doc_hash"]) == set(items["doc_hash"])
     with pytest.raises(KeyError, match="no table 'x'; there are runs, "):
         found.tables["x"]
 
@@ -172,6 +176,14 @@ def test_frames_in_the_wrong_places_are_told_apart(found: Analysis, name: str) -
         function(found.tables["flips"], runs)
     with pytest.raises(UserError, match=r"^items: expected a frame with one row an answer .* got a str"):
         function("report/items.parquet", runs)
+
+
+def test_a_table_that_is_another_is_named(found: Analysis) -> None:
+    assert len(masked_flips(found.tables["churn"])) == len(found.tables["masked_flips"])
+    with pytest.raises(UserError, match=r"^table: expected the table churn .* got a frame with"):
+        masked_flips(found.tables["rates"])
+    with pytest.raises(UserError, match=r"^table: expected the table churn .* got one row an answer"):
+        masked_flips(found.items)
 
 
 def test_every_column_of_runs_that_a_table_needs_is_named(found: Analysis) -> None:

@@ -70,16 +70,19 @@ def test_a_new_table_is_one_line_of_the_catalogue(runs: Path) -> None:
 
 
 def test_the_table_of_the_manual_is_in_the_report(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "statistics.md").read_text()
+    page = (Path(__file__).resolve().parents[3] / "docs" / "notebook.md").read_text()
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "ReportTable(" in block)
+    demo = runs.parent / "demo-output"
+    demo.mkdir()
+    runs.rename(demo / "runs")
     monkeypatch.chdir(runs.parent)
     names: dict[str, Any] = {"pd": pd}
     exec(code, names)
-    assert names["found"].tables["tasks"].to_dict("records") == [
+    assert names["longer"].tables["tasks"].to_dict("records") == [
         {"run": "dense", "n_tasks": 1},
         {"run": "wanda-50", "n_tasks": 1},
     ]
-    assert (runs.parent / "report" / "tables" / "tasks.parquet").is_file()
+    assert (demo / "longer" / "tables" / "tasks.parquet").is_file()
 
 
 def test_a_toy_table_is_made_from_what_it_needs() -> None:

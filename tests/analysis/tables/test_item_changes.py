@@ -100,6 +100,25 @@ def test_what_became_of_each_answer_by_hand(tmp_path: Path) -> None:
     }
 
 
+def test_a_changed_answer_can_be_read_beside_its_question(tmp_path: Path) -> None:
+    dense = {"bbq": bbq(0), "arc": Task([choice_line(7, 0)])}
+    run = {"bbq": bbq(1), "arc": Task([choice_line(7, 2)])}
+    found = analysed(tmp_path, dense, run)
+    read = found.tables["item_changes"].query("changed").merge(found.documents, on="doc_hash", how="left")
+    assert len(read) == sum(case[2] != "same" for case in BY_HAND) + 1
+    row = read.set_index("item_id").loc["bbq/Age/0"]
+    # bbq_line asks "context 0" with the options a, b, c: dense chose the third, the run the first.
+    said = (
+        f"{row['context']}: {row['options'][row['choice_baseline']]} ({row['p_choice_baseline']}) -> "
+        f"{row['options'][row['choice']]} ({row['p_choice']}), {row['direction']}"
+    )
+    assert said == "context 0: c (0.6) -> a (0.6), toward"
+    # A task without items: the question, and the whole document.
+    plain = read.set_index("item_id").loc["arc/7"]
+    assert (plain["question"], plain["choice_baseline"], plain["choice"]) == ("question 7", 0, 2)
+    assert json.loads(plain["document"]) == {"question": "question 7", "answer": 0}
+
+
 def test_every_task_is_listed_with_its_seeds_filters_and_texts(tmp_path: Path) -> None:
     long = "x" * TEXT_LENGTH
     dense = {

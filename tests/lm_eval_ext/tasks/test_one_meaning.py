@@ -28,3 +28,5 @@ def test_rates_and_scores_of_a_run_are_the_same_in_both_tables(llama: Path, tmp_
             assert said[f"{name}_{end}"] == pytest.approx(row[name]), name
         assert said[f"bias_{end}"] == pytest.approx(scores[f"bias_{condition}"])
         assert 0 < row["srs"] < 1
+    # A share that mixes both conditions would have the name of one of theirs.
+    assert {"srs", "usr", "anti_rate"}.isdisjoint(said)
