@@ -113,12 +113,12 @@ def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairi
 
 
 def _accuracies(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:
-    """Answers with a key and the share that is right, of everything in the tables."""
+    """All answers, and the share that is right of those with a key, of everything in the tables."""
     parts = []
     for label, task, reference in pairing.shown(logs, baselines):
         rows = pairing.items(logs.store, label, reference, task, ("filter", "correct"))
         keyed = rows["correct"].astype("Float64").groupby(rows["filter"])
-        part = pd.DataFrame({"n": keyed.count(), "accuracy": keyed.mean()}).reset_index()
+        part = pd.DataFrame({"n": keyed.size(), "accuracy": keyed.mean()}).reset_index()
         parts.append(part.assign(run=label, task=task))
     columns = ["run", "task", "filter", "n", "accuracy"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)

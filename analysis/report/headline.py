@@ -38,7 +38,7 @@ HEADLINE = Table(
         FILTER.here("Likewise.", nullable=True),
         PERPLEXITY.here("By the first metric at hand."),
         PERPLEXITY_PCT_CHANGE,
-        N.here("With a key.", nullable=True),
+        N.here("All of the task.", nullable=True),
         ACCURACY,
         FLIP_RATE.here("Right or wrong."),
         measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),

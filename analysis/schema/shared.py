@@ -9,7 +9,11 @@ BASELINE = text("baseline", "Label of the run it is compared with.")
 OWN_BASELINE = BASELINE.here("Missing for a baseline.", nullable=True)
 BASE_MODEL = text("base_model", "Name or path of the model before compression.")
 METHOD = text("method", "Compression method, 'none' for an uncompressed run.")
-SPARSITY = number("sparsity", "Asked share of zeros in the targeted matrices, in [0, 1); missing if none was asked.")
+SPARSITY = number(
+    "sparsity",
+    "Share of zeros in the pruned matrices that holds at the end, in [0, 1): the one asked for, or the one measured where "
+    "it differs by half a point or weights came back. Missing without pruning.",
+)
 
 FILE = text("file", "File that it is about, relative to the analysed folder.")
 

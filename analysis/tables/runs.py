@@ -31,7 +31,11 @@ RUNS = Table(
         METHOD,
         text("recipe", "Name of the compression recipe.", nullable=True),
         SPARSITY,
-        number("bits", "Asked bits per weight; missing if none were asked."),
+        number(
+            "bits",
+            "Bits per weight that hold at the end, scales not counted: those asked for, where no later step put more "
+            "values into a group. Missing without quantization.",
+        ),
         number("achieved_sparsity", "Measured share of zeros in the targeted matrices, in [0, 1]."),
         number("bits_per_weight", "Measured bits per weight of the targeted matrices, scales included."),
         text("weights_hash", "Hash of the weights that were scored; missing for models that log none.", nullable=True),

@@ -232,6 +232,7 @@ def test_no_direction(tmp_path: Path, key: int | None, counts: dict[str, int]) -
         assert analysis.tables[name].empty, name
     (row,) = rows(analysis, "flips")
     assert {name: row[name] for name in counts} == counts
+    assert analysis.headline["n"].tolist() == [4, 4]  # all answers, whether or not there is a right one
     changes = rows(analysis, "item_changes")
     assert [(row["role_baseline"], row["role"], row["changed"]) for row in changes] == [
         ("yes", "yes", False), ("no", "no", False), ("yes", "no", True), ("no", "yes", True),
