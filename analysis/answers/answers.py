@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
-from ..schema.given import check_items
 from ..schema.schemes import AXES, UNDETERMINED
+from .given import check_items
 from .match import match_codes
 from .options import with_options
 

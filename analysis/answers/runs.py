@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..errors import UserError
-from ..schema.given import check_runs
 from .answers import Answers
+from .given import check_runs
 
 __all__ = ["Run", "runs_of"]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import UserError
 from ._show import Readable, shown
 
 __all__ = ["Estimate", "Result", "Results"]
@@ -102,7 +101,7 @@ class Result(Readable):
             results: By name, or in a row: then each is named by its place, from 1.
 
         Raises:
-            UserError: If there is none, or something else is among them.
+            TypeError: If there is none, or something else is among them.
         """
         return Results.of(results)
 
@@ -148,7 +147,7 @@ class Results(Readable):
         strange = [type(found).__name__ for _, found in named if not isinstance(found, Result)]
         if strange or not named:
             got = f"a {strange[0]} among them" if strange else "none"
-            raise UserError(f"collect: expected results of tests (analysis.Result), got {got}")
+            raise TypeError(f"collect: expected results of tests (analysis.Result), got {got}")
         return cls(_numbered(named))
 
     def __add__(self, other: Result | Results) -> Results:

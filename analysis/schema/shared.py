@@ -11,8 +11,8 @@ BASE_MODEL = text("base_model", "Name or path of the model before compression.")
 METHOD = text("method", "Compression method, 'none' for an uncompressed run.")
 SPARSITY = number(
     "sparsity",
-    "Share of zeros in the pruned matrices that holds at the end, in [0, 1): the one asked for, or the one measured where "
-    "it differs by half a point or weights came back. Missing without pruning.",
+    "Share of zeros in the pruned matrices that holds at the end, in [0, 1): the one asked for, or the one measured "
+    "where it differs by half a point or weights came back. Missing without pruning.",
 )
 
 FILE = text("file", "File that it is about, relative to the analysed folder.")

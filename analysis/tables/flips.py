@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from ..answers.changed import changed
+from ..answers.given import check_items, check_runs
 from ..answers.match import KEY, match
 from ..compare.pairing import Pairing
 from ..inference.proportion import wilson
 from ..logs import Logs
 from ..schema.columns import Table, count, ends, number
 from ..schema.declare import ReportTable
-from ..schema.given import check_items, check_runs
 from ..schema.shared import ACCURACY, BASELINE, FILTER, FLIP_RATE, N_ITEMS, RUN, TASK, N
 from .sources import LOGS, PAIRING
 

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
+from ...answers.given import check_table
 from ...answers.strata import ALL_NAMED, Stratum, by_cluster, strata
 from ...inference._rounding import settled
 from ...inference.clusters import Statistic, jackknife, jackknife_change
 from ...inference.equivalence import tost, unchanged
 from ...inference.multiplicity import benjamini_hochberg
 from ...schema.declare import ReportTable
-from ...schema.given import check_table
 from ...settings import Settings
 from ..noise.floors import chances
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS

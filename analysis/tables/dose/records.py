@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import COUNT_NAMES, GROUP, Answers
+from ...answers.given import check_runs
 from ...answers.measures import SRS
 from ...answers.runs import runs_of
 from ...inference._logit import Floats, Ints, Records, columns_by_code
-from ...schema.given import check_runs
 
 __all__ = ["OUTCOMES", "Question", "questions"]
 

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.changed import changed
+from ...answers.given import check_items, check_runs
 from ...answers.match import KEY, match
 from ...compare.pairing import Pairing
 from ...logs import Logs
 from ...logs.groups import decode_options
 from ...schema.declare import LongTable
-from ...schema.given import check_items, check_runs
 from ...schema.schemes import AXES
 from ..sources import LOGS, PAIRING
 from .columns import ITEM, ITEM_CHANGES, SIDES, TEXT_LENGTH

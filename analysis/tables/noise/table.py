@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import Answers
+from ...answers.given import check_runs
 from ...answers.measures import SRS
 from ...answers.strata import COUNT_NAMES, Stratum, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
 from ...inference.result import Result
 from ...schema.declare import ReportTable, Step
-from ...schema.given import check_runs
 from ...settings import Settings
 from ..runs import RUNS_TABLE
 from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS

@@ -14,10 +14,10 @@ from scipy.stats import chi2_contingency
 
 from ...answers.answers import GROUP, Answers
 from ...answers.counts import by_run, in_order, sums_of
+from ...answers.given import check_runs
 from ...answers.measures import SRS
 from ...answers.runs import runs_of
 from ...schema.declare import ReportTable
-from ...schema.given import check_runs
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import STUDY_LOGISTIC, STUDY_TESTS
 from .logistic import NotFittedError, fit_logistic

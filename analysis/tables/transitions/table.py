@@ -8,12 +8,12 @@ import pandas as pd
 
 from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair
 from ...answers.counts import Groups, in_order, with_pooled
+from ...answers.given import check_runs
 from ...answers.measures import SRS
 from ...answers.published import published_states
 from ...answers.runs import runs_of
 from ...inference.proportion import wilson
 from ...schema.declare import ReportTable
-from ...schema.given import check_runs
 from ..sources import ANSWERS, ROLE_RUNS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
 

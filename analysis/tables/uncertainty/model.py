@@ -15,11 +15,11 @@ from scipy.stats import t as student
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from ...answers.answers import Answers
+from ...answers.given import check_runs
 from ...answers.strata import strata
 from ...inference._logit import Records, absolute_scores, columns_by_code, separated
 from ...inference._rounding import settled
 from ...schema.declare import ReportTable
-from ...schema.given import check_runs
 from ...settings import Settings
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import UNCERTAINTY_MODEL

@@ -7,7 +7,6 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.errors import UserError
 from analysis.inference import Estimate, Result
 
 
@@ -106,9 +105,9 @@ def test_labels_of_results_are_escaped_in_html() -> None:
 
 
 def test_what_is_no_result_is_not_collected() -> None:
-    with pytest.raises(UserError, match=r"collect: expected results of tests .* got none"):
+    with pytest.raises(TypeError, match=r"collect: expected results of tests .* got none"):
         Result.collect([])
-    with pytest.raises(UserError, match="got a int among them"):
+    with pytest.raises(TypeError, match="got a int among them"):
         Result.collect([_result(), 3])
     with pytest.raises(TypeError):
         _result() + 3
