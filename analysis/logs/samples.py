@@ -148,7 +148,7 @@ def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb", buffering=_BUFFER) as stream:
             for number, raw in enumerate(stream, start=1):
-                if raw.strip():
+                if not raw.isspace():
                     yield number, raw
     except (EOFError, OSError, zlib.error) as error:
         state.unreadable = True
