@@ -13,9 +13,13 @@ from tests.helpers.prose import messages, of_markdown, sentences, words
 from tests.helpers.venvs import ROOT
 
 MOST = 30
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/results/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/results/README.md", "benchmarks/README.md"]
 PAGES += [
-    f"docs/{name}.md" for name in ("compression", "notebook", "plugin", "sampling", "scoring", "statistics", "studies")
+    f"docs/{name}.md"
+    for name in (
+        *("architecture", "compression", "extending", "notebook", "plugin"),
+        *("sampling", "scoring", "statistics", "studies", "versions"),
+    )
 ]
 for folder, pattern in (("lm_eval_ext/tasks", "README.md"), ("docs/methods", "*.md")):
     PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob(pattern))
