@@ -192,10 +192,13 @@ def typed_line(raw: bytes) -> TypedLine | None:
         shares = asked.options.shares(line.answer.probs)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
-    texts = _texts(line.answer)
-    known = asked.options.outcomes
+    texts, known, probabilities = _texts(line.answer), asked.options.outcomes, line.answer.probs
+    outcomes, chosen = [], []
     try:
-        outcomes = [known[given.status, given.choice, given.role or None] for given in texts]
+        for given in texts:
+            choice = given.choice
+            outcomes.append(known[given.status, choice, given.role or None])
+            chosen.append(None if probabilities is None or choice is None else probabilities[choice])
     except KeyError:  # one that does not go with the item's options
         return None
     if not outcomes:
@@ -213,7 +216,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
         values,
         list(map(_of_text, texts)),
         outcomes,
-        _chosen(texts, line.answer.probs),
+        chosen,
     )
 
 
@@ -272,10 +275,3 @@ def _texts(answer: Any) -> list[Any]:
         if given.seed is None:
             given.seed = place
     return texts
-
-
-def _chosen(texts: list[Any], probabilities: list[float] | None) -> list[float | None]:
-    """Of each text, the probability of the option that it chose."""
-    if probabilities is None:
-        return [None] * len(texts)
-    return [None if given.choice is None else probabilities[given.choice] for given in texts]
