@@ -99,13 +99,12 @@ def position(log: Path, start: int) -> tuple[str, float]:
     with log.open("rb") as file:
         file.seek(max(start, file.seek(0, os.SEEK_END) - _TAIL))
         text = file.read().decode(errors="replace")
-    found = None
-    for found in _BAR.finditer(text):  # noqa: B007  (the last one)
-        pass
-    if found is None:
+    bars = _BAR.findall(text)
+    if not bars:
         return "", 0.0
-    words, begin, end = _PHASES[found[1]]
-    return words, begin + (end - begin) * int(found[2]) / 100
+    phase, percent = bars[-1]
+    words, begin, end = _PHASES[phase]
+    return words, begin + (end - begin) * int(percent) / 100
 
 
 def last_lines(log: Path, start: int, most: int = 12) -> list[str]:
