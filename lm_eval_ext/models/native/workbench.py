@@ -80,17 +80,7 @@ class Workbench:
         at_most: bool = True,
         detail: dict[str, Any] | None = None,
     ) -> None:
-        """Write a compressed matrix into the model and record what became of it.
-
-        Args:
-            target: The matrix.
-            after: Its new values, [rows, cols].
-            asked: Share of zeros asked of this matrix; None if only the total of the step counts.
-            tolerance: How far the achieved share may stray besides rounding to whole entries.
-            unit: Among how many entries the count was rounded; those of a row by default.
-            at_most: Whether removing more than asked is a fault too.
-            detail: Further facts for the record.
-        """
+        """As in `Bench`: write a compressed matrix into the model and record what became of it."""
         before = target.view()
         assert after.shape == before.shape, (after.shape, before.shape)
         name = target.info.name
