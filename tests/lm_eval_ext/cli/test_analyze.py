@@ -162,7 +162,7 @@ def test_every_setting_is_an_option_under_its_name_with_its_default_and_help() -
     assert {name: option.default for name, option in given.items()} == Settings().as_dict()
     shown = {
         option.name: option
-        for option in get_command(app).commands["analyze"].params  # type: ignore[attr-defined]  # a group of commands
+        for option in get_command(app).commands["analyze"].params
     }
     for name in SETTINGS:
         assert shown[name].opts == [f"--{name.replace('_', '-')}"]

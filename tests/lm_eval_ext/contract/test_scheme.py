@@ -27,7 +27,7 @@ def test_a_scheme_does_not_change_with_what_it_was_made_of() -> None:
     axes["biased"] = "off"
     assert scheme.axes["biased"] == "toward"
     with pytest.raises(TypeError):
-        scheme.axes["biased"] = "off"  # type: ignore[index]
+        scheme.axes["biased"] = "off"
 
 
 def test_roles_that_are_not_placed_are_all_named() -> None:

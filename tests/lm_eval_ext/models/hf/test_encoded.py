@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -254,7 +254,7 @@ def test_truncation_is_the_tokenizers(lms: Any) -> None:
 
 def test_what_hf_does_beside_the_tokens_is_kept(lms: Any) -> None:
     class Hook:
-        kept: list[Any] = []  # noqa: RUF012
+        kept: ClassVar[list[Any]] = []
 
         def add_partial(self, *args: Any) -> None:
             self.kept.append(args)
