@@ -160,10 +160,7 @@ def test_every_setting_is_an_option_under_its_name_with_its_default_and_help() -
     given = {name: option for name, option in signature(analyze).parameters.items() if name in SETTINGS}
     assert list(given) == SETTINGS
     assert {name: option.default for name, option in given.items()} == Settings().as_dict()
-    shown = {
-        option.name: option
-        for option in get_command(app).commands["analyze"].params
-    }
+    shown = {option.name: option for option in get_command(app).commands["analyze"].params}
     for name in SETTINGS:
         assert shown[name].opts == [f"--{name.replace('_', '-')}"]
         assert shown[name].help == Settings.help(name)
