@@ -64,7 +64,7 @@ def for_terminal(text: str, most: int | None = None) -> str:
 
 
 def for_markdown(text: str, most: int | None = MESSAGE) -> str:
-    """A text as Markdown that reads as the text: no tag, link, emphasis or list comes of it. Length as `for_terminal`."""
+    """A text as Markdown that reads as the text: no tag, link, emphasis or list. Length as `for_terminal`."""
     return _FIRST.sub(_escape_first, for_markdown_cell(text, most))
 
 

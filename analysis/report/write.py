@@ -14,22 +14,22 @@ from ..logs import ISSUES, issues_frame
 from ..media import for_json
 from ..result import Analysis
 from ..schema.declare import LongTable
+from .contents import MARKER, MARKER_FORMAT, file_hash
 from .csv_files import write_csv
-from .folder import MARKER, MARKER_FORMAT
 from .long import write_long
 from .metadata import made_by, metadata
 from .summary import summary_markdown
 
 __all__ = ["write_report"]
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 
 
 def write_report(analysis: Analysis, folder: Path, parts: Mapping[str, Iterable[pd.DataFrame]]) -> None:
     """Write all files but items.parquet and documents.parquet (which reading the logs has made) into a folder.
 
     Tables are written in full precision, missing values as empty cells or nulls. The marker comes last and
-    lists every file.
+    lists every file with its hash.
 
     Args:
         analysis: What to write.
@@ -52,7 +52,7 @@ def write_report(analysis: Analysis, folder: Path, parts: Mapping[str, Iterable[
     write_csv(issues_frame(analysis.issues), ISSUES, folder / "issues.csv")
     (folder / "summary.md").write_text(summary_markdown(analysis, rows), encoding="utf-8")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    marker = _marker(analysis, sorted([*files, MARKER]))
+    marker = _marker(analysis, {name: file_hash(folder / name) for name in files} | {MARKER: None})
     _write_json(folder / MARKER, marker)
 
 
@@ -68,7 +68,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(for_json(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _marker(analysis: Analysis, files: list[str]) -> dict[str, Any]:
+def _marker(analysis: Analysis, files: dict[str, str | None]) -> dict[str, Any]:
     return {
         "format": MARKER_FORMAT,
         "schema_version": _SCHEMA_VERSION,

@@ -83,7 +83,8 @@ class Analysis:
         dense = set(self.runs.loc[self.runs["method"] == "none", "run"])
         if all(pair.baseline in dense and pair.run not in dense for pair in pairs):
             return "What compression changed"
-        runs, baselines = (list(dict.fromkeys(names)) for names in zip(*((p.run, p.baseline) for p in pairs)))
+        runs = list(dict.fromkeys(pair.run for pair in pairs))
+        baselines = list(dict.fromkeys(pair.baseline for pair in pairs))
         shown = " and ".join(runs) if len(runs) <= _NAMED else _many(len(runs), "run")
         return f"{shown} beside {' and '.join(baselines) if len(baselines) <= _NAMED else 'their baselines'}"
 
