@@ -32,10 +32,10 @@ MESSAGE = 1000
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 # What Markdown, GitHub's tables and bare addresses are made of. `_` inside a word is a letter.
-_MARKS = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_MARKS = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[wW])\.|(?<=\w)\.(?=[^\W\d])")
 _FIRST = re.compile(r"^(\s*)(?:([-+=#])|(\d+)([.)]))")
 # Mail addresses and mentions are links too, and a backslash does not keep them from it; another element between does.
-_AT = re.compile(r"@(?=[\w.-]*\.\w)|(?<!\w)@(?=\w)")
+_AT = re.compile(r"@(?=[\w.+\\-]*\.\w)|(?<!\w)@(?=\w)")
 
 # Breaks and tabs are text in CSV; other control characters end a file, or drive a terminal that shows it.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -51,7 +51,7 @@ def for_terminal(text: str, most: int | None = None) -> str:
 
     Args:
         text: Any text.
-        most: Characters to show at most; what is longer ends in '…'. All of it if not given.
+        most: Characters to show at most; what is longer has '…' in its middle. All of it if not given.
 
     Returns:
         The text; characters that are not printable (control characters, line breaks and tabs among them, bidi and
@@ -59,8 +59,10 @@ def for_terminal(text: str, most: int | None = None) -> str:
     """
     if most is None:
         return _visible(text)
-    shown = _visible(text[: most + 1])
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    shown = _visible(text if len(text) <= 2 * most else text[:most] + text[-most:])
+    # The end tells names of one beginning apart, and says what to do where it is a message.
+    tail = most // 3
+    return shown if len(shown) <= most else f"{shown[: most - 1 - tail]}…{shown[len(shown) - tail :]}"
 
 
 def for_markdown(text: str, most: int | None = MESSAGE) -> str:
