@@ -67,6 +67,8 @@ def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     base, run, top, compression = Task(lines()), Task(lines()), {}, {}
     if name == "items":
         run = Task(lines(0, 1, 2))
+    if name == "filters":
+        base = Task([*lines(), *lines(filter="other")])
     if name == "docs":
         run.lines[2] |= {"doc_hash": "other"}
     if name == "targets":
