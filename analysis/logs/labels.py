@@ -9,7 +9,7 @@ from .faults import some
 from .issues import Issue
 from .results import RunLog
 
-__all__ = ["base_groups", "label_runs"]
+__all__ = ["base_groups", "label_runs", "same_base"]
 
 _NAMED = 3
 """Files that an issue names at most."""
@@ -35,6 +35,14 @@ def base_groups(runs: Iterable[RunLog]) -> dict[str, str]:
             leader = {key: other if value == first else value for key, value in leader.items()}
             by_hash = {key: other if value == first else value for key, value in by_hash.items()}
     return leader
+
+
+def same_base(run: RunLog, other: RunLog) -> bool:
+    """Whether two runs start from the same weights: of one hash where both log it, else of one name."""
+    before, theirs = run.facts["base_hash"], other.facts["base_hash"]
+    if before and theirs:
+        return bool(before == theirs)
+    return run.base_model == other.base_model
 
 
 def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:

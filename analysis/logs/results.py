@@ -51,7 +51,7 @@ class RunLog:
     """Results file, relative to the analysed folder."""
     date_id: str
     facts: dict[str, Any]
-    """Values of RUN_FIELDS by column."""
+    """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
     tasks: dict[str, TaskLog] = field(default_factory=dict)
 
     @property
@@ -140,6 +140,7 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     config = content.get("config")
     arguments = _model_args(config.get("model_args") if isinstance(config, Mapping) else None)
     facts = take_all(RUN_FIELDS, {**content, "$model_args": arguments})
+    facts["arguments"] = arguments
     # Another file or adapter on top makes another model of the same name.
     extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]

@@ -72,6 +72,11 @@ class Analysis:
         return DOCUMENTS.conform(read_table(self._home / "documents.parquet"))
 
     @property
+    def complete(self) -> bool:
+        """Whether every comparison was made: nothing was refused, and nothing lacks a baseline."""
+        return not any(issue.level == "error" for issue in self.issues)
+
+    @property
     def compared(self) -> str:
         """One sentence on what was compared with what."""
         models = self.runs["base_model"].nunique()

@@ -85,6 +85,17 @@ def test_refused_comparisons_end_in_exit_code_1_and_a_report(
     assert run(monkeypatch, *arguments, "--allow", "prompts", "--allow", "items") == 0
 
 
+def test_a_run_without_a_baseline_ends_in_exit_code_1_and_the_line_to_type(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"model_args": {"pretrained": "org/base-GPTQ", "dtype": "float32"}}
+    write_run(runs, 3, {"arc": Task([choice_line(i, 1) for i in range(4)])}, config=other)
+    monkeypatch.chdir(runs.parent)
+    assert run(monkeypatch, "runs") == 1
+    assert "`lm-eval-ext analyze runs --baseline base/dense`" in capsys.readouterr().out
+    assert run(monkeypatch, "runs", "--baseline", "base/dense") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
