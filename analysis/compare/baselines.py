@@ -9,7 +9,7 @@ from ..errors import UserError, unknown_name
 from ..logs import Issue, RunLog
 from ..logs.labels import base_groups, same_base
 from .commands import AnalyzeCommand
-from .uncompared import uncompared_issues
+from .uncompared import Uncompared, find_uncompared
 
 __all__ = ["Baselines", "choose_baselines"]
 
@@ -20,7 +20,10 @@ class Baselines:
 
     by_task: dict[tuple[str, str], str] = field(default_factory=dict)
     """Baseline's label by (run, task)."""
+    uncompared: list[Uncompared] = field(default_factory=list)
+    """Runs and tasks that have none and are none."""
     issues: list[Issue] = field(default_factory=list)
+    """What these are, one issue each."""
 
     def of(self, run: str, tasks: Iterable[str]) -> str | None:
         """The baseline over some tasks; several labels are joined by '+', none gives None."""
@@ -45,8 +48,8 @@ def choose_baselines(
         command: What the user typed; issues say how to change it.
 
     Returns:
-        The baselines, and an issue (level error, with what to type) for every run and task that is compared with
-        nothing though it is no baseline.
+        The baselines, and what is compared with nothing: as issues of level error where it is no baseline, with what
+        to type.
 
     Raises:
         UserError: If `named` is no label, or if several uncompressed runs hold a task of a compressed run.
@@ -56,7 +59,8 @@ def choose_baselines(
     groups, command = base_groups(runs.values()), command or AnalyzeCommand()
     out = Baselines(_assign(runs, named, groups, command))
     suggested = _suggested(runs, groups, command, out.by_task) if named is None else None
-    out.issues = uncompared_issues(runs, out.by_task, named, suggested, command)
+    out.uncompared = find_uncompared(runs, out.by_task, named, suggested, command)
+    out.issues = [entry.issue(runs[entry.run].file) for entry in out.uncompared]
     return out
 
 
