@@ -10,10 +10,11 @@ import pandas as pd
 
 from ..answers.match import KEY, match
 from ..errors import unknown_name
-from ..logs import Issue, ItemStore, Logs, RunLog, TaskLog
+from ..logs import Issue, ItemStore, Logs, TaskLog
 from ..logs.results import ROLLING
 from .baselines import Baselines
 from .differences import DIFFERENCES, Difference, item_differences, setting_differences
+from .same_answers import same_answers, scored_weights
 
 __all__ = ["Pair", "Pairing", "Refusal", "check_allowed", "pair_runs"]
 
@@ -130,8 +131,8 @@ def pair_runs(logs: Logs, baselines: Baselines, allow: Iterable[str] = ()) -> Pa
             kept that the baseline and all runs compared with it have; a task without any is refused.
 
     Returns:
-        Pairs, refusals, and as issues every refusal, accepted difference, note, and sign that a compressed
-        run is not compressed (the same weights or the same scores as the baseline).
+        Pairs, refusals, and as issues every refusal, accepted difference and note, compressed runs with the weights of
+        their baseline, and runs of different models, compared or not, that answered alike.
 
     Raises:
         UserError: If `allow` holds an unknown name.
@@ -154,7 +155,8 @@ def pair_runs(logs: Logs, baselines: Baselines, allow: Iterable[str] = ()) -> Pa
     out.issues = [
         *(Issue(logs.runs[entry.run].file, "refused", entry.message, "error") for entry in out.refusals),
         *(issue for pair in out.pairs for issue in _accepted(pair, logs)),
-        *_signs(out.pairs, logs),
+        *_unchanged(out.pairs, logs),
+        *same_answers(logs.runs),
         *_notes(out.pairs, logs),
     ]
     return out
@@ -197,30 +199,18 @@ def _accepted(pair: Pair, logs: Logs) -> Iterable[Issue]:
         yield Issue(logs.runs[pair.run].file, "accepted", f"{message} (--allow {difference.name})", "note")
 
 
-def _signs(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
-    """Signs that a compressed run is in truth its baseline, which would look like perfect compression."""
+def _unchanged(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
+    """Compressed runs with their baseline's very weights, which would look like perfect compression."""
     reported = set()
     for pair in pairs:
         run, base = logs.runs[pair.run], logs.runs[pair.baseline]
         if run.is_dense:
             continue
-        after, before = run.facts["weights_hash"], _scored_weights(base) or run.facts["base_hash"]
+        after, before = run.facts["weights_hash"], scored_weights(base) or run.facts["base_hash"]
         if after and after == before and (pair.run, pair.baseline) not in reported:
             reported.add((pair.run, pair.baseline))
             message = f"{pair.run} was scored with the very weights of {pair.baseline}: nothing was compressed"
             yield Issue(run.file, "unchanged_weights", message)
-        digest = run.tasks[pair.task].score_digest
-        if digest and digest == base.tasks[pair.task].score_digest:
-            message = (
-                f"{pair.run} and {pair.baseline} have the same scores, to the last digit, on all of "
-                f"{pair.task}: a cache (--use_cache) or an uncompressed model answered"
-            )
-            yield Issue(run.file, "identical_scores", message)
-
-
-def _scored_weights(run: RunLog) -> str | None:
-    found: str | None = run.facts["weights_hash"] or (run.facts["base_hash"] if run.is_dense else None)
-    return found
 
 
 def _notes(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:

@@ -12,6 +12,7 @@ from typing import Any
 from .aggregates import aggregates
 from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
+from .fingerprint import Fingerprint
 from .issues import Issue
 from .values import LogError, integer, number
 
@@ -48,8 +49,8 @@ class TaskLog:
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
     """Whether there are items with a direction."""
-    score_digest: str | None = None
-    """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
+    fingerprint: Fingerprint | None = None
+    """Of what the model gave back; missing where that is neither scores nor texts."""
 
     @property
     def of_metrics(self) -> tuple[Any, ...]:

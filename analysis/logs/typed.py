@@ -126,7 +126,7 @@ class TypedLine(msgspec.Struct, gc=False):
     hashes: tuple[str, str, str]
     """Those that lm_eval logs: of document, prompt and target."""
     responses: Any
-    """What the model gave; None for texts."""
+    """What the model gave."""
     values: tuple[Any, ...]
     """Values of table.LINE_COLUMNS."""
     texts: list[tuple[Any, ...]]
@@ -141,7 +141,6 @@ _line = msgspec.json.Decoder(_Line)
 _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
-_TEXTS = b'[["'
 
 
 class _Asked(msgspec.Struct, gc=False):
@@ -188,9 +187,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
         # What no field asks for is skipped without a look at its encoding.
         line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
         asked = _asked(line)
-        responses = bytes(line.resps)
-        # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
-        scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
+        responses = _anything.decode(line.resps)
         shares = asked.options.shares(line.answer.probs)
         _check(line, asked.options)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
@@ -215,7 +212,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
         asked.options,
         line.filter,
         hashes,
-        scored,
+        responses,
         values,
         list(map(_of_text, texts)),
         outcomes,
