@@ -9,6 +9,7 @@ import pandas as pd
 
 from .answers.answers import Answers
 from .compare.baselines import Baselines, choose_baselines
+from .compare.commands import AnalyzeCommand
 from .compare.frames import role_frames
 from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
@@ -61,7 +62,7 @@ def analyze(
     with staged_folder(output, folder) as stage, ItemStore(stage / "items.parquet") as store:
         with DocumentStore(stage / "documents.parquet") as documents:
             logs = read_logs(folder, store, patterns, documents=documents)
-        baselines = choose_baselines(logs.runs, baseline)
+        baselines = choose_baselines(logs.runs, baseline, _typed(folder, output, allowed, patterns, given))
         pairing = pair_runs(logs, baselines, allowed)
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)
         making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
@@ -99,6 +100,21 @@ def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
             f"catalogue lacks tables of every report: {', '.join(missing)}. Add to CATALOGUE, don't replace it"
         )
     return listed
+
+
+def _typed(
+    folder: Path, output: Path, allowed: frozenset[str], patterns: tuple[str, ...], settings: Settings
+) -> AnalyzeCommand:
+    """The command line of this analysis, but for its baseline: what an issue tells the user to type is made from it."""
+    usual = Settings().as_dict()
+    changed = {name: value for name, value in settings.as_dict().items() if value != usual[name]}
+    options = {
+        "output": None if str(output) == "report" else output,
+        "task": patterns,
+        "allow": sorted(allowed),
+        **changed,
+    }
+    return AnalyzeCommand((str(folder),), options)
 
 
 def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairing) -> list[Issue]:

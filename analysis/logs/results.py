@@ -12,6 +12,7 @@ from typing import Any
 from .aggregates import aggregates
 from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
+from .fingerprint import Fingerprint
 from .issues import Issue
 from .values import LogError, integer, number
 
@@ -48,8 +49,8 @@ class TaskLog:
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
     """Whether there are items with a direction."""
-    score_digest: str | None = None
-    """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
+    fingerprint: Fingerprint | None = None
+    """Of what the model gave back; missing where that is neither scores nor texts."""
 
     @property
     def of_metrics(self) -> tuple[Any, ...]:
@@ -65,7 +66,7 @@ class RunLog:
     """Results file, relative to the analysed folder."""
     date_id: str
     facts: dict[str, Any]
-    """Values of RUN_FIELDS by column."""
+    """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
     tasks: dict[str, TaskLog] = field(default_factory=dict)
 
     @property
@@ -154,6 +155,7 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     config = content.get("config")
     arguments = _model_args(config.get("model_args") if isinstance(config, Mapping) else None)
     facts = take_all(RUN_FIELDS, {**content, "$model_args": arguments})
+    facts["arguments"] = arguments
     # Another file or adapter on top makes another model of the same name.
     extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]

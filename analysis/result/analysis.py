@@ -89,6 +89,11 @@ class Analysis:
         return f"{shown} beside {' and '.join(baselines) if len(baselines) <= _NAMED else 'their baselines'}"
 
     @property
+    def complete(self) -> bool:
+        """Whether every comparison was made: nothing was refused, and nothing lacks a baseline."""
+        return not any(issue.level == "error" for issue in self.issues)
+
+    @property
     def compared(self) -> str:
         """One sentence on what was compared with what."""
         models = self.runs["base_model"].nunique()
