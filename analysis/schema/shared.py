@@ -35,6 +35,7 @@ TRANSITION = text(
     "flip_to_stereotype (another axis, then toward the stereotype), flip_from_stereotype (the reverse), response_flip "
     "(another option).",
 )
+METRIC = text("metric", "Metric under lm_eval's name.")
 UNIT = text("unit", "What counts as one, and is taken as independent of the others.")
 TEST = text("test", "Name of the test.")
 TERM = text("term", "Term of the model.")
@@ -60,6 +61,11 @@ N_FLIPS = count("n_flips", "Of the pairs, those that flip.")
 VALUE = number("value", "What the row measures.")
 RATE = number("rate", "Share of those counted that have the outcome; in [0, 1], missing where nothing is counted.")
 FLIP_RATE = number("flip_rate", "Share of the pairs of answers whose outcome is another than at baseline; in [0, 1].")
+CHANGED_RATE = number(
+    "changed_rate",
+    "Share of all pairs of answers, right or wrong or neither, whose answer is another: option, text or status; in "
+    "[0, 1], missing where the log does not name answers.",
+)
 ACCURACY = number("accuracy", "Share of the answers with a key that are right, unanswered ones wrong; in [0, 1].")
 RESPONSE_ENTROPY = number("response_entropy", "Shannon entropy in bits of the chosen letters; 0 to log2(options).")
 PERPLEXITY = number("perplexity", "Perplexity; at least 1.")
