@@ -42,13 +42,13 @@ HEADLINE = Table(
         PERPLEXITY.here("By the first metric at hand."),
         PERPLEXITY_PCT_CHANGE,
         N.here("All of the task.", nullable=True),
-        METRIC.here("What accuracy or score is of.", nullable=True),
+        METRIC.here("What accuracy or value is of.", nullable=True),
         ACCURACY.here("By the metric; missing where it does not say right or wrong."),
         number(
-            "score",
+            "metric_value",
             "Value of a metric that does not say right or wrong: the mean of its lines, or lm_eval's own value.",
         ),
-        number("score_change", "Its change on the same lines; table metric_changes has the interval."),
+        number("metric_change", "Its change on the same lines; table metric_changes has the interval."),
         FLIP_RATE.here("Right or wrong."),
         CHANGED_RATE,
         measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),
@@ -66,7 +66,7 @@ def headline(
     """Bring the main numbers of all tables into one.
 
     Args:
-        scores: What `run_scores` gives: n, metric and accuracy or score of every run, task and filter.
+        scores: What `run_scores` gives: n, metric and accuracy or value of every run, task and filter.
         perplexities: Table PERPLEXITIES.
         tables: Tables of the report by name: runs, rates, transitions, flips and metric_changes are
             used.
@@ -90,8 +90,8 @@ def headline(
             }
             if part is not None:
                 key = {"run": run.run, "task": part.task, "filter": part.filter}
-                row |= {**key, **{name: getattr(part, name) for name in ("n", "metric", "accuracy", "score")}}
-                row["score_change"] = _score_change(tables["metric_changes"], key, part)
+                row |= {**key, **{name: getattr(part, name) for name in ("n", "metric", "accuracy", "metric_value")}}
+                row["metric_change"] = _metric_change(tables["metric_changes"], key, part)
                 for name in ("flip_rate", "changed_rate"):
                     row[name] = _first(_where(tables["flips"], key), name)
                 row["srs"] = _first(_ambiguous(_where(rates, key)), "srs")
@@ -125,12 +125,12 @@ def _perplexity_of(run: Any, perplexities: pd.DataFrame, name: str | None) -> di
     return {"perplexity": pd.NA if value is None else float(value)}
 
 
-def _score_change(changes: pd.DataFrame, key: dict[str, Any], part: Any) -> Any:
-    """The change of what is shown as score; missing for accuracy, whose change the flips tell."""
-    if pd.isna(part.score):
+def _metric_change(changes: pd.DataFrame, key: dict[str, Any], part: Any) -> Any:
+    """The change of what is shown as value; missing for accuracy, whose change the flips tell."""
+    if pd.isna(part.metric_value):
         return pd.NA
     rows = _where(changes, {**key, "metric": part.metric})
-    return _first(rows[(rows["kind"] == AGGREGATE).fillna(False) == part.aggregate], "change")
+    return _first(rows[(rows["metric_kind"] == AGGREGATE).fillna(False) == part.aggregate], "change")
 
 
 def _where(frame: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:

@@ -15,10 +15,10 @@ __all__ = ["READING", "summary_markdown"]
 
 READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
-    "metric": "**metric**: what accuracy or score is of; `metric_changes` has every metric, with intervals.",
+    "metric": "**metric**: what accuracy or value is of; `metric_changes` has every metric, with intervals.",
     "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong. Where no metric is "
     "named acc decides, also beside acc_norm.",
-    "score": "**score**: mean of a metric that does not say right or wrong, or lm_eval's own value; it has no flips.",
+    "metric_value": "**value**: of a metric that does not say right or wrong; a mean of lines, or lm_eval's own.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
     "changed_rate": "**changed**: answers that are another option or text than at baseline, right or wrong.",
     "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",

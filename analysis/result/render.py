@@ -12,7 +12,8 @@ __all__ = ["cells", "present", "present_headline"]
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
     "n": "answers",
-    "score_change": "score change",
+    "metric_value": "value",
+    "metric_change": "change",
     "flip_rate": "flips",
     "changed_rate": "changed",
     "srs": "SRS",
@@ -29,7 +30,7 @@ _TITLES = {
 _FORMATS = {
     "accuracy": "{:.3f}",
     "srs": "{:.3f}",
-    "score_change": "{:+.3g}",
+    "metric_change": "{:+.3g}",
     "flip_rate": "{:.1%}",
     "changed_rate": "{:.1%}",
     "perplexity": "{:,.4g}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def analysed(folder: Path, *given: Any, **top: Any) -> Analysis:
 def changes(found: Analysis) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows of metric_changes by metric and kind."""
     rows = found.tables["metric_changes"].to_dict("records")
-    return {(row["metric"], row["kind"]): row for row in rows}
+    return {(row["metric"], row["metric_kind"]): row for row in rows}
 
 
 def shown(found: Analysis, run: str, name: str = "none") -> dict[str, Any]:
@@ -105,12 +106,12 @@ def test_truthfulqa_mc2_is_a_mean_of_shares_though_some_lines_are_whole(tmp_path
     ends = ttest_rel(after, before).confidence_interval(0.95)
     assert numbers(row, "conf_low", "conf_high") == pytest.approx([ends.low, ends.high])
     top = shown(found, "w")
-    assert numbers(top, "n", "metric", "score", "score_change") == [5, "acc", 0.45, pytest.approx(-0.05)]
+    assert numbers(top, "n", "metric", "metric_value", "metric_change") == [5, "acc", 0.45, pytest.approx(-0.05)]
     assert numbers(top, "accuracy", "flip_rate") == [pd.NA, pd.NA]
     flips = found.tables["flips"].iloc[0]
     assert numbers(dict(flips), "n", "n_without_key", "metric") == [0, 5, pd.NA]
     page = (found.output / "summary.md").read_text()
-    assert "- **score**: " in page
+    assert "- **value**: " in page
     assert "**accuracy**" not in page
     assert "**flips**" not in page
 
@@ -119,7 +120,10 @@ def test_a_run_whose_shares_happen_to_be_whole_is_shown_as_the_other_is(tmp_path
     lines = {"none": (each("acc", [0.5, 1.0]), each("acc", [1.0, 1.0]))}
     results = ({"acc,none": 0.75}, {"acc,none": 1.0})
     found = analysed(tmp_path, "truthfulqa_mc2", "multiple_choice", {"acc": MEAN_UP}, lines, results)
-    assert [numbers(shown(found, run), "accuracy", "score") for run in ("dense", "w")] == [[pd.NA, 0.75], [pd.NA, 1.0]]
+    assert [numbers(shown(found, run), "accuracy", "metric_value") for run in ("dense", "w")] == [
+        [pd.NA, 0.75],
+        [pd.NA, 1.0],
+    ]
     assert found.pairing.refusals == []
     assert list(changes(found)) == [("acc", "number")]
 
@@ -133,11 +137,18 @@ def test_ifeval_is_right_by_prompt_and_its_instructions_are_an_aggregate(tmp_pat
     after = values([True, True, False, False], [[True], [True, True], [False, True], [False]])
     ways = {"prompt_level_strict_acc": MEAN_UP, "inst_level_strict_acc": (FUNCTION, True)}
     results = tuple(
-        {"prompt_level_strict_acc,none": prompt, "inst_level_strict_acc,none": inst, "inst_level_strict_acc_stderr,none": "N/A"}
+        {
+            "prompt_level_strict_acc,none": prompt,
+            "inst_level_strict_acc,none": inst,
+            "inst_level_strict_acc_stderr,none": "N/A",
+        }
         for prompt, inst in ((0.5, 4 / 6), (0.5, 4 / 6))
     )
     found = analysed(tmp_path, "ifeval", "generate_until", ways, {"none": (before, after)}, results)
-    prompt, inst = changes(found)["prompt_level_strict_acc", "0/1"], changes(found)["inst_level_strict_acc", "aggregate"]
+    prompt, inst = (
+        changes(found)["prompt_level_strict_acc", "0/1"],
+        changes(found)["inst_level_strict_acc", "aggregate"],
+    )
     assert len(changes(found)) == 2
     assert numbers(prompt, "decides", "n", "value", "change", "n_gained", "n_lost") == [True, 4, 0.5, 0, 1, 1]
     assert numbers(inst, "value_baseline", "value", "change", "aggregation") == [4 / 6, 4 / 6, 0, "function"]
@@ -218,7 +229,13 @@ def test_squadv2_has_aggregates_alone(tmp_path: Path) -> None:
         [50.5, 41.0, -9.5],
     ]
     top = shown(found, "w")
-    assert numbers(top, "n", "metric", "score", "score_change", "changed_rate") == [3, "exact", 30.0, -10.0, 1.0]
+    assert numbers(top, "n", "metric", "metric_value", "metric_change", "changed_rate") == [
+        3,
+        "exact",
+        30.0,
+        -10.0,
+        1.0,
+    ]
 
 
 def test_pct_stereotype_is_a_rate_and_no_accuracy(tmp_path: Path) -> None:
@@ -231,7 +248,7 @@ def test_pct_stereotype_is_a_rate_and_no_accuracy(tmp_path: Path) -> None:
     assert numbers(rate, "decides", "higher_is_better", "n_lost", "n_gained") == [False, False, 1, 0]
     assert numbers(diff, "value_baseline", "value", "change") == [2.0, 3.0, 1.0]
     assert shown(found, "w")["accuracy"] is pd.NA
-    assert numbers(shown(found, "w"), "metric", "score") == ["likelihood_diff", 3.0]
+    assert numbers(shown(found, "w"), "metric", "metric_value") == ["likelihood_diff", 3.0]
 
 
 def test_lambada_is_right_by_acc_and_its_perplexity_is_no_mean_of_lines(tmp_path: Path) -> None:
@@ -277,4 +294,58 @@ def test_runs_of_predict_only_have_no_metric(tmp_path: Path) -> None:
     results = ({"bypass,none": 999}, {"bypass,none": 999})
     found = analysed(tmp_path, "arc", "generate_until", {"bypass": ("bypass", True)}, lines, results)
     assert [issue.kind for issue in found.issues] == ["no_metric"]
-    assert numbers(shown(found, "w"), "n", "metric", "score", "changed_rate") == [1, pd.NA, pd.NA, 1.0]
+    assert numbers(shown(found, "w"), "n", "metric", "metric_value", "changed_rate") == [1, pd.NA, pd.NA, 1.0]
+
+
+def group_of_two(folder: Path, own: tuple[float, float]) -> Analysis:
+    """mmlu of two tasks of one and three documents; `own` are the group's values in the results files."""
+    values = {
+        "mmlu_law": ([1.0], [0.0]),
+        "mmlu_art": ([1.0, 1.0, 0.0], [1.0, 1.0, 1.0]),
+    }
+    for number, record in enumerate((evidence("dense", **DENSE), evidence("w"))):
+        tasks = {}
+        for name, sides in values.items():
+            label = ("dense", "w")[number]
+            made = [line(i, "multiple_choice", label, {"acc": v}, "none") for i, v in enumerate(sides[number])]
+            tasks[name] = Task(made, metrics={"acc,none": sum(sides[number]) / len(made)})
+        listed = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
+        path = write_run(
+            folder / "runs",
+            number + 1,
+            tasks,
+            record,
+            configs={name: {"task": name, "output_type": "multiple_choice", "metric_list": listed} for name in tasks},
+            higher_is_better={name: {"acc": True} for name in [*tasks, "mmlu", "mmlu_other"]},
+            group_subtasks={"mmlu": ["mmlu_other"], "mmlu_other": ["mmlu_law", "mmlu_art"]},
+        )
+        content = json.loads(path.read_text())
+        content["results"]["mmlu"] = {"acc,none": own[number], "acc_stderr,none": 0.1, "alias": "mmlu"}
+        path.write_text(json.dumps(content))
+    return analyze(folder / "runs", folder / "report")
+
+
+def test_a_group_is_all_lines_of_its_tasks(tmp_path: Path) -> None:
+    found = group_of_two(tmp_path, (0.75, 0.75))
+    rows = found.tables["metric_changes"].set_index("task")
+    # The groups in it have no value of their own here.
+    assert rows.index.tolist() == ["mmlu_law", "mmlu_art", "mmlu"]
+    group = rows.loc["mmlu"].to_dict()
+    assert numbers(group, "metric", "metric_kind", "decides", "n", "n_clusters") == ["acc", "0/1", True, 4, 4]
+    assert numbers(group, "value_baseline", "value", "n_gained", "n_lost") == [0.75, 0.75, 1, 1]
+    ends = ttest_rel([0, 1, 1, 1], [1, 1, 1, 0]).confidence_interval(0.95)
+    assert numbers(group, "conf_low", "conf_high") == pytest.approx([ends.low, ends.high])
+
+
+def test_a_group_whose_tasks_count_once_each_has_lm_evals_own_value(tmp_path: Path) -> None:
+    # (1 + 2/3) / 2 and (0 + 1) / 2.
+    found = group_of_two(tmp_path, (5 / 6, 0.5))
+    group = found.tables["metric_changes"].set_index("task").loc["mmlu"].to_dict()
+    assert numbers(group, "metric_kind", "n", "change") == ["aggregate", None, pytest.approx(-1 / 3)]
+    assert group["status"] == "the results files' own values: not the mean of all lines of the group's tasks"
+
+
+def test_a_group_is_compared_with_all_its_tasks_or_not_at_all(tmp_path: Path) -> None:
+    group_of_two(tmp_path, (0.75, 0.75))
+    found = analyze(tmp_path / "runs", tmp_path / "report", tasks=["mmlu_art"])
+    assert found.tables["metric_changes"]["task"].tolist() == ["mmlu_art"]

@@ -14,7 +14,7 @@ from ...settings import Settings
 from .columns import INDICATOR, NUMBER
 from .values import Floats
 
-__all__ = ["Units", "change_of_lines"]
+__all__ = ["Codes", "Lines", "Units", "change_of_lines"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -38,18 +38,30 @@ class Units:
         return cls(name="document" if alone else "template", unit=unit, item=item)
 
 
-def change_of_lines(before: Floats, after: Floats, units: Units, settings: Settings) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """One metric of paired lines."""
+
+    before: Floats
+    """[lines] values of the baseline, NaN where there is none."""
+    after: Floats
+    """[lines] the run's, line by line the same."""
+    units: Units
+    decides: bool
+    """Whether the metric says which of these answers are right."""
+
+
+def change_of_lines(lines: Lines, settings: Settings) -> dict[str, object]:
     """Mean of a metric in both runs, the change and its interval, over the lines that have a number in both.
 
     Args:
-        before: [lines] values of the baseline, NaN where there is none.
-        after: [lines] the run's, line by line the same.
-        units: Of these lines.
+        lines: Paired lines of a task and filter, or of several tasks.
         settings: The level is that of the interval.
 
     Returns:
-        Columns kind to n_left_out of METRIC_CHANGES, and its status, 'ok' where the interval is as declared.
+        Columns metric_kind to n_left_out of METRIC_CHANGES, and its status, 'ok' where the interval is as declared.
     """
+    before, after, units = lines.before, lines.after, lines.units
     usable = np.isfinite(before) & np.isfinite(after)
     old, new = before[usable], after[usable]
     known = np.concatenate([before, after])
@@ -57,7 +69,7 @@ def change_of_lines(before: Floats, after: Floats, units: Units, settings: Setti
     indicator = bool(np.isin(known, (0.0, 1.0)).all())
     left = int((~usable).sum())
     row: dict[str, object] = {
-        "kind": (INDICATOR if indicator else NUMBER) if len(known) else None,
+        "metric_kind": (INDICATOR if indicator else NUMBER) if len(known) else None,
         "n": len(old),
         "n_items": len(np.unique(units.item[usable])),
         "n_clusters": len(np.unique(units.unit[usable])),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, count, flag, number, text
+from ...schema.columns import Table, flag, number, text
 from ...schema.shared import (
     BASELINE,
     CONF_HIGH,
@@ -11,12 +11,16 @@ from ...schema.shared import (
     FLIP_RATE,
     METRIC,
     N_CLUSTERS,
+    N_GAINED,
     N_ITEMS,
+    N_LEFT_OUT,
+    N_LOST,
     RUN,
     STATUS,
     TASK,
     UNIT,
     VALUE,
+    VALUE_BASELINE,
     N,
 )
 
@@ -31,12 +35,12 @@ METRIC_CHANGES = Table(
     columns=(
         RUN,
         BASELINE,
-        TASK,
+        TASK.here("Or a group of tasks that the results file has a value of: all lines of its tasks."),
         FILTER,
         METRIC.here("Any that is a number in the lines or in the results file."),
         flag("decides", "Whether this metric says which answers are right: in flips, accuracy and all that uses them."),
         text(
-            "kind",
+            "metric_kind",
             f"{INDICATOR} (no other value in any line of both runs), {NUMBER}, or {AGGREGATE} (a value of the results "
             "file, not of lines); missing where no line has a value.",
             nullable=True,
@@ -55,19 +59,15 @@ METRIC_CHANGES = Table(
         N_ITEMS.here(f"Documents of these lines; missing for {AGGREGATE}.", nullable=True),
         N_CLUSTERS.here("Or the documents themselves, see unit.", nullable=True),
         UNIT.here("template, or document where items have no template.", nullable=True),
-        number("value_baseline", "The value at baseline."),
+        VALUE_BASELINE,
         VALUE.here(f"Mean of the n lines; for {AGGREGATE} the results file's own."),
         number("change", "value minus value_baseline."),
         CONF_LOW.here("Of change: delete-one jackknife over units; over documents that is the paired t interval."),
         CONF_HIGH,
-        count("n_gained", f"Lines with 0 at baseline and 1 in the run; missing unless {INDICATOR}.", nullable=True),
-        count("n_lost", f"Lines with 1 at baseline and 0 in the run; missing unless {INDICATOR}.", nullable=True),
+        N_GAINED.here(f"Lines, yes being 1; missing unless {INDICATOR}.", nullable=True),
+        N_LOST.here("Likewise.", nullable=True),
         FLIP_RATE.here(f"(n_gained + n_lost) / n; missing unless {INDICATOR}."),
-        count(
-            "n_left_out",
-            "Lines of both runs without the value (null, NaN, infinite) in one or both: it does not apply to them.",
-            nullable=True,
-        ),
+        N_LEFT_OUT.here("Lines without the value (null, NaN, infinite) in one run or both.", nullable=True),
         STATUS,
     ),
 )

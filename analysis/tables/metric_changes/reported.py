@@ -61,7 +61,7 @@ class Reported:
             yield {
                 "metric": name,
                 "decides": False,
-                "kind": AGGREGATE,
+                "metric_kind": AGGREGATE,
                 "aggregation": self.aggregations.get(name),
                 "higher_is_better": self.higher_is_better.get(name),
                 "value_baseline": before,

@@ -16,7 +16,7 @@ from .values import LINE_COLUMNS, line_values
 
 __all__ = ["SCORE_COLUMNS", "run_scores"]
 
-SCORE_COLUMNS = ("run", "task", "filter", "n", "metric", "accuracy", "score", "aggregate")
+SCORE_COLUMNS = ("run", "task", "filter", "n", "metric", "accuracy", "metric_value", "aggregate")
 
 
 def run_scores(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:
@@ -28,10 +28,10 @@ def run_scores(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFra
         pairing: What may be compared.
 
     Returns:
-        Columns SCORE_COLUMNS, a row per run, task and filter: `n` all answers, `metric` what accuracy or score is of,
-        `accuracy` the share of right ones among those with a key. `score` is there where some run of the task has no
-        right or wrong: of the results file's first metric the mean of its lines, or (`aggregate`) the file's own value
-        where that is no mean of lines. Runs of one task never show one as accuracy and one as score.
+        Columns SCORE_COLUMNS, a row per run, task and filter: `n` all answers, `metric` what accuracy or value is of,
+        `accuracy` the share of right ones among those with a key. `metric_value` is there where some run of the task
+        has no right or wrong: of the results file's first metric the mean of its lines, or (`aggregate`) the file's own
+        value where that is no mean of lines. Of one task, no run shows an accuracy beside another's value.
     """
     rows: list[dict[str, Any]] = []
     for label, task, reference in pairing.shown(logs, baselines):
@@ -45,7 +45,7 @@ def run_scores(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFra
     decided = decided.astype(bool)
     frame["metric"] = frame["metric"].where(decided, frame["first"])
     frame["accuracy"] = frame["accuracy"].where(decided)
-    frame["score"] = frame["score"].mask(decided)
+    frame["metric_value"] = frame["metric_value"].mask(decided)
     return frame[list(SCORE_COLUMNS)]
 
 
@@ -65,7 +65,7 @@ def _first(rows: pd.DataFrame, log: TaskLog, name: str) -> dict[str, Any]:
         known = values[np.isfinite(values)]
         if metric in lines and told.is_mean(metric, values, values):
             if len(known):
-                return {"first": metric, "score": float(known.mean()), "aggregate": False}
+                return {"first": metric, "metric_value": float(known.mean()), "aggregate": False}
         elif metric in told.run:
-            return {"first": metric, "score": told.run[metric], "aggregate": True}
-    return {"first": None, "score": None, "aggregate": False}
+            return {"first": metric, "metric_value": told.run[metric], "aggregate": True}
+    return {"first": None, "metric_value": None, "aggregate": False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,8 +18,9 @@ from ...logs.results import TaskLog
 from ...schema.declare import ReportTable, Step
 from ...settings import Settings
 from ..sources import LOGS, PAIRING, SETTINGS
-from .change import Units, change_of_lines
+from .change import Lines, Units, change_of_lines
 from .columns import METRIC_CHANGES
+from .groups import Gathered
 from .reported import Reported, reported
 from .values import LINE_COLUMNS, line_values
 
@@ -74,14 +75,15 @@ def metric_changes(items: pd.DataFrame, runs: pd.DataFrame, settings: Settings |
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         own, base = (items[items["run"] == label] for label in (run, baseline))
         for (task, name), sides in _by_filter(own, base).items():
-            rows += _named(_compared(*sides, Reported(), given), run, baseline, task, name)
+            rows += _named(_compared(_lines(*sides), Reported(), given), run, baseline, task, name)
     return _table(rows)
 
 
-def compare_metrics(logs: Logs, pairing: Pairing, settings: Settings) -> MetricComparison:
+def compare_metrics(logs: Logs, pairing: Pairing, settings: Settings | None = None) -> MetricComparison:
     """Table METRIC_CHANGES of everything that may be compared: only two runs of one task are in memory at a time."""
+    given, issues = settings or Settings(), []
     rows: list[_Row] = []
-    issues = []
+    gathered = Gathered(logs)
     for pair, own, base in pairing.both(logs.store, _NEEDED):
         run, baseline = (logs.runs[label].tasks[pair.task] for label in (pair.run, pair.baseline))
         sides = {name: frames for (_, name), frames in _by_filter(own, base).items()}
@@ -91,11 +93,13 @@ def compare_metrics(logs: Logs, pairing: Pairing, settings: Settings) -> MetricC
         own_task = Reported(higher_is_better=run.higher_is_better)
         for name in dict.fromkeys([*sides, *(() if ours else (*run.metrics, *baseline.metrics))]):
             told = own_task if ours else reported(run, baseline, name, same_items=same)
-            found = list(_compared(*sides[name], told, settings) if name in sides else told.aggregates(told.names))
+            lines = _lines(*sides[name]) if name in sides else {}
+            gathered.add(pair.run, pair.baseline, name, pair.task, lines)
+            found = list(_compared(lines, told, given))
             rows += _named(found, pair.run, pair.baseline, pair.task, name)
             if not found and not ours:
                 issues.append(_nothing(pair, name, run, logs.runs[pair.run].file))
-    return MetricComparison(_table(rows), issues)
+    return MetricComparison(_table([*rows, *gathered.rows(given)]), issues)
 
 
 def _table(rows: list[_Row]) -> pd.DataFrame:
@@ -116,27 +120,36 @@ def _by_filter(own: pd.DataFrame, base: pd.DataFrame) -> dict[tuple[str, str], t
     return {(task, name): (own.iloc[at], base.iloc[at]) for (task, name), at in keys.items()}
 
 
-def _compared(own: pd.DataFrame, base: pd.DataFrame, told: Reported, settings: Settings) -> Iterator[_Row]:
-    """The rows of one task and filter, of paired lines and of what the results files say."""
+def _lines(own: pd.DataFrame, base: pd.DataFrame) -> dict[str, Lines]:
+    """Every metric of the paired lines of one task and filter."""
     after, before = line_values(own), line_values(base)
-    deciding = {str(name) for side in (own, base) for name in side["metric"].dropna().unique()}
+    deciding = {str(name) for name in own["metric"].dropna().unique()} & set(base["metric"].dropna().unique())
     units, nothing = Units.of(own), np.full(len(own), np.nan)
-    known = dict.fromkeys([*(name for name in told.names if name in after or name in before), *after, *before])
-    for name in sorted(known, key=lambda name: name not in deciding):
-        new, old = after.get(name, nothing), before.get(name, nothing)
-        row = change_of_lines(old, new, units, settings)
-        mean = told.is_mean(name, new, old)
+    return {
+        name: Lines(
+            before=before.get(name, nothing), after=after.get(name, nothing), units=units, decides=name in deciding
+        )
+        for name in {**after, **before}
+    }
+
+
+def _compared(lines: Mapping[str, Lines], told: Reported, settings: Settings) -> Iterator[_Row]:
+    """The rows of one task and filter, of its lines and of what the results files say."""
+    order = {name: place for place, name in enumerate(told.names)}
+    for name in sorted(lines, key=lambda name: (not lines[name].decides, order.get(name, len(order)))):
+        row = change_of_lines(lines[name], settings)
+        mean = told.is_mean(name, lines[name].after, lines[name].before)
         yield {
             **row,
             "metric": name,
-            "decides": name in deciding,
+            "decides": lines[name].decides,
             "aggregation": told.aggregations.get(name),
             "higher_is_better": told.higher_is_better.get(name) if mean else None,
             "status": row["status"] if mean else f"{_OWN_MEAN}; {row['status']}".removesuffix("; ok"),
         }
         if not mean:
             yield from told.aggregates([name])
-    yield from told.aggregates(name for name in told.names if name not in known)
+    yield from told.aggregates(name for name in told.names if name not in lines)
 
 
 def _nothing(pair: Pair, name: str, task: TaskLog, file: str) -> Issue:

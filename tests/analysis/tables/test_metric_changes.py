@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from analysis import Settings
-from analysis.tables.metric_changes.change import Units, change_of_lines
+from analysis.tables.metric_changes.change import Lines, Units, change_of_lines
 from analysis.tables.metric_changes.table import METRIC_CHANGES, metric_changes
 
 RUNS = pd.DataFrame({"run": ["dense", "w"], "baseline": [None, "dense"]})
@@ -69,7 +69,7 @@ def test_fractions_with_five_whole_lines_are_a_mean_that_falls() -> None:
     found = single(before.tolist(), after.tolist())
     wanted = ttest_rel(after, before)
     ends = wanted.confidence_interval(0.95)
-    assert (found["kind"], found["unit"], found["status"]) == ("number", "document", "ok")
+    assert (found["metric_kind"], found["unit"], found["status"]) == ("number", "document", "ok")
     assert (found["n"], found["n_items"], found["n_clusters"], found["n_left_out"]) == (817, 817, 817, 0)
     assert found["change"] == pytest.approx(after.mean() - before.mean())
     assert found["change"] == pytest.approx(-0.1, abs=0.01)
@@ -88,7 +88,8 @@ def test_the_interval_over_documents_covers_as_the_paired_t_test_does(level: flo
     wanted = ttest_rel(after, before, axis=1).confidence_interval(level)
     document = np.arange(40)
     units = Units(name="document", unit=document, item=document)
-    found = [change_of_lines(*pair, units, Settings(level=level)) for pair in zip(before, after, strict=True)]
+    pairs = [Lines(before=a, after=b, units=units, decides=False) for a, b in zip(before, after, strict=True)]
+    found = [change_of_lines(pair, Settings(level=level)) for pair in pairs]
     low, high = (np.array([row[name] for row in found], dtype=float) for name in ("conf_low", "conf_high"))
     assert low == pytest.approx(wanted.low)
     assert high == pytest.approx(wanted.high)
@@ -105,7 +106,7 @@ def test_right_and_wrong_by_two_metrics_as_hellaswag_has_them() -> None:
     new = [{"acc": a, "acc_norm": n} for a, n in zip([1.0, 0, 0, 1, 0], [1.0, 1, 1, 1, 0], strict=True)]
     found = changes(lines("dense", old, decides="acc") + lines("w", new, decides="acc"))
     assert found["decides"].to_dict() == {("none", "acc"): True, ("none", "acc_norm"): False}
-    assert set(found["kind"]) == {"0/1"}
+    assert set(found["metric_kind"]) == {"0/1"}
     acc, norm = at(found, "acc"), at(found, "acc_norm")
     assert [acc[name] for name in ("value_baseline", "value", "n_gained", "n_lost")] == [0.6, 0.4, 1, 2]
     assert [norm[name] for name in ("value_baseline", "value", "n_gained", "n_lost")] == [0.6, 0.8, 1, 0]
@@ -115,7 +116,7 @@ def test_right_and_wrong_by_two_metrics_as_hellaswag_has_them() -> None:
 
 
 def test_a_metric_that_is_whole_in_one_run_alone_is_a_number() -> None:
-    assert single([0.0, 1.0, 1.0], [0.0, 1.0, 0.5])["kind"] == "number"
+    assert single([0.0, 1.0, 1.0], [0.0, 1.0, 0.5])["metric_kind"] == "number"
 
 
 def test_lines_without_the_metric_are_left_out_and_counted() -> None:
