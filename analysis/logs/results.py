@@ -14,6 +14,7 @@ from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
 from .fingerprint import Fingerprint
 from .issues import Issue
+from .task_groups import TaskGroup, task_groups
 from .values import LogError, integer, number
 
 __all__ = ["RunLog", "TaskLog", "read_results"]
@@ -68,6 +69,8 @@ class RunLog:
     facts: dict[str, Any]
     """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
     tasks: dict[str, TaskLog] = field(default_factory=dict)
+    groups: dict[str, TaskGroup] = field(default_factory=dict)
+    """Groups of tasks that have values of their own."""
 
     @property
     def date(self) -> str:
@@ -143,7 +146,8 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
     if (version := facts["evidence_version"]) not in (None, *_EVIDENCE_VERSIONS):
         message = f"compression evidence of schema {version}, read as {max(_EVIDENCE_VERSIONS)}; the rest is ignored"
         issues.append(Issue(name, "evidence_version", message, "note"))
-    return RunLog(file=name, date_id=files.date_id, facts=facts, tasks=tasks), issues
+    groups = task_groups(content, content["configs"])
+    return RunLog(file=name, date_id=files.date_id, facts=facts, tasks=tasks, groups=groups), issues
 
 
 def _wanted(task: str, patterns: Iterable[str]) -> bool:

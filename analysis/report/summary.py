@@ -17,8 +17,12 @@ __all__ = ["READING", "summary_markdown"]
 
 READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
-    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong.",
+    "metric": "**metric**: what accuracy or value is of; `metric_changes` has every metric, with intervals.",
+    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong. Where no metric is "
+    "named acc decides, also beside acc_norm.",
+    "metric_value": "**value**: of a metric that does not say right or wrong; a mean of lines, or lm_eval's own.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
+    "changed_rate": "**changed**: answers that are another option or text than at baseline, right or wrong.",
     "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",

@@ -105,8 +105,9 @@ class Analysis:
         baselines = sorted({pair.baseline for pair in self.pairing.pairs})
         text += f" with {', '.join(baselines)}" if baselines else ""
         text += f"; {_many(refused, 'comparison')} refused." if refused else "."
-        tasks = self.headline["task"].dropna().unique()
-        return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
+        tasks, metrics = (self.headline[name].dropna().unique() for name in ("task", "metric"))
+        text += f" Task: {tasks[0]}." if len(tasks) == 1 else ""
+        return text + (f" Metric: {metrics[0]}." if len(metrics) == 1 and metrics[0] != "acc" else "")
 
     @property
     def _look(self) -> Look:
