@@ -182,7 +182,7 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     if not isinstance(line, dict):
         raise LogError("expected an object")
     hashes = [line.get(name) for name in ("doc_hash", "prompt_hash", "target_hash")]
-    state.chain.update("".join(map(str, hashes)).encode())
+    state.chain.update("".join(map(str, hashes)).encode("utf-8", "replace"))
     rolling = task.output_type == ROLLING
     document, rows = (None, []) if rolling else _rows(line, task, state)
     state.numbers.add(line.get("doc_id"))

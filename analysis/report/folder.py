@@ -18,16 +18,19 @@ MARKER_FORMAT = "lm-eval-ext report"
 """Value of `format` in the marker file: what makes a folder ours."""
 
 
-def check_target(output: Path, source: Path) -> None:
+def check_target(output: Path, *sources: Path) -> None:
     """Make sure that a report may be written to a folder.
 
     Raises:
-        UserError: If it is a file, holds the folder that is analysed, or holds anything that an earlier
+        UserError: If it is a file, is or holds anything that is analysed, or holds anything that an earlier
             report did not write.
     """
-    target, inside = output.resolve(), source.resolve()
-    if target == inside or target in inside.parents:
-        raise UserError(f"--output {output} is or holds the analysed folder {source}. Name another folder.")
+    target = output.resolve()
+    for source in sources:
+        inside = source.resolve()
+        if target == inside or target in inside.parents:
+            kind = "file" if source.is_file() else "folder"
+            raise UserError(f"--output {output} is or holds the analysed {kind} {source}. Name another folder.")
     if not target.exists():
         return
     if not target.is_dir():
@@ -49,12 +52,12 @@ def check_target(output: Path, source: Path) -> None:
 
 
 @contextmanager
-def staged_folder(output: Path, source: Path) -> Iterator[Path]:
+def staged_folder(output: Path, *sources: Path) -> Iterator[Path]:
     """A temporary folder beside the target that takes its place when the block ends without an error.
 
     Args:
         output: Folder to write; an earlier report there is replaced.
-        source: Folder that is analysed.
+        sources: Folders and files that are analysed.
 
     Yields:
         The temporary folder. After an error it is removed, and what was at `output` is untouched.
@@ -62,7 +65,7 @@ def staged_folder(output: Path, source: Path) -> Iterator[Path]:
     Raises:
         UserError: As `check_target`, before anything is written; or if the folder can't be created.
     """
-    check_target(output, source)
+    check_target(output, *sources)
     target = output.resolve()
     stage = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
     try:

@@ -43,7 +43,7 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         "# What compression changed",
-        f"{analysis.compared} Analysed folder: `{analysis.folder}`.",
+        f"{analysis.compared} Analysed: {', '.join(f'`{name}`' for name in analysis.given)}.",
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),

@@ -94,3 +94,18 @@ def test_the_analysed_folder_is_never_the_target(tmp_path: Path, runs: Path) -> 
 def test_a_report_inside_the_analysed_folder_is_fine(runs: Path) -> None:
     write(runs / "report", runs, "inside")
     assert names(runs) == ["report", "results.json"]
+
+
+def test_no_input_may_lie_where_the_report_goes(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "b" / "results.json"
+    file.parent.mkdir()
+    file.touch()
+    for output in (tmp_path / "a", tmp_path / "b", tmp_path):
+        with (
+            pytest.raises(UserError, match="is or holds the analysed (folder|file)"),
+            staged_folder(output, tmp_path / "a", file),
+        ):
+            pass
+    with staged_folder(tmp_path / "a" / "report", tmp_path / "a", file):
+        pass
