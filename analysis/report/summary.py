@@ -50,7 +50,7 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         f"# {for_markdown(analysis.title, _TITLE)}",
-        f"{for_markdown(analysis.compared)} Analysed folder: {for_code(str(analysis.folder))}.",
+        f"{for_markdown(analysis.compared)} Analysed: {', '.join(for_code(name) for name in analysis.given)}.",
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),

@@ -29,7 +29,9 @@ class Analysis:
     """The outcome of one analysis; its tables are what the report's files hold."""
 
     folder: Path
-    """Analysed folder."""
+    """Analysed folder, or what all folders and files given have in common."""
+    given: tuple[str, ...]
+    """What was given to analyse."""
     output: Path
     """Report folder."""
     tables: Mapping[str, pd.DataFrame]
