@@ -17,7 +17,7 @@ from .values import LogError, integer, number
 __all__ = ["RunLog", "TaskLog", "read_results"]
 
 ROLLING = "loglikelihood_rolling"
-_EVIDENCE_VERSIONS = (1, 2)
+_EVIDENCE_VERSIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
