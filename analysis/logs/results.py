@@ -23,7 +23,7 @@ __all__ = ["RunLog", "TaskLog", "read_results"]
 
 _T = TypeVar("_T")
 ROLLING = "loglikelihood_rolling"
-_EVIDENCE_VERSIONS = (1, 2)
+_EVIDENCE_VERSIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
