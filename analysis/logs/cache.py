@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -40,6 +41,8 @@ _OURS = re.compile(
     rf"({_DOCUMENTS})?[0-9a-f]{{64}}\.parquet|\.({_DOCUMENTS})?[0-9a-f]{{64}}\.\d+\.[0-9a-f]{{8}}\.partial"
 )
 _META = b"lm_eval_ext"
+_DIGITS = 32
+"""Of a hash."""
 _BLOCK = 1 << 20
 _OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
 
@@ -95,11 +98,12 @@ def load(entry: Path) -> SamplesRead | None:
     """What was kept; None if there is no such entry, or it is damaged, or its documents are gone."""
     try:
         with pq.ParquetFile(entry, page_checksum_verification=True) as file:
-            meta = json.loads(file.schema_arrow.metadata[_META])
+            meta = _meta_of(file.schema_arrow, entry)
             table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
         documents = Kept(_of_documents(entry, meta["documents"]), meta["documents"])
         with pq.ParquetFile(documents.path) as file:
+            _meta_of(file.schema_arrow, documents.path)
             if file.schema_arrow != DOCUMENT_SCHEMA:
                 return None
         for used in (entry, documents.path):
@@ -121,9 +125,9 @@ def save(read: SamplesRead, entry: Path) -> None:
     documents = _of_documents(entry, digest)
     if not documents.exists():
         with _appearing(documents) as partial:
-            _write_documents(read.documents, partial)
+            _write_documents(read.documents, partial, _with_meta({}, documents))
     meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest, "documents": digest}
-    table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
+    table = read.table.replace_schema_metadata(_with_meta(meta, entry))
     with _appearing(entry) as partial:
         pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)
 
@@ -131,7 +135,7 @@ def save(read: SamplesRead, entry: Path) -> None:
 def forget(entry: Path) -> None:
     """Delete an entry's documents, which turned out damaged, so that they are read again."""
     with contextlib.suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-        meta = json.loads(pq.read_schema(entry).metadata[_META])
+        meta = _meta_of(pq.read_schema(entry), entry)
         _of_documents(entry, meta["documents"]).unlink()
 
 
@@ -141,10 +145,27 @@ def _of_documents(entry: Path, digest: str) -> Path:
     return entry.with_name(f"{_DOCUMENTS}{hashlib.sha256(known.encode()).hexdigest()}.parquet")
 
 
-def _write_documents(documents: Documents, path: Path) -> None:
-    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+def _with_meta(meta: dict[str, Any], path: Path) -> dict[bytes, bytes]:
+    """A file's metadata with its name, behind a hash: Parquet's own checksums are of pages alone."""
+    known = json.dumps(meta | {"name": path.name}).encode()
+    return {_META: xxhash.xxh3_128_hexdigest(known).encode() + known}
+
+
+def _meta_of(schema: pa.Schema, path: Path) -> dict[str, Any]:
+    """The metadata that a file was written with; raises ValueError if it is damaged, or another file's."""
+    raw = schema.metadata[_META]
+    known = raw[_DIGITS:]
+    meta: dict[str, Any] = json.loads(known)
+    if raw[:_DIGITS] != xxhash.xxh3_128_hexdigest(known).encode() or meta["name"] != path.name:
+        raise ValueError(f"{path} holds something else than its name says")
+    return meta
+
+
+def _write_documents(documents: Documents, path: Path, meta: dict[bytes, bytes]) -> None:
+    schema = DOCUMENT_SCHEMA.with_metadata(meta)
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in documents.batches():
-            writer.write_table(batch)
+            writer.write_table(batch.cast(schema))
 
 
 @contextlib.contextmanager
