@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -28,6 +27,7 @@ from .documents import DOCUMENT_SCHEMA, Documents, Kept
 from .issues import Issue
 from .results import TaskLog
 from .samples import SamplesRead
+from .seal import seal, unsealed
 from .table import FILE_SCHEMA, PARQUET
 
 __all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "forget", "load", "prune", "reader_sources", "save"]
@@ -41,10 +41,8 @@ _OURS = re.compile(
     rf"({_DOCUMENTS})?[0-9a-f]{{64}}\.parquet|\.({_DOCUMENTS})?[0-9a-f]{{64}}\.\d+\.[0-9a-f]{{8}}\.partial"
 )
 _META = b"lm_eval_ext"
-_DIGITS = 32
-"""Of a hash."""
 _BLOCK = 1 << 20
-_OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
+_OPTIONS = PARQUET | {"compression": "lz4", "write_statistics": False}
 
 
 def reader_sources() -> list[Path]:
@@ -89,7 +87,7 @@ def entry_name(path: Path, task: TaskLog) -> str:
         while block := stream.read(_BLOCK):
             content.update(block)
     # Packed content is unpacked by the name's ending, so that counts too.
-    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash)
+    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash, *task.of_metrics)
     known = json.dumps([content.hexdigest(), _READER, *facts])
     return f"{hashlib.sha256(known.encode()).hexdigest()}.parquet"
 
@@ -97,19 +95,19 @@ def entry_name(path: Path, task: TaskLog) -> str:
 def load(entry: Path) -> SamplesRead | None:
     """What was kept; None if there is no such entry, or it is damaged, or its documents are gone."""
     try:
-        with pq.ParquetFile(entry, page_checksum_verification=True) as file:
-            meta = _meta_of(file.schema_arrow, entry)
+        with pq.ParquetFile(unsealed(entry)) as file:
+            meta = json.loads(file.schema_arrow.metadata[_META])
             table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
         documents = Kept(_of_documents(entry, meta["documents"]), meta["documents"])
-        with pq.ParquetFile(documents.path) as file:
-            _meta_of(file.schema_arrow, documents.path)
+        with pq.ParquetFile(unsealed(documents.path)) as file:
             if file.schema_arrow != DOCUMENT_SCHEMA:
                 return None
         for used in (entry, documents.path):
             with contextlib.suppress(OSError):  # a folder that can only be read serves as well
                 os.utime(used)
-        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents)
+        refuted = tuple(meta["refuted"])
+        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents, refuted)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
@@ -125,9 +123,10 @@ def save(read: SamplesRead, entry: Path) -> None:
     documents = _of_documents(entry, digest)
     if not documents.exists():
         with _appearing(documents) as partial:
-            _write_documents(read.documents, partial, _with_meta({}, documents))
+            _write_documents(read.documents, partial)
     meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest, "documents": digest}
-    table = read.table.replace_schema_metadata(_with_meta(meta, entry))
+    meta["refuted"] = read.refuted
+    table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
     with _appearing(entry) as partial:
         pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)
 
@@ -135,7 +134,7 @@ def save(read: SamplesRead, entry: Path) -> None:
 def forget(entry: Path) -> None:
     """Delete an entry's documents, which turned out damaged, so that they are read again."""
     with contextlib.suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-        meta = _meta_of(pq.read_schema(entry), entry)
+        meta = json.loads(pq.read_schema(unsealed(entry)).metadata[_META])
         _of_documents(entry, meta["documents"]).unlink()
 
 
@@ -145,27 +144,10 @@ def _of_documents(entry: Path, digest: str) -> Path:
     return entry.with_name(f"{_DOCUMENTS}{hashlib.sha256(known.encode()).hexdigest()}.parquet")
 
 
-def _with_meta(meta: dict[str, Any], path: Path) -> dict[bytes, bytes]:
-    """A file's metadata with its name, behind a hash: Parquet's own checksums are of pages alone."""
-    known = json.dumps(meta | {"name": path.name}).encode()
-    return {_META: xxhash.xxh3_128_hexdigest(known).encode() + known}
-
-
-def _meta_of(schema: pa.Schema, path: Path) -> dict[str, Any]:
-    """The metadata that a file was written with; raises ValueError if it is damaged, or another file's."""
-    raw = schema.metadata[_META]
-    known = raw[_DIGITS:]
-    meta: dict[str, Any] = json.loads(known)
-    if raw[:_DIGITS] != xxhash.xxh3_128_hexdigest(known).encode() or meta["name"] != path.name:
-        raise ValueError(f"{path} holds something else than its name says")
-    return meta
-
-
-def _write_documents(documents: Documents, path: Path, meta: dict[bytes, bytes]) -> None:
-    schema = DOCUMENT_SCHEMA.with_metadata(meta)
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+def _write_documents(documents: Documents, path: Path) -> None:
+    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd") as writer:
         for batch in documents.batches():
-            writer.write_table(batch.cast(schema))
+            writer.write_table(batch)
 
 
 @contextlib.contextmanager
@@ -174,6 +156,7 @@ def _appearing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
     try:
         yield partial
+        seal(partial, path.name)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

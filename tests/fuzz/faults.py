@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import resource
 import signal
@@ -17,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import TracebackType
-
-from tests.fuzz.logs import Base
 
 __all__ = ["Ended", "Runner", "damage", "strangers"]
 

@@ -90,10 +90,10 @@ def write_stored(folder: Path) -> None:
 
 def make_bases(folder: Path) -> list[Base]:
     """Run every task on a tiny model, dense and quantized, and part the logs by task."""
-    from lm_eval.tasks import TaskManager
-
     import lm_eval
     from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
     from lm_eval_ext import plugin
 
     plugin.activate()
@@ -114,7 +114,8 @@ def make_bases(folder: Path) -> list[Base]:
             task_manager=TaskManager(
                 include_path=[str(included), str(Path(plugin.__file__).parent / "tasks")],
                 include_defaults=False,
-                metadata=arguments | {"sampling": {"max_gen_toks": 1}},  # longer texts of such a model are seldom answers
+                metadata=arguments
+                | {"sampling": {"max_gen_toks": 1}},  # longer texts of such a model are seldom answers
             ),
             device="cpu",
             batch_size=8,
@@ -127,7 +128,12 @@ def make_bases(folder: Path) -> list[Base]:
         for task in found["configs"]:
             tracker.save_results_samples(task_name=task, samples=samples[task])
     results = sorted(output.rglob("results_*.json"), key=lambda path: path.name)
-    places = (str(folder), str(folder).replace("/", "__"), str(Path(lm_eval.__file__).parent), str(Path(plugin.__file__).parent))
+    places = (
+        str(folder),
+        str(folder).replace("/", "__"),
+        str(Path(lm_eval.__file__).parent),
+        str(Path(plugin.__file__).parent),
+    )
     return _parted(results, b"|".join(re.escape(place).encode() for place in places))
 
 

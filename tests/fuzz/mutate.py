@@ -432,7 +432,9 @@ def _whole(raw: bytes, rng: Random) -> Change:
         "without its last line break": raw.rstrip(b"\n"),
         "blank lines between": raw.replace(b"\n", b"\n\n"),
         "half of its lines": b"".join(records[::2]),
-        "other spacing": b"".join(json.dumps(json.loads(line), indent=None, separators=(",", ":")).encode() + b"\n" for line in records),
+        "other spacing": b"".join(
+            json.dumps(json.loads(line), indent=None, separators=(",", ":")).encode() + b"\n" for line in records
+        ),
         "null": b"null",
         "its first half twice": b"".join(records[: len(records) // 2] * 2),
     }
@@ -507,7 +509,20 @@ def _count(record: Any, rng: Random, *_: Any) -> tuple[str, str]:
 def _arguments(record: Any, rng: Random, *_: Any) -> tuple[str, str]:
     given = record["config"]["model_args"]
     new: Any = rng.choice(
-        ("", "pretrained", "pretrained=", "=,=,", "pretrained=other", "[[[", "\x00", 7, [], {"pretrained": None}, {}, None)
+        (
+            "",
+            "pretrained",
+            "pretrained=",
+            "=,=,",
+            "pretrained=other",
+            "[[[",
+            "\x00",
+            7,
+            [],
+            {"pretrained": None},
+            {},
+            None,
+        )
     )
     if isinstance(given, dict) and rng.random() < 0.6:
         name = rng.choice([*given])

@@ -151,9 +151,7 @@ class Judge:
         return Outcome("SILENT", ", ".join(name.removesuffix(".parquet") for name in other if name not in _QUOTES))
 
     @staticmethod
-    def _new(
-        base: Base, mutation: Mutation, before: tuple[Issue, ...], after: tuple[Issue, ...]
-    ) -> Issue | None:
+    def _new(base: Base, mutation: Mutation, before: tuple[Issue, ...], after: tuple[Issue, ...]) -> Issue | None:
         """An issue that the unaltered logs do not have, of the altered file, its run, or the comparison."""
         files = {mutation.changed.samples_name, mutation.changed.results_name}
         known = set(before)

@@ -38,7 +38,9 @@ def counts(found: Sequence[Found], seed: int, seconds: float, workers: int) -> s
         f"{len(found):,} mutations, seed {seed}, {seconds / 60:.0f} minutes in {workers} processes "
         f"({len(found) / seconds:.0f} a second). Python {platform.python_version()}, {versions}."
     )
-    return "\n".join([head, "", *_table("mutation", KINDS, kinds), "", *_table("log", sorted({b for b, _ in bases}), bases)])
+    return "\n".join(
+        [head, "", *_table("mutation", KINDS, kinds), "", *_table("log", sorted({b for b, _ in bases}), bases)]
+    )
 
 
 def put(text: str, page: Path = PAGE) -> None:

@@ -96,9 +96,7 @@ def test_a_file_that_can_not_grow_is_one_line_and_the_old_report_stays(
     assert tables_of(tmp_path / "report") == tables
 
 
-def test_damaged_cache_entries_change_no_row(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_cache_entries_change_no_row(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SMALLEST", 0)
     rng, entries = Random(5), cache.cache_folder()
     found = {}

@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from tests.fuzz.campaign import one, run_some, scratch_folder
+from tests.fuzz.campaign import one, run_some
 from tests.fuzz.logs import Base, stored_bases
 from tests.fuzz.mutate import KINDS, mutation
-from tests.fuzz.oracle import Judge, look
+from tests.fuzz.oracle import look
 
 SEED, SECONDS = 1, 25
 _SURE = ("reported", "harmless")
