@@ -37,7 +37,8 @@ class Found:
 
     def __str__(self) -> str:
         which = ("uncompressed", "compressed")[self.run]
-        return f"{self.number} {self.outcome.name}: {self.base}, {which} run, {self.kind}: {self.what} -> {self.outcome.detail}"
+        done = f"{self.base}, {which} run, {self.kind}: {self.what}"
+        return f"{self.number} {self.outcome.name}: {done} -> {self.outcome.detail}"
 
 
 def one(bases: Sequence[Base], seed: int, number: int) -> Mutation:

@@ -128,13 +128,8 @@ def make_bases(folder: Path) -> list[Base]:
         for task in found["configs"]:
             tracker.save_results_samples(task_name=task, samples=samples[task])
     results = sorted(output.rglob("results_*.json"), key=lambda path: path.name)
-    places = (
-        str(folder),
-        str(folder).replace("/", "__"),
-        str(Path(lm_eval.__file__).parent),
-        str(Path(plugin.__file__).parent),
-    )
-    return _parted(results, b"|".join(re.escape(place).encode() for place in places))
+    machine = [str(folder), str(folder).replace("/", "__"), *(str(Path(m.__file__).parent) for m in (lm_eval, plugin))]
+    return _parted(results, b"|".join(re.escape(place).encode() for place in machine))
 
 
 def _model(folder: Path) -> Path:

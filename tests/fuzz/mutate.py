@@ -295,11 +295,12 @@ def _nudge(record: Any, rng: Random, *_: Any) -> tuple[str, str]:
 
 
 def _flag(record: Any, rng: Random, *_: Any) -> tuple[str, str]:
-    other = {True: False, False: True, "True": "False", "False": "True", 0.0: 1.0, 1.0: 0.0}
-    path = _some_path(record, rng, lambda value: isinstance(value, (bool, float, str)) and value in other)
+    words = {"True": "False", "False": "True"}
+    path = _some_path(record, rng, lambda value: value in words if isinstance(value, str) else value in (0, 1))
     value = _get(record, path)
-    _set(record, path, other[value])
-    return f"{_said(path)} {value!r} is {other[value]!r}", _dump(record)
+    new: Any = words[value] if isinstance(value, str) else not value if isinstance(value, bool) else 1.0 - value
+    _set(record, path, new)
+    return f"{_said(path)} {value!r} is {new!r}", _dump(record)
 
 
 def _anothers(record: Any, rng: Random, records: list[Any], place: int) -> tuple[str, str]:

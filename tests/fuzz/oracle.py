@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 import traceback
@@ -19,13 +20,15 @@ from analysis.logs import DocumentStore, Issue, ItemStore, read_logs
 from analysis.tables.runs import runs_frame
 from tests.fuzz.logs import Base
 from tests.fuzz.mutate import Mutation
+from tests.fuzz.witness import stands_alone
 
 __all__ = ["OUTCOMES", "Judge", "Outcome", "Seen", "tables_of"]
 
 OUTCOMES = {
-    "reported": "issues.csv names the file or its run, the comparison is refused, or no report is made and a line says why",
+    "reported": "issues.csv names the file or its run, the comparison is refused, or one line ends the command",
     "harmless": "no issue, and every table is bit-equal to that of the unaltered logs",
     "quoted": "no issue, every table is bit-equal; items.parquet or documents.parquet repeat the altered value",
+    "alone": "no issue; tables use a value that nothing else in the log repeats, so that any value is as good",
     "SILENT": "a table is another, and nothing says so",
     "traceback": "an exception other than the one line of a user's error",
 }
@@ -80,9 +83,20 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def tables_of(report: Path) -> dict[str, str]:
-    """Of each table of a report, and of what it quotes, the rows as text: floats to the last bit, as `repr` has them."""
+    """Of each table of a report, and of what it quotes, the rows as text; `repr` has floats to the last bit."""
     paths = [*(report / "tables").glob("*.parquet"), report / "items.parquet", report / "documents.parquet"]
     return {path.name: repr(_rows(path)) for path in paths}
+
+
+def _both(base: Base, mutation: Mutation) -> tuple[bytes, bytes]:
+    """The altered file's bytes before and after."""
+    before, after = base.runs[mutation.at], mutation.changed
+    return (before.results, after.results) if mutation.file == "results" else (before.samples, after.samples)
+
+
+def _unpacked(raw: bytes, mutation: Mutation) -> bytes:
+    packed = mutation.file == "samples" and mutation.changed.samples_name.endswith(".gz")
+    return gzip.decompress(raw) if packed else raw
 
 
 _QUOTES = {"items.parquet", "documents.parquet"}
@@ -148,7 +162,9 @@ class Judge:
             return Outcome("harmless", "")
         if set(other) <= _QUOTES:
             return Outcome("quoted", ", ".join(other))
-        return Outcome("SILENT", ", ".join(name.removesuffix(".parquet") for name in other if name not in _QUOTES))
+        shown = ", ".join(name.removesuffix(".parquet") for name in other if name not in _QUOTES)
+        alone = stands_alone(mutation.file, *(_unpacked(raw, mutation) for raw in _both(base, mutation)))
+        return Outcome("SILENT", shown) if alone is None else Outcome("alone", f"{alone} ({shown})")
 
     @staticmethod
     def _new(base: Base, mutation: Mutation, before: tuple[Issue, ...], after: tuple[Issue, ...]) -> Issue | None:
