@@ -86,7 +86,7 @@ def entry_name(path: Path, task: TaskLog) -> str:
         while block := stream.read(_BLOCK):
             content.update(block)
     # Packed content is unpacked by the name's ending, so that counts too.
-    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash)
+    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash, *task.of_metrics)
     known = json.dumps([content.hexdigest(), _READER, *facts])
     return f"{hashlib.sha256(known.encode()).hexdigest()}.parquet"
 
@@ -105,7 +105,8 @@ def load(entry: Path) -> SamplesRead | None:
         for used in (entry, documents.path):
             with contextlib.suppress(OSError):  # a folder that can only be read serves as well
                 os.utime(used)
-        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents)
+        refuted = tuple(meta["refuted"])
+        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents, refuted)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
@@ -123,6 +124,7 @@ def save(read: SamplesRead, entry: Path) -> None:
         with _appearing(documents) as partial:
             _write_documents(read.documents, partial)
     meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest, "documents": digest}
+    meta["refuted"] = read.refuted
     table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
     with _appearing(entry) as partial:
         pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .aggregates import aggregates
 from .content import load_object
 from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
@@ -38,12 +39,25 @@ class TaskLog:
     perplexities: dict[str, float]
     """Perplexity metrics by name, with the filter after a comma unless it is 'none'."""
     samples: Path | None
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By filter and metric, the aggregates that are numbers; without standard errors."""
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
+    """By metric, where the file tells."""
+    aggregations: dict[str, str] = field(default_factory=dict)
+    """By metric, the name or source text of its aggregation, where the configuration tells."""
+    filters: tuple[str, ...] = ()
+    """Names of the filters in lm_eval's order."""
     rows: int = 0
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
     """Whether there are items with a direction."""
     score_digest: str | None = None
     """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
+
+    @property
+    def of_metrics(self) -> tuple[Any, ...]:
+        """All that reading the samples is told of metrics."""
+        return self.metrics, self.higher_is_better, self.aggregations, self.filters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +250,7 @@ def _task(name: str, content: dict[str, Any], samples: Path | None) -> TaskLog:
         task_hash=parsed(text, "task_hashes"),
         perplexities={} if metrics is None else dict(_perplexities(parsed(_mapping, "results"))),
         samples=samples,
+        **aggregates(metrics, config, of("higher_is_better")),
     )
 
 

@@ -22,6 +22,7 @@ from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .options import Options, options_of
+from .scores import check_shares
 from .table import COMPUTED, TAKEN
 from .values import LogError
 
@@ -80,6 +81,7 @@ _Line: Any = _struct(
     ("answer", _Answer),
     ("arguments", msgspec.Raw),
     ("resps", msgspec.Raw, _NULL),
+    ("acc", float | None, None),
 )
 
 
@@ -110,7 +112,7 @@ _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
 _MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
-assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
+assert [entry.ours for entry in COMPUTED["line"]] == ["$metrics", *(f"$probability.{axis}" for axis in AXES)]
 
 
 class TypedLine(msgspec.Struct, gc=False):
@@ -190,6 +192,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
         # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
         scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
         shares = asked.options.shares(line.answer.probs)
+        _check(line, asked.options)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
     texts, known, probabilities = _texts(line.answer), asked.options.outcomes, line.answer.probs
@@ -204,7 +207,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
     if not outcomes:
         return None
     hashes = (line.doc_hash, line.prompt_hash, line.target_hash)
-    values = (*asked.values, *_of_line(line), *shares)
+    values = (*asked.values, *_of_line(line), None, *shares)
     return TypedLine(
         line.doc_id,
         asked.item_id,
@@ -218,6 +221,20 @@ def typed_line(raw: bytes) -> TypedLine | None:
         outcomes,
         chosen,
     )
+
+
+def _check(line: Any, options: Options) -> None:
+    """As `answers.check_answer`."""
+    answer = line.answer
+    texts = answer.draws if answer.texts is None else answer.texts
+    check_shares(
+        answer.probs,
+        choice=answer.choice if texts is None else None,
+        entropy=answer.entropy,
+        margin=answer.margin,
+        masses=(answer.letter_mass, answer.drawn_letter_mass),
+    )
+    options.check_right(line.acc, [answer.choice] if texts is None else [given.choice for given in texts])
 
 
 def _asked(line: Any) -> _Asked:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def bbq(ambig: list[int | None], disambig: list[int | None]) -> Task:
 
 def wiki(perplexity: float) -> Task:
     metrics = {"word_perplexity,none": perplexity}
-    return Task([rolling_line(0, -perplexity)], "loglikelihood_rolling", metrics)
+    return Task([rolling_line(0, -5 * math.log(perplexity))], "loglikelihood_rolling", metrics)
 
 
 def arc(choices: list[int]) -> Task:

@@ -81,6 +81,8 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "axis": "against",
             "determined": True,
             "correct": True,
+            "metric": "acc",
+            "metrics": None,
             "p_choice": 0.6,
             "p_toward": 0.2,
             "p_against": 0.6,
@@ -88,8 +90,9 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "p_off": None,
             "letter_mass": 0.9,
             "drawn_letter_mass": None,
-            "entropy": 1.37,
-            "margin": 0.4,
+            # scipy.stats.entropy([0.2, 0.6, 0.2], base=2)
+            "entropy": 1.370950594454669,
+            "margin": 0.39999999999999997,
             "text": None,
             "doc_hash": line["doc_hash"],
             "prompt_hash": line["prompt_hash"],
@@ -116,6 +119,8 @@ def test_every_column_of_a_plain_line(tmp_path: Path) -> None:
         "protocol": "generate_until",
         "status": "answered",
         "correct": False,
+        "metric": "exact_match",
+        "metrics": '{"exact_match": 0.0}',
         "text": "5",
         "doc_hash": line["doc_hash"],
         "prompt_hash": line["prompt_hash"],
@@ -177,10 +182,12 @@ def test_whatever_is_written_is_read(tmp_path: Path, choices: list[int | None], 
 
 
 def test_bare_nan_and_infinity_are_read(tmp_path: Path) -> None:
-    line = bbq_line(0, 0, entropy=float("nan"), margin=float("inf"))
+    line = bbq_line(0, 0, entropy=float("nan"))
+    other = bbq_line(1, 0, probs=None, margin=float("inf"))
     assert "NaN" in json.dumps(line)
-    (row,) = rows(read(tmp_path, [line]))
-    assert (row["entropy"], row["margin"]) == (None, float("inf"))
+    assert "Infinity" in json.dumps(other)
+    first, second = rows(read(tmp_path, [line, other]))
+    assert (first["entropy"], second["margin"]) == (None, float("inf"))
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -103,7 +103,7 @@ def test_no_input_may_lie_where_the_report_goes(tmp_path: Path) -> None:
     file.touch()
     for output in (tmp_path / "a", tmp_path / "b", tmp_path):
         with (
-            pytest.raises(UserError, match="is or holds the analysed (folder|file)"),
+            pytest.raises(UserError, match=r"is or holds the analysed (folder|file)"),
             staged_folder(output, tmp_path / "a", file),
         ):
             pass

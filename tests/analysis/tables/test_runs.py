@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def mc() -> Task:
 
 
 def wiki(perplexity: float) -> Task:
-    return Task([rolling_line(0, -1.0)], "loglikelihood_rolling", {"word_perplexity,none": perplexity})
+    return Task(
+        [rolling_line(0, -5 * math.log(perplexity))], "loglikelihood_rolling", {"word_perplexity,none": perplexity}
+    )
 
 
 def stock(name: str) -> dict[str, Any]:
