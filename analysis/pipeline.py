@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
 from .answers.answers import Answers
 from .compare.baselines import Baselines, choose_baselines
+from .compare.commands import AnalyzeCommand
 from .compare.frames import role_frames
 from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
@@ -21,6 +20,8 @@ from .result import Analysis, Tables
 from .schema.declare import AnyTable, Making
 from .settings import Settings
 from .tables.catalogue import CATALOGUE
+from .tables.metric_changes.scores import run_scores
+from .tables.metric_changes.table import METRIC_COMPARISON
 from .tables.perplexity import perplexity_changes
 from .tables.runs import RUNS_TABLE
 from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
@@ -62,16 +63,17 @@ def analyze(
     with staged_folder(output, *inputs.paths) as stage, ItemStore(stage / "items.parquet") as store:
         with DocumentStore(stage / "documents.parquet") as documents:
             logs = read_logs(inputs, store, patterns, documents=documents)
-        baselines = choose_baselines(logs.runs, baseline)
+        baselines = choose_baselines(logs.runs, baseline, _typed(inputs, output, allowed, patterns, given))
         pairing = pair_runs(logs, baselines, allowed)
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)
         making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
         making.give(PERPLEXITY_CHANGES, perplexities)
         places = _give_roles(making, logs, baselines, pairing)
         tables, parts = making.tables(listed), making.parts(listed)
+        unmeasured = making.of(METRIC_COMPARISON).issues
         del making  # and the answers, most of the memory of a large analysis
-        accuracy = _accuracies(logs, baselines, pairing)
-        shown, metric = headline(accuracy, perplexities, tables)
+        scores = run_scores(logs, baselines, pairing)
+        shown, metric = headline(scores, perplexities, tables)
         written = output.resolve() / "tables"
         analysis = Analysis(
             folder=inputs.root,
@@ -82,7 +84,7 @@ def analyze(
             headline=shown,
             perplexity_metric=metric,
             pairing=pairing,
-            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places],
+            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places, *unmeasured],
             named_baseline=baseline,
             allow=allowed,
             patterns=patterns,
@@ -103,6 +105,21 @@ def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
     return listed
 
 
+def _typed(
+    inputs: Inputs, output: Path, allowed: frozenset[str], patterns: tuple[str, ...], settings: Settings
+) -> AnalyzeCommand:
+    """The command line of this analysis, but for its baseline: what an issue tells the user to type is made from it."""
+    usual = Settings().as_dict()
+    changed = {name: value for name, value in settings.as_dict().items() if value != usual[name]}
+    options = {
+        "output": None if str(output) == "report" else output,
+        "task": patterns,
+        "allow": sorted(allowed),
+        **changed,
+    }
+    return AnalyzeCommand(inputs.given, options)
+
+
 def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairing) -> list[Issue]:
     """Add the answers that have a direction; return what can't be placed, and runs that follow one option's place."""
     runs = making.of(RUNS_TABLE)
@@ -112,15 +129,3 @@ def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairi
     making.give(ROLE_RUNS, role_runs)
     making.give(ANSWERS, answers)
     return [*places, *unplaced_issues(answers, runs, undirected)]
-
-
-def _accuracies(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:
-    """All answers, and the share that is right of those with a key, of everything in the tables."""
-    parts = []
-    for label, task, reference in pairing.shown(logs, baselines):
-        rows = pairing.items(logs.store, label, reference, task, ("filter", "correct"))
-        keyed = rows["correct"].astype("Float64").groupby(rows["filter"])
-        part = pd.DataFrame({"n": keyed.size(), "accuracy": keyed.mean()}).reset_index()
-        parts.append(part.assign(run=label, task=task))
-    columns = ["run", "task", "filter", "n", "accuracy"]
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)

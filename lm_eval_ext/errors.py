@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
+from lm_eval_ext.media import for_terminal
+
 __all__ = [
     "UserError",
     "debugging",
@@ -23,6 +25,8 @@ __all__ = [
 ]
 
 _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
+# A message may list names; a longer one is cut.
+_LINE = 4000
 # A longer list of names hides the one that was meant.
 _LISTED = 50
 _NO_TEXT = "name holds bytes that are no text here; rename it, or set PYTHONUTF8=1 if the locale (LC_ALL) is at fault"
@@ -30,6 +34,10 @@ _NO_TEXT = "name holds bytes that are no text here; rename it, or set PYTHONUTF8
 
 class UserError(ValueError):
     """A fault in what the user gave: the message says what was seen, what was expected, and what to do."""
+
+    def __str__(self) -> str:
+        """The message, with escapes for what a name in it could do to a terminal."""
+        return "\n".join(map(for_terminal, super().__str__().split("\n")))
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
@@ -101,13 +109,15 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, UserError):
-        return " ".join(str(error).split())
+        return for_terminal(" ".join(str(error).split()), _LINE)
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object[error.start : error.end]!a} can't be written as {error.encoding}: {_NO_TEXT}"
     if isinstance(error, OSError):
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         said = f"{error.strerror}: {' -> '.join(names)}" if error.strerror and names else error.strerror or str(error)
-        return f"{' '.join(said.split()) or type(error).__name__} (LM_EVAL_EXT_DEBUG=1 shows where)"
+        return (
+            f"{for_terminal(' '.join(said.split()), _LINE) or type(error).__name__} (LM_EVAL_EXT_DEBUG=1 shows where)"
+        )
     return None
 
 

@@ -87,8 +87,10 @@ RUN_FIELDS: tuple[Field, ...] = (
     Field("rolling_bos", "config.encoding.rolling_bos", text),
     Field("chat_template_sha", "chat_template_sha", text),
     Field("system_instruction_sha", "system_instruction_sha", text),
+    Field("system_instruction", "system_instruction", text),
     Field("fewshot_as_multiturn", "fewshot_as_multiturn", boolean),
     Field("limit", "config.limit", number),
+    Field("use_cache", "config.use_cache", words),
     Field("lm_eval_version", "lm_eval_version", text),
     Field("transformers_version", "transformers_version", text),
 )

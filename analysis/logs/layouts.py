@@ -1,17 +1,16 @@
 """Lines as earlier releases of lm_eval wrote them, brought into the layout of today.
 
-0.4.0 to 0.4.2 log no hashes, 0.4.0 to 0.4.5 no filter and no list of metrics, and what was sent as lists. A line of
+0.4.0 to 0.4.2 log no hashes, and what was sent as lists; 0.4.0 to 0.4.6 no filter and no list of metrics. A line of
 today lacks none of these; where one is missing it is made as lm_eval makes it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from .hashes import HASHES, made_hash
 from .values import LogError
 
 __all__ = ["name_filter", "with_arguments", "with_hashes"]
@@ -28,22 +27,9 @@ def with_arguments(line: dict[str, Any]) -> None:
 
 def with_hashes(line: dict[str, Any]) -> None:
     """Add the hashes that are not there, over the document, the first prompt and the target, as lm_eval makes them."""
-    if all(isinstance(line.get(name), str) for name in ("doc_hash", "prompt_hash", "target_hash")):
-        return
-    made = {
-        "doc_hash": json.dumps(line.get("doc"), indent=2, ensure_ascii=False),
-        "prompt_hash": _first_prompt(line),
-        "target_hash": str(line.get("target")),
-    }
-    for name, words in made.items():
-        if line.get(name) is None and words is not None:
-            line[name] = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _first_prompt(line: dict[str, Any]) -> str | None:
-    first = line["arguments"].get("gen_args_0") if isinstance(line.get("arguments"), dict) else None
-    prompt = first.get("arg_0") if isinstance(first, dict) else None
-    return prompt if isinstance(prompt, str) else None
+    for name in HASHES:
+        if line.get(name) is None:
+            line[name] = made_hash(name, line)
 
 
 def name_filter(line: dict[str, Any], filters: Sequence[str], seen: Counter[Any]) -> None:

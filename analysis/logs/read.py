@@ -115,7 +115,7 @@ def _with_samples(
         store.append(label, task.name, read.table)
         kept = {name: value for name, value in task.perplexities.items() if name not in read.refuted}
         found[label][task.name] = replace(
-            task, perplexities=kept, rows=read.table.num_rows, has_roles=read.has_roles, score_digest=read.score_digest
+            task, perplexities=kept, rows=read.table.num_rows, has_roles=read.has_roles, fingerprint=read.fingerprint
         )
     prune(cached)
     if faults:

@@ -12,8 +12,10 @@ from .aggregates import aggregates
 from .content import load_object
 from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
+from .fingerprint import Fingerprint
 from .inputs import name_in
 from .issues import Issue
+from .task_groups import TaskGroup, task_groups
 from .undated import claimed, date_of
 from .values import LogError, integer, number, text, words
 
@@ -51,8 +53,8 @@ class TaskLog:
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
     """Whether there are items with a direction."""
-    score_digest: str | None = None
-    """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
+    fingerprint: Fingerprint | None = None
+    """Of what the model gave back; missing where that is neither scores nor texts."""
 
     @property
     def of_metrics(self) -> tuple[Any, ...]:
@@ -68,10 +70,12 @@ class RunLog:
     """Results file, relative to the analysed folder."""
     date_id: str
     facts: dict[str, Any]
-    """Values of RUN_FIELDS by column."""
+    """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
     tasks: dict[str, TaskLog] = field(default_factory=dict)
     samples: dict[str, Path] = field(default_factory=dict)
     """All its sample files by task, wanted or not."""
+    groups: dict[str, TaskGroup] = field(default_factory=dict)
+    """Groups of tasks that have values of their own."""
 
     @property
     def date(self) -> str:
@@ -160,7 +164,8 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
     if not told:
         message = "no date in its name or content (lm_eval before 0.4.2): the file's own time orders the runs"
         issues.append(Issue(name, "no_date", message, "note"))
-    return RunLog(file=name, date_id=date_id, facts=facts, tasks=tasks, samples=samples), issues
+    groups = task_groups(content, content["configs"])
+    return RunLog(file=name, date_id=date_id, facts=facts, tasks=tasks, samples=samples, groups=groups), issues
 
 
 def _demand(content: dict[str, Any], section: str) -> None:
@@ -179,6 +184,7 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     facts = take_all(RUN_FIELDS, {**content, "$model_args": arguments})
     for place in sorted({entry.path.rpartition(".")[0] for entry in RUN_FIELDS} - {"", "$model_args"}):
         _expect_object(content, place)
+    facts["arguments"] = arguments
     # Another file or adapter on top makes another model of the same name.
     extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]

@@ -12,7 +12,10 @@ __all__ = ["cells", "present", "present_headline"]
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
     "n": "answers",
+    "metric_value": "value",
+    "metric_change": "change",
     "flip_rate": "flips",
+    "changed_rate": "changed",
     "srs": "SRS",
     "new_bias_pct": "new bias",
     "resolved_bias_pct": "resolved bias",
@@ -27,7 +30,9 @@ _TITLES = {
 _FORMATS = {
     "accuracy": "{:.3f}",
     "srs": "{:.3f}",
+    "metric_change": "{:+.3g}",
     "flip_rate": "{:.1%}",
+    "changed_rate": "{:.1%}",
     "perplexity": "{:,.4g}",
     "perplexity_pct_change": "{:+.1f}%",
     "new_bias_pct": "{:.1f}%",
@@ -51,9 +56,10 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def present_headline(frame: pd.DataFrame) -> pd.DataFrame:
-    """As `present`, without a baseline or task that is the same throughout: the sentence above the table names it."""
+    """As `present`, without a baseline, task or metric that is the same throughout: the page names it elsewhere."""
     shown = present(frame)
-    return shown.drop(columns=[name for name in ("baseline", "task") if name in shown and shown[name].nunique() == 1])
+    same = [name for name in ("baseline", "task", "metric") if name in shown and shown[name].nunique() == 1]
+    return shown.drop(columns=same)
 
 
 def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

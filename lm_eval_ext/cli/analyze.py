@@ -17,7 +17,7 @@ _PIPED = 140
 _DEFAULT = Settings()
 _EXIT_CODES = {
     "0": "The report is written, and every comparison was made.",
-    "1": "The report is written, but comparisons were refused; it names them.",
+    "1": "The report is written, but comparisons are missing; it names them.",
     "2": "No report is made; the last line says why.",
 }
 
@@ -71,5 +71,5 @@ def analyze(
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
     report.print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
-    if result.pairing.refusals:
+    if not result.complete:
         raise typer.Exit(1)
