@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..errors import UserError
 from .copies import first_copies
-from .filenames import LogFile, dated_name, is_like_log, recognise
 from .inputs import Inputs
 from .issues import Issue
+from .layouts import LogFile, dated_name, is_like_log, recognise
 from .walk import Walk, walk
 
 __all__ = ["RunFiles", "find_runs"]

@@ -23,7 +23,7 @@ __all__ = ["RunLog", "TaskLog", "read_results"]
 
 _T = TypeVar("_T")
 ROLLING = "loglikelihood_rolling"
-_EVIDENCE_VERSIONS = (1, 2)
+_EVIDENCE_VERSIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +72,10 @@ class RunLog:
     facts: dict[str, Any]
     """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
     tasks: dict[str, TaskLog] = field(default_factory=dict)
-    samples: dict[str, Path] = field(default_factory=dict)
-    """All its sample files by task, wanted or not."""
     groups: dict[str, TaskGroup] = field(default_factory=dict)
     """Groups of tasks that have values of their own."""
+    samples: dict[str, Path] = field(default_factory=dict)
+    """All its sample files by task, wanted or not."""
 
     @property
     def date(self) -> str:
@@ -161,11 +161,12 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
     if (version := facts["evidence_version"]) not in (None, *_EVIDENCE_VERSIONS):
         message = f"compression evidence of schema {version}, read as {max(_EVIDENCE_VERSIONS)}; the rest is ignored"
         issues.append(Issue(name, "evidence_version", message, "note"))
+    groups = task_groups(content, content["configs"])
     if not told:
         message = "no date in its name or content (lm_eval before 0.4.2): the file's own time orders the runs"
         issues.append(Issue(name, "no_date", message, "note"))
-    groups = task_groups(content, content["configs"])
-    return RunLog(file=name, date_id=date_id, facts=facts, tasks=tasks, samples=samples, groups=groups), issues
+    run = RunLog(file=name, date_id=date_id, facts=facts, tasks=tasks, groups=groups, samples=samples)
+    return run, issues
 
 
 def _demand(content: dict[str, Any], section: str) -> None:
@@ -182,9 +183,9 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     config = content.get("config")
     arguments = _model_args(config.get("model_args") if isinstance(config, Mapping) else None)
     facts = take_all(RUN_FIELDS, {**content, "$model_args": arguments})
+    facts["arguments"] = arguments
     for place in sorted({entry.path.rpartition(".")[0] for entry in RUN_FIELDS} - {"", "$model_args"}):
         _expect_object(content, place)
-    facts["arguments"] = arguments
     # Another file or adapter on top makes another model of the same name.
     extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]

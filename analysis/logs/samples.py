@@ -18,9 +18,9 @@ from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
 from .fingerprint import Fingerprint, Gathering
 from .hashes import untrue_hashes
 from .issues import Issue
-from .layouts import name_filter, with_arguments, with_hashes
 from .lines import raw_lines
 from .metrics import Line, line_metrics, packed_metrics
+from .old_lines import name_filter, with_arguments, with_hashes
 from .options import PROBLEMS, Options, Problem
 from .results import ROLLING, TaskLog
 from .settle import Doubts, Rolling, Settled, settle

@@ -86,7 +86,7 @@ def keep_documents(source: Source, outcome: Outcome, store: DocumentStore) -> No
     assert outcome.read is not None
     try:
         store.append(outcome.read.documents)
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         if outcome.entry is None:
             raise
         cache.forget(outcome.entry)

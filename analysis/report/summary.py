@@ -38,8 +38,10 @@ _RUN_COLUMNS = [
     "method",
     "sparsity",
     "achieved_sparsity",
+    "decoder_sparsity",
     "bits",
     "bits_per_weight",
+    "decoder_bits_per_weight",
     "dtype",
     "softmax_dtype",
     "file",
@@ -50,7 +52,7 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         f"# {for_markdown(analysis.title, _TITLE)}",
-        f"{for_markdown(analysis.compared)} Analysed: {', '.join(map(for_code, analysis.given))}.",
+        f"{for_markdown(analysis.compared)} Analysed: {', '.join(for_code(name) for name in analysis.given)}.",
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),
