@@ -135,7 +135,8 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
     multiple_choice: the option of the highest log-likelihood (the first of equals, as lm-eval), unscored if
     one is NaN, none is finite or all have probability 1; its probability, entropy and margin are those of the softmax
     over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left, or
-    all of them as a JSON array where it left several (repeats); unparsed if each is empty or lm-eval's "[invalid]". Whether it is right is decided over the whole file (metrics.py).
+    all of them as a JSON array where it left several (repeats); unparsed if each is empty or lm-eval's "[invalid]".
+    Whether it is right is decided over the whole file (metrics.py).
 
     Raises:
         LogError: If there are no responses, more or fewer scores than requests, or scores that contradict each other.
