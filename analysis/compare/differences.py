@@ -25,6 +25,7 @@ DIFFERENCES = {
     "fewshot": "Another number of few-shot examples, or another way to send them.",
     "task_version": "Another version of the task.",
     "protocol": "The answers were got in another way (letters, text, cyclic, sampled and by whom, output type).",
+    "metric": "Another metric says which answers are right; allowed, right answers of the two are not compared.",
     "scoring_dtype": "Log-probabilities were taken in another dtype.",
     "window": "Rolling perplexity was taken with another maximal length.",
     "rolling_bos": "Rolling perplexity counts tokens that the tokenizer added in one run and not in the other.",
@@ -140,7 +141,7 @@ def item_differences(run: pd.DataFrame, baseline: pd.DataFrame) -> list[Differen
     """What differs between two runs' rows of one task.
 
     Args:
-        run: Columns KEY, category, protocol and the four hashes.
+        run: Columns KEY, category, protocol, metric and the four hashes.
         baseline: Likewise.
 
     Returns:
@@ -167,10 +168,15 @@ def item_differences(run: pd.DataFrame, baseline: pd.DataFrame) -> list[Differen
     other = {name: run[column] != baseline[column] for name, column in _HASHES.items()}
     other["requests"] &= ~other["prompts"]
     other["protocol"] = run["protocol"] != baseline["protocol"]
+    # A run without any is no contradiction: its right answers are nowhere compared.
+    says, said = (rows["metric"].astype("string") for rows in (run, baseline))
+    other["metric"] = (says != said).fillna(False).astype(bool)
     for name, differs in other.items():
         if differs.any():
             example = run.loc[differs, "item_id"].iloc[0]
             detail = f"{int(differs.sum())} of {len(run)} common answers, e.g. {example}"
+            if name == "metric":
+                detail += f", by {says[differs].iloc[0]} against {said[differs].iloc[0]}"
             out.append(Difference(name=name, detail=detail))
     return out
 

@@ -162,7 +162,7 @@ def pair_runs(logs: Logs, baselines: Baselines, allow: Iterable[str] = ()) -> Pa
     return out
 
 
-_COMPARED = [*KEY, "category", "protocol", "doc_hash", "prompt_hash", "target_hash", "request_hash"]
+_COMPARED = [*KEY, "category", "protocol", "metric", "doc_hash", "prompt_hash", "target_hash", "request_hash"]
 
 
 def _intersect(out: Pairing, store: ItemStore) -> None:

@@ -28,6 +28,7 @@ from .fingerprint import Fingerprint
 from .issues import Issue
 from .results import TaskLog
 from .samples import SamplesRead
+from .seal import seal, unsealed
 from .table import FILE_SCHEMA, PARQUET
 
 __all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "forget", "load", "prune", "reader_sources", "save"]
@@ -42,7 +43,7 @@ _OURS = re.compile(
 )
 _META = b"lm_eval_ext"
 _BLOCK = 1 << 20
-_OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
+_OPTIONS = PARQUET | {"compression": "lz4", "write_statistics": False}
 
 
 def reader_sources() -> list[Path]:
@@ -95,12 +96,12 @@ def entry_name(path: Path, task: TaskLog) -> str:
 def load(entry: Path) -> SamplesRead | None:
     """What was kept; None if there is no such entry, or it is damaged, or its documents are gone."""
     try:
-        with pq.ParquetFile(entry, page_checksum_verification=True) as file:
+        with pq.ParquetFile(unsealed(entry)) as file:
             meta = json.loads(file.schema_arrow.metadata[_META])
             table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
         documents = Kept(_of_documents(entry, meta["documents"]), meta["documents"])
-        with pq.ParquetFile(documents.path) as file:
+        with pq.ParquetFile(unsealed(documents.path)) as file:
             if file.schema_arrow != DOCUMENT_SCHEMA:
                 return None
         for used in (entry, documents.path):
@@ -134,7 +135,7 @@ def save(read: SamplesRead, entry: Path) -> None:
 def forget(entry: Path) -> None:
     """Delete an entry's documents, which turned out damaged, so that they are read again."""
     with contextlib.suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-        meta = json.loads(pq.read_schema(entry).metadata[_META])
+        meta = json.loads(pq.read_schema(unsealed(entry)).metadata[_META])
         _of_documents(entry, meta["documents"]).unlink()
 
 
@@ -145,7 +146,7 @@ def _of_documents(entry: Path, digest: str) -> Path:
 
 
 def _write_documents(documents: Documents, path: Path) -> None:
-    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd") as writer:
         for batch in documents.batches():
             writer.write_table(batch)
 
@@ -156,6 +157,7 @@ def _appearing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
     try:
         yield partial
+        seal(partial, path.name)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..media import for_utf8
 from ..schema.columns import Table, text
 from ..schema.shared import FILE
 
@@ -43,5 +44,5 @@ def issues_frame(issues: list[Issue]) -> pd.DataFrame:
     """The issues as a table (`ISSUES`), errors first, otherwise in the order given; no issue gives no row."""
     order = {"error": 0, "warning": 1, "note": 2}
     rows = sorted(issues, key=lambda issue: order[issue.level])
-    columns = {name: [getattr(issue, name) for issue in rows] for name in ISSUES.names}
+    columns = {name: [for_utf8(getattr(issue, name)) for issue in rows] for name in ISSUES.names}
     return ISSUES.conform(pd.DataFrame(columns))

@@ -16,13 +16,14 @@ from .documents import Documents, Gathered, packed
 from .faults import Faults
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
 from .fingerprint import Fingerprint, Gathering
+from .hashes import untrue_hashes
 from .issues import Issue
-from .layouts import name_filter, with_arguments, with_hashes
 from .lines import raw_lines
 from .metrics import Line, line_metrics, packed_metrics
+from .old_lines import name_filter, with_arguments, with_hashes
 from .options import PROBLEMS, Options, Problem
 from .results import ROLLING, TaskLog
-from .settle import Rolling, Settled, settle
+from .settle import Doubts, Rolling, Settled, settle
 from .stock import StockTask, stock_task
 from .stock.rows import stock_line
 from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, with_file_columns
@@ -74,6 +75,9 @@ class _State:
     metrics: dict[int, dict[str, float | None]] = field(default_factory=dict)
     """By row, the numbers that lm_eval logs, of lines without an answer record."""
     rolling: Rolling = field(default_factory=Rolling)
+    untrue: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By hash, the first row and the end of the rows of lines for which it is not that of what they hold."""
+    n_lines: int = 0
     unnamed: Counter[Any] = field(default_factory=Counter)
     """Lines by document that name no filter."""
     stock: StockTask | None = None
@@ -92,6 +96,12 @@ class _State:
         self.count += len(texts)
         if len(self.rows.texts) >= CHUNK:
             self.rows.pack()
+
+    def doubt(self, untrue: tuple[str, ...], count: int) -> None:
+        """Keep in mind which hashes of a line with so many rows, about to be added, are not those of what it holds."""
+        self.n_lines += 1
+        for name in untrue:
+            self.untrue.setdefault(name, []).append((self.count, self.count + count))
 
     def broken(self, why: str) -> None:
         """The file can't be read further."""
@@ -156,7 +166,8 @@ def _settled(state: _State, task: TaskLog) -> Settled:
     """The rows with what only the whole file tells, and all issues."""
     issues = _line_issues(state, task)
     whole = not issues or {issue.kind for issue in issues} <= {*PROBLEMS}
-    found = settle(state.rows.table(), task, state.lines, state.metrics, state.unnamed, state.rolling, whole=whole)
+    doubts = Doubts(state.untrue, state.n_lines, state.unnamed)
+    found = settle(state.rows.table(), task, state.lines, state.metrics, doubts, state.rolling, whole=whole)
     # A copied line changes the hash of all lines too: that is no second fault.
     own = [issue for issue in issues if not (found.issues and issue.kind == "altered")]
     return replace(found, issues=[*found.issues, *own])
@@ -180,6 +191,7 @@ def _take_typed(line: TypedLine, state: _State) -> None:
         state.note(line.options)
     state.numbers.add(line.doc_id)
     state.documents.add(line.hashes[0], line.doc)
+    state.doubt(line.untrue, len(line.texts))
     state.responses.add(line.filter, line.item_id, line.responses)
     state.add(line.values, line.texts, line.outcomes, line.chosen)
 
@@ -205,6 +217,7 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     if rows and rows[0]["doc_hash"] not in state.documents:
         state.documents.add(rows[0]["doc_hash"], packed(document))
     key = rows[0]["item_id"] if rows else doc_id
+    state.doubt(untrue_hashes(line), len(rows))
     state.responses.add(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
         values, text, outcome = (

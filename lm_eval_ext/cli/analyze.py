@@ -53,7 +53,10 @@ class AnalyzeCommand(EndsWithExitCodes):
 
 
 def analyze(
-    runs: Annotated[Path, typer.Argument(help="Folder that lm_eval wrote to, with results and samples files.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Folders that lm_eval wrote to, results files, or patterns such as 'runs/*'."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("report"),
     baseline: Annotated[
         str | None, typer.Option(help="Label of the run to compare with, if not the uncompressed one.")
@@ -77,8 +80,7 @@ def analyze(
     from lm_eval_ext.analysis import analyze as run_analysis
     from lm_eval_ext.analysis import report
 
-    for name, path in (("RUNS", runs), ("--output", output)):
-        require_text(name, path)
+    require_text("--output", output)
     if draws is not None:
         raise UserError(f"--draws has another name now: --exchanges {draws}")
     settings = Settings(level=level, margin=margin, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed)

@@ -94,6 +94,9 @@ def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     if name == "protocol":
         base = Task([bbq_line(i, 0) for i in range(4)])
         run = Task([bbq_line(i, 0, protocol="cyclic") for i in range(4)])
+    if name == "metric":
+        for line in run.lines:
+            line |= {"exact_match": line.pop("acc"), "metrics": ["exact_match"]}
     if name == "scoring_dtype":
         compression = {"softmax_dtype": "bfloat16"}
     if name == "window":
