@@ -20,13 +20,18 @@ from .tables import read_items, read_table
 
 __all__ = ["Analysis"]
 
+_NAMED = 2
+"""Runs that a title names."""
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
     """The outcome of one analysis; its tables are what the report's files hold."""
 
     folder: Path
-    """Analysed folder."""
+    """Analysed folder, or what all folders and files given have in common."""
+    given: tuple[str, ...]
+    """What was given to analyse."""
     output: Path
     """Report folder."""
     tables: Mapping[str, pd.DataFrame]
@@ -70,6 +75,25 @@ class Analysis:
     def documents(self) -> pd.DataFrame:
         """Table DOCUMENTS: what was asked, one row a document, by `doc_hash`. Read and refused as `items`."""
         return DOCUMENTS.conform(read_table(self._home / "documents.parquet"))
+
+    @property
+    def title(self) -> str:
+        """What was compared, in some words: compression only where runs are compared with what they were before it."""
+        pairs = self.pairing.pairs
+        if not pairs:
+            return "Nothing was compared"
+        dense = set(self.runs.loc[self.runs["method"] == "none", "run"])
+        if all(pair.baseline in dense and pair.run not in dense for pair in pairs):
+            return "What compression changed"
+        runs = list(dict.fromkeys(pair.run for pair in pairs))
+        baselines = list(dict.fromkeys(pair.baseline for pair in pairs))
+        shown = " and ".join(runs) if len(runs) <= _NAMED else _many(len(runs), "run")
+        return f"{shown} beside {' and '.join(baselines) if len(baselines) <= _NAMED else 'their baselines'}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every comparison was made: nothing was refused, and nothing lacks a baseline."""
+        return not any(issue.level == "error" for issue in self.issues)
 
     @property
     def compared(self) -> str:

@@ -328,3 +328,18 @@ def test_other_seeds_are_no_comparison_but_a_replicate(tmp_path: Path) -> None:
     # Six of eight items are at risk in the first, three of them show a stereotype in the second.
     assert (new["n_at_risk"], new["n_events"]) == (6, 3)
     assert found.tables["noise_floor"].empty
+
+
+def test_many_inputs_give_what_one_folder_gives(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = analysed(runs)
+    monkeypatch.chdir(runs.parent)
+    first, second = sorted(runs.glob("results_*.json"))
+    parts = analyze(["runs/*1.json", second, second], "other")
+    assert [issue.kind for issue in parts.issues] == []
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(parts.tables[name], table)
+    marker = json.loads((parts.output / "report.json").read_text())
+    assert marker["runs_folder"] == ["runs/*1.json", str(second), str(second)]
+    assert marker["runs"] == {"dense": first.name, "wanda-50": second.name}
+    assert json.loads((whole.output / "report.json").read_text())["runs_folder"] == str(runs)
+    assert f"Analysed: `runs/*1.json`, `{second}`" in (parts.output / "summary.md").read_text()

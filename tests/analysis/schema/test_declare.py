@@ -61,7 +61,7 @@ def test_a_new_table_is_one_line_of_the_catalogue(runs: Path) -> None:
     assert {"tables/toy.csv", "tables/toy.parquet"} <= set(listed)
     # arc has no roles, so what the table needs has no rows, and the file has its columns alone.
     assert (folder / "tables" / "toy.csv").read_text().splitlines()[0] == "run,n_items,seed"
-    assert f"[toy](tables/toy.csv) | 0 | {TOY.doc}" in (folder / "summary.md").read_text()
+    assert (folder / "summary.md").read_text().rstrip().endswith("`toy`.")  # the last of those without rows
     assert list(found.tables)[-1] == "toy"
     page = tables_markdown(longer)
     assert "## `tables/toy`\n\n" + TOY.doc in page
