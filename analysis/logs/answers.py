@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..schema.schemes import AXES
@@ -134,8 +134,9 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
 
     multiple_choice: the option of the highest log-likelihood (the first of equals, as lm-eval), unscored if
     one is NaN, none is finite or all have probability 1; its probability, entropy and margin are those of the softmax
-    over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left,
-    unparsed if that is empty or lm-eval's "[invalid]". Whether it is right is decided over the whole file (metrics.py).
+    over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left, or
+    all of them as a JSON array where it left several (repeats); unparsed if each is empty or lm-eval's "[invalid]".
+    Whether it is right is decided over the whole file (metrics.py).
 
     Raises:
         LogError: If there are no responses, more or fewer scores than requests, or scores that contradict each other.
@@ -156,12 +157,20 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
 
 
 def _text_answer(responses: Sequence[Any]) -> dict[str, Any]:
-    first: Any = responses
-    while isinstance(first, list):
-        first = first[0] if first else None
-    found = None if first is None else str(first)
-    answered = found is not None and found.strip() not in ("", INVALID)
-    return {"status": "answered" if answered else "unparsed", "text": found}
+    """The text, or all texts of a document that was asked several times as a JSON array."""
+    texts = list(_texts(responses))
+    answered = any(text.strip() not in ("", INVALID) for text in texts)
+    shown = json.dumps(texts, ensure_ascii=False) if len(texts) > 1 else next(iter(texts), None)
+    return {"status": "answered" if answered else "unparsed", "text": shown}
+
+
+def _texts(responses: Any) -> Iterator[str]:
+    if not isinstance(responses, list):
+        yield str(responses)
+        return
+    for one in responses:
+        if one is not None:
+            yield from _texts(one)
 
 
 def _scores(responses: Sequence[Any]) -> list[float]:

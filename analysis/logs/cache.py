@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from .documents import DOCUMENT_SCHEMA, Documents, Kept
+from .fingerprint import Fingerprint
 from .issues import Issue
 from .results import TaskLog
 from .samples import SamplesRead
@@ -106,8 +107,8 @@ def load(entry: Path) -> SamplesRead | None:
         for used in (entry, documents.path):
             with contextlib.suppress(OSError):  # a folder that can only be read serves as well
                 os.utime(used)
-        refuted = tuple(meta["refuted"])
-        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents, refuted)
+        refuted, given = tuple(meta["refuted"]), Fingerprint.of_json(meta["fingerprint"])
+        return SamplesRead(table, issues, meta["has_roles"], given, documents, refuted)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
@@ -124,8 +125,8 @@ def save(read: SamplesRead, entry: Path) -> None:
     if not documents.exists():
         with _appearing(documents) as partial:
             _write_documents(read.documents, partial)
-    meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest, "documents": digest}
-    meta["refuted"] = read.refuted
+    meta = {"issues": issues, "has_roles": read.has_roles, "documents": digest, "refuted": read.refuted}
+    meta["fingerprint"] = None if read.fingerprint is None else astuple(read.fingerprint)
     table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
     with _appearing(entry) as partial:
         pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)

@@ -149,7 +149,8 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
     ),
     _optional(
         "text", "string", "answer", "answer.texts.text", "$answer.text",
-        "Text of a generated answer: raw for a sampled answer, what the filter left for other tasks.",
+        "Text of a generated answer: raw for a sampled answer, what the filter left for other tasks. Where it left "
+        "several (repeats), all of them as a JSON array.",
     ),
     field("doc_hash", "string", "line", "doc_hash", "doc_hash", "lm-eval's hash of the document."),
     field("prompt_hash", "string", "line", "prompt_hash", "prompt_hash", "lm-eval's hash of the first prompt."),

@@ -69,7 +69,9 @@ def test_mutual_information_counts_each_option_once() -> None:
         (["4"], "answered", "4"),
         (["[invalid]"], "unparsed", "[invalid]"),
         (["  "], "unparsed", "  "),
-        ([["first", "second"]], "answered", "first"),
+        ([["first", "second"]], "answered", '["first", "second"]'),
+        ([["", "second"]], "answered", '["", "second"]'),
+        ([["", "[invalid]"]], "unparsed", '["", "[invalid]"]'),
         ([], "unparsed", None),
     ],
 )
