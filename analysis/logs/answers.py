@@ -9,7 +9,7 @@ from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .scores import check_scores, check_shares
+from .scores import check_scores, check_shares, check_texts
 from .values import LogError, integer, number, score, text
 
 __all__ = ["item_answers", "item_options", "plain_answer"]
@@ -56,7 +56,7 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
     probabilities = _probabilities(answer)
-    check_answer(answer, probabilities, line.get("acc"), options)
+    check_answer(answer, probabilities, line.get("acc"), line.get("resps"), options)
     shares = dict(zip(AXES, options.shares(probabilities), strict=True))
     # The first version of the contract calls the texts draws.
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
@@ -70,7 +70,7 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
 
 
 def check_answer(
-    answer: Mapping[str, Any], probabilities: list[float | None] | None, right: Any, options: Options
+    answer: Mapping[str, Any], probabilities: list[float | None] | None, right: Any, responses: Any, options: Options
 ) -> None:
     """See that an answer's numbers go together, and that it is as right as the line says.
 
@@ -90,6 +90,9 @@ def check_answer(
     )
     choices = [answer.get("choice")] if scored else [given.get("choice") for given in _records(texts)]
     options.check_right(number(right), choices)
+    if not scored:
+        words = [given.get("text") for given in _records(texts)]
+        check_texts(words, probabilities, number(answer.get("drawn_letter_mass")), responses)
 
 
 def _records(texts: Any) -> list[Mapping[str, Any]]:
@@ -132,7 +135,8 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
     multiple_choice: the option of the highest log-likelihood (the first of equals, as lm-eval), unscored if
     one is NaN, none is finite or all have probability 1; its probability, entropy and margin are those of the softmax
     over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left, or
-    all of them as a JSON array where it left several (repeats); unparsed if each is empty or lm-eval's "[invalid]". Whether it is right is decided over the whole file (metrics.py).
+    all of them as a JSON array where it left several (repeats); unparsed if each is empty or lm-eval's "[invalid]".
+    Whether it is right is decided over the whole file (metrics.py).
 
     Raises:
         LogError: If there are no responses, more or fewer scores than requests, or scores that contradict each other.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .faults import some
+from .hashes import HASHES
 from .issues import Issue
 from .results import TaskLog
 from .values import LogError, number
@@ -21,11 +22,10 @@ __all__ = ["PREFERRED", "Line", "check_means", "line_metrics", "right_or_wrong"]
 
 PREFERRED = ("acc", "exact_match", "em", "acc_norm")
 """Metrics that say right or wrong: the first of them that a task has is the one that speaks."""
-_HASHES = ("doc_hash", "prompt_hash", "target_hash")
 _NO_METRICS = frozenset(
-    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "answer", *_HASHES)
+    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "answer", *HASHES)
 )
-"""Keys of a line that are no metric: lines of lm_eval before 0.4.6 do not list those that are."""
+"""Keys of a line that are no metric: lines of lm_eval before 0.4.7 do not list those that are."""
 _MEAN = frozenset(("mean", "nanmean"))
 _MEAN_BY_DEFAULT = frozenset((*PREFERRED, "acc_mutual_info"))
 """Metrics whose aggregate is a mean where the configuration does not say."""
@@ -63,11 +63,16 @@ def line_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
 
     Truth values are 1 and 0, also as lm_eval's "True" and "False". NaN and null are None: not defined for the line. A
     metric that is a list, a record or a text is none.
+
+    Raises:
+        LogError: If a metric that the line lists is not there.
     """
     listed = line.get("metrics")
     names = listed if isinstance(listed, list) else [name for name in line if name not in _NO_METRICS]
     found: dict[str, float | None] = {}
     for name in names:
+        if listed is names and (not isinstance(name, str) or name not in line):
+            raise LogError(f"{name}: listed among the metrics, but missing")
         if isinstance(name, str) and name in line and name[:1] != "$" and name not in _NO_METRICS:
             value = line[name]
             if value is None or isinstance(value, (bool, int, float, str)):

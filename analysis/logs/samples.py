@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,14 +15,15 @@ from .answers import item_answers, item_options, plain_answer
 from .documents import Documents, Gathered, packed
 from .faults import Faults
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
+from .fingerprint import Fingerprint, Gathering
+from .hashes import untrue_hashes
 from .issues import Issue
-from .layouts import name_filter, with_arguments, with_hashes
 from .lines import raw_lines
 from .metrics import Line, line_metrics, packed_metrics
+from .old_lines import name_filter, with_arguments, with_hashes
 from .options import PROBLEMS, Options, Problem
 from .results import ROLLING, TaskLog
-from .scores import raw_scores
-from .settle import Rolling, Settled, settle
+from .settle import Doubts, Rolling, Settled, settle
 from .stock import StockTask, stock_task
 from .stock.rows import stock_line
 from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, with_file_columns
@@ -44,8 +44,8 @@ class SamplesRead:
     issues: list[Issue]
     has_roles: bool
     """Whether there are items with a direction."""
-    score_digest: str | None
-    """Hash of every item's raw scores, whatever the order of lines; missing where nothing is scored."""
+    fingerprint: Fingerprint | None
+    """Of what the model gave back, whatever the order of lines; missing where that is neither scores nor texts."""
     documents: Documents
     """What the rows' items asked."""
     refuted: tuple[str, ...] = ()
@@ -69,13 +69,15 @@ class _State:
     """lm_eval's positions of the documents."""
     documents: Gathered = field(default_factory=Gathered)
     chain: Any = field(default_factory=hashlib.sha256)
-    scores: int = 0
-    n_scored: int = 0
+    responses: Gathering = field(default_factory=Gathering)
     lines: dict[int, Line] = field(default_factory=dict)
     """By row, what right or wrong is decided from, where the item does not say."""
     metrics: dict[int, dict[str, float | None]] = field(default_factory=dict)
     """By row, the numbers that lm_eval logs, of lines without an answer record."""
     rolling: Rolling = field(default_factory=Rolling)
+    untrue: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By hash, the first row and the end of the rows of lines for which it is not that of what they hold."""
+    n_lines: int = 0
     unnamed: Counter[Any] = field(default_factory=Counter)
     """Lines by document that name no filter."""
     stock: StockTask | None = None
@@ -95,6 +97,12 @@ class _State:
         if len(self.rows.texts) >= CHUNK:
             self.rows.pack()
 
+    def doubt(self, untrue: tuple[str, ...], count: int) -> None:
+        """Keep in mind which hashes of a line with so many rows, about to be added, are not those of what it holds."""
+        self.n_lines += 1
+        for name in untrue:
+            self.untrue.setdefault(name, []).append((self.count, self.count + count))
+
     def broken(self, why: str) -> None:
         """The file can't be read further."""
         self.unreadable = True
@@ -106,14 +114,6 @@ class _State:
             self.has_roles = True
         if options.problem is not None:
             self.faults.problem(options.problem)
-
-    def add_scores(self, name: Any, key: Any, responses: Any, *, rolling: bool = False) -> None:
-        scores = raw_scores(responses, rolling=rolling)
-        if scores is not None:
-            packed = json.dumps([name, key, scores]).encode()
-            # A sum of hashes does not depend on the order of lines, which several processes can change.
-            self.scores = (self.scores + int.from_bytes(hashlib.sha256(packed).digest(), "big")) % (1 << 256)
-            self.n_scored += 1
 
 
 def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
@@ -156,9 +156,9 @@ def read_file(path: Path, task: TaskLog) -> SamplesRead:
         except LogError as fault:
             state.faults.line(str(fault), number)
     found = _settled(state, task)
-    digest = f"{state.scores:064x}" if state.n_scored else None
+    given = state.responses.fingerprint()
     return SamplesRead(
-        found.table, found.issues, state.has_roles, digest, state.documents, found.refuted, state.unreadable
+        found.table, found.issues, state.has_roles, given, state.documents, found.refuted, state.unreadable
     )
 
 
@@ -166,7 +166,8 @@ def _settled(state: _State, task: TaskLog) -> Settled:
     """The rows with what only the whole file tells, and all issues."""
     issues = _line_issues(state, task)
     whole = not issues or {issue.kind for issue in issues} <= {*PROBLEMS}
-    found = settle(state.rows.table(), task, state.lines, state.metrics, state.unnamed, state.rolling, whole=whole)
+    doubts = Doubts(state.untrue, state.n_lines, state.unnamed)
+    found = settle(state.rows.table(), task, state.lines, state.metrics, doubts, state.rolling, whole=whole)
     # A copied line changes the hash of all lines too: that is no second fault.
     own = [issue for issue in issues if not (found.issues and issue.kind == "altered")]
     return replace(found, issues=[*found.issues, *own])
@@ -190,7 +191,8 @@ def _take_typed(line: TypedLine, state: _State) -> None:
         state.note(line.options)
     state.numbers.add(line.doc_id)
     state.documents.add(line.hashes[0], line.doc)
-    state.add_scores(line.filter, line.item_id, line.responses)
+    state.doubt(line.untrue, len(line.texts))
+    state.responses.add(line.filter, line.item_id, line.responses)
     state.add(line.values, line.texts, line.outcomes, line.chosen)
 
 
@@ -215,7 +217,8 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     if rows and rows[0]["doc_hash"] not in state.documents:
         state.documents.add(rows[0]["doc_hash"], packed(document))
     key = rows[0]["item_id"] if rows else doc_id
-    state.add_scores(line.get("filter"), key, line.get("resps"), rolling=rolling)
+    state.doubt(untrue_hashes(line), len(rows))
+    state.responses.add(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
         values, text, outcome = (
             tuple(row[name] for name in names) for names in (LINE_COLUMNS, TEXT_COLUMNS, OUTCOME_COLUMNS)

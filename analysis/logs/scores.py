@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -110,6 +111,49 @@ def check_shares(
         bits = -sum(value * math.log2(value) for value in known if value > 0)
         if abs(entropy - bits) > _CLOSE:
             raise LogError(f"answer.entropy: {entropy:.6g} bits, but the probabilities have {bits:.6g}")
+
+
+def check_texts(
+    texts: Sequence[Any], probabilities: Sequence[float | None] | None, mass: float | None, responses: Any
+) -> None:
+    """See that sampled texts, and the letters' probabilities beside them, are those that the model gave.
+
+    Args:
+        texts: Of the answer.
+        probabilities: Of each option, given that a letter comes first.
+        mass: Probability that one does, at the texts' temperature.
+        responses: `resps`: the texts, and as the only entry of a second request the scores of the first token.
+
+    Raises:
+        LogError: If they are others.
+    """
+    given = responses if isinstance(responses, list) else []
+    first = given[0] if given else None
+    as_many = isinstance(first, list) and len(first) == len(texts) and all(isinstance(entry, str) for entry in first)
+    if as_many and list(texts) != first:
+        raise LogError("answer.texts: other texts than in resps")
+    drawn = _drawn(given[1]) if len(given) == 2 else None
+    if drawn is None or mass is None or probabilities is None or len(drawn) != len(probabilities):
+        return
+    chances = [math.exp(min(value, 1.0)) for value in drawn]
+    total = math.fsum(chances)
+    if abs(min(total, 1.0) - mass) > _CLOSE:
+        raise LogError(f"answer.drawn_letter_mass: {mass:.6g}, but the first token's scores give {total:.6g}")
+    for chance, value in zip(chances, probabilities, strict=True):
+        if value is not None and total > 0 and abs(chance / total - value) > _CLOSE:
+            raise LogError(f"answer.probs: {_shown(probabilities)}, but the first token's scores give other ones")
+
+
+def _drawn(request: Any) -> list[float] | None:
+    """Scores of the letters as first token drawn, where a request's only response holds them as JSON."""
+    entry = request[0] if isinstance(request, list) and len(request) == 1 else None
+    if not isinstance(entry, str) or not entry.startswith("{"):
+        return None
+    try:
+        values = json.loads(entry).get("drawn")
+        return [score(value) for value in values] if isinstance(values, list) else None
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _best(values: Sequence[float]) -> tuple[float, float | None]:

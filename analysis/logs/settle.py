@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,17 @@ class Settled:
     issues: list[Issue]
     refuted: tuple[str, ...] = ()
     """Perplexities of the results file that the lines don't add up to."""
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What lines say of themselves that can't be true, or that they don't say."""
+
+    untrue: Mapping[str, Sequence[tuple[int, int]]]
+    """By hash, the first row and the end of the rows of lines for which it is not that of what they hold."""
+    n_lines: int
+    unnamed: Counter[Any]
+    """Lines by document that name no filter."""
 
 
 @dataclass
@@ -66,7 +77,7 @@ def settle(
     about: TaskLog,
     lines: Mapping[int, Line],
     metrics: Mapping[int, Mapping[str, float | None]],
-    unnamed: Counter[Any],
+    doubts: Doubts,
     rolling: Rolling,
     *,
     whole: bool,
@@ -78,7 +89,7 @@ def settle(
         about: What the results file says of the task.
         lines: By row, what right or wrong is decided from, where the item does not say.
         metrics: By row, the numbers of lines without an answer record.
-        unnamed: Lines by document that name no filter.
+        doubts: What lines say that can't be true.
         rolling: Sums of a rolling task.
         whole: Whether all lines are there as they were written, so that means can be held against the results file.
 
@@ -92,14 +103,16 @@ def settle(
         table, gone, found = _decided(table, about, lines)
         kept &= ~gone
         issues += found
-    if unnamed and len(about.filters) > 1:
-        kept &= _told_apart(table, about, unnamed, issues)
+    if doubts.unnamed and len(about.filters) > 1:
+        kept &= _told_apart(table, about, doubts.unnamed, issues)
+    for name, places in doubts.untrue.items():
+        kept &= _true(table.num_rows, name, places, doubts.n_lines, issues)
     if repeated := repeated_items(table):
         kept &= ~_any_of(table["item_id"], repeated)
         message = f"{len(repeated)} items are there more than once ({some(repeated)}); all their rows are left out"
         issues.append(Issue("", "duplicate_items", message))
     refuted: list[str] = []
-    if whole and not issues:
+    if whole and all(issue.level == "note" for issue in issues):
         differ = _means(table, about, metrics)
         if differ:
             kept[:] = False
@@ -128,6 +141,23 @@ def _decided(
         gone[place] = found.left_out[at]
     del values["status"]
     return with_columns(table, values), gone, found.issues
+
+
+def _true(
+    size: int, name: str, places: Sequence[tuple[int, int]], n_lines: int, issues: list[Issue]
+) -> npt.NDArray[np.bool_]:
+    """Rows whose hash is true. Where hardly any is, another program wrote the lines: that is said, and all are kept."""
+    kept = np.ones(size, dtype=bool)
+    of = {"doc_hash": "document", "prompt_hash": "prompt", "target_hash": "target"}[name]
+    if 2 * len(places) > n_lines:
+        message = f"{name} is not lm_eval's of the {of} in {len(places)} of {n_lines} lines: whether one was changed "
+        issues.append(Issue("", "untrue_hashes", f"{message}after the run can't be told", "note"))
+        return kept
+    for first, end in places:
+        kept[first:end] = False
+    message = f"{name} is not that of the {of} in {len(places)} of {n_lines} lines: changed after the run; left out"
+    issues.append(Issue("", "untrue_hashes", message))
+    return kept
 
 
 def _told_apart(table: pa.Table, about: TaskLog, unnamed: Counter[Any], issues: list[Issue]) -> npt.NDArray[np.bool_]:

@@ -21,8 +21,9 @@ import msgspec
 from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
+from .hashes import hash_of_target, untrue_hashes
 from .options import Options, options_of
-from .scores import check_shares
+from .scores import check_shares, check_texts
 from .table import COMPUTED, TAKEN
 from .values import LogError
 
@@ -82,6 +83,7 @@ _Line: Any = _struct(
     ("arguments", msgspec.Raw),
     ("resps", msgspec.Raw, _NULL),
     ("acc", float | None, None),
+    ("target", str | int | float | None, None),
 )
 
 
@@ -125,8 +127,10 @@ class TypedLine(msgspec.Struct, gc=False):
     filter: str
     hashes: tuple[str, str, str]
     """Those that lm_eval logs: of document, prompt and target."""
+    untrue: tuple[str, ...]
+    """Those of them, by name, that are not of what the line holds."""
     responses: Any
-    """What the model gave; None for texts."""
+    """What the model gave."""
     values: tuple[Any, ...]
     """Values of table.LINE_COLUMNS."""
     texts: list[tuple[Any, ...]]
@@ -141,7 +145,6 @@ _line = msgspec.json.Decoder(_Line)
 _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
-_TEXTS = b'[["'
 
 
 class _Asked(msgspec.Struct, gc=False):
@@ -153,6 +156,8 @@ class _Asked(msgspec.Struct, gc=False):
     options: Options
     values: tuple[Any, ...]
     """Values of the columns that a document has once."""
+    untrue: tuple[str, ...]
+    """Hashes of document and prompt that are not theirs."""
 
     @property
     def size(self) -> int:
@@ -188,11 +193,9 @@ def typed_line(raw: bytes) -> TypedLine | None:
         # What no field asks for is skipped without a look at its encoding.
         line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
         asked = _asked(line)
-        responses = bytes(line.resps)
-        # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
-        scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
+        responses = _anything.decode(line.resps)
         shares = asked.options.shares(line.answer.probs)
-        _check(line, asked.options)
+        _check(line, asked.options, responses)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
     texts, known, probabilities = _texts(line.answer), asked.options.outcomes, line.answer.probs
@@ -215,7 +218,8 @@ def typed_line(raw: bytes) -> TypedLine | None:
         asked.options,
         line.filter,
         hashes,
-        scored,
+        asked.untrue if line.target_hash == hash_of_target(str(line.target)) else (*asked.untrue, "target_hash"),
+        responses,
         values,
         list(map(_of_text, texts)),
         outcomes,
@@ -223,7 +227,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
     )
 
 
-def _check(line: Any, options: Options) -> None:
+def _check(line: Any, options: Options, responses: Any) -> None:
     """As `answers.check_answer`."""
     answer = line.answer
     texts = answer.draws if answer.texts is None else answer.texts
@@ -234,6 +238,8 @@ def _check(line: Any, options: Options) -> None:
         margin=answer.margin,
         masses=(answer.letter_mass, answer.drawn_letter_mass),
     )
+    if texts is not None:
+        check_texts([given.text for given in texts], answer.probs, answer.drawn_letter_mass, responses)
     options.check_right(line.acc, [answer.choice] if texts is None else [given.choice for given in texts])
 
 
@@ -243,10 +249,14 @@ def _asked(line: Any) -> _Asked:
     if found is not None and found.doc == line.doc and found.arguments == line.arguments:
         return found
     doc = _doc.decode(line.doc)
-    options, request = _options(doc), request_hash(_anything.decode(line.arguments))
+    sent = _anything.decode(line.arguments)
+    options, request = _options(doc), request_hash(sent)
+    made_of = {"doc": parse(bytes(line.doc)), "arguments": sent}
+    given = {"doc_hash": line.doc_hash, "prompt_hash": line.prompt_hash}
+    untrue = untrue_hashes(made_of | given, tuple(given))
     made = options.facts | {"$request_hash": request}
     values = (*_of_item(doc.item), *[made[name] for name in _MADE])
-    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values))
+    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values, untrue))
 
 
 def _options(doc: _Doc) -> Options:

@@ -2,89 +2,155 @@
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
 
 from ..errors import UserError
+from .contents import MARKER, not_ours, remove_report
+from .leftovers import Hold, clear_leftovers, new_stage, place_for
 
-__all__ = ["MARKER", "MARKER_FORMAT", "check_target", "staged_folder"]
+__all__ = ["check_target", "staged_folder"]
 
-MARKER = "report.json"
-MARKER_FORMAT = "lm-eval-ext report"
-"""Value of `format` in the marker file: what makes a folder ours."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+_PATIENCE, _PAUSE = 60.0, 0.02
+"""Seconds to wait for others that put a report into the same place, and between two tries."""
 
 
-def check_target(output: Path, source: Path) -> None:
+def check_target(output: Path, *sources: Path) -> None:
     """Make sure that a report may be written to a folder.
 
     Raises:
-        UserError: If it is a file, holds the folder that is analysed, or holds anything that an earlier
+        UserError: If it is a file, is or holds anything that is analysed, or holds anything that an earlier
             report did not write.
     """
-    target, inside = output.resolve(), source.resolve()
-    if target == inside or target in inside.parents:
-        raise UserError(f"--output {output} is or holds the analysed folder {source}. Name another folder.")
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise UserError(f"--output {output} is a file. Name a folder.")
-    files = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    if not files:
-        return
-    try:
-        marker = json.loads((target / MARKER).read_bytes())
-        ours = marker["format"] == MARKER_FORMAT
-        foreign = sorted(files - set(marker["files"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        ours, foreign = False, []
-    if not ours:
-        raise UserError(f"--output {output} is not empty and no earlier report ({MARKER} is absent or another's).")
-    if foreign:
-        shown = ", ".join(foreign[:3])
-        raise UserError(f"--output {output} holds files that are not the report's ({shown}). Move them away first.")
+    target = output.resolve()
+    for source in sources:
+        inside = source.resolve()
+        if target == inside or target in inside.parents:
+            kind = "file" if source.is_file() else "folder"
+            raise UserError(f"--output {output} is or holds the analysed {kind} {source}. Name another folder.")
+    # Another analysis may be putting a report there: a fault counts if the folder was one and the same meanwhile.
+    while before := _identity(target):
+        fault = _fault(target, output)
+        if fault is None:
+            return
+        if before == _identity(target):
+            raise UserError(fault)
 
 
 @contextmanager
-def staged_folder(output: Path, source: Path) -> Iterator[Path]:
+def staged_folder(output: Path, *sources: Path) -> Iterator[Path]:
     """A temporary folder beside the target that takes its place when the block ends without an error.
+
+    What earlier analyses with this target have left when they were killed is cleared away first.
 
     Args:
         output: Folder to write; an earlier report there is replaced.
-        source: Folder that is analysed.
+        sources: Folders and files that are analysed.
 
     Yields:
         The temporary folder. After an error it is removed, and what was at `output` is untouched.
 
     Raises:
-        UserError: As `check_target`, before anything is written; or if the folder can't be created.
+        UserError: As `check_target`, before anything is written and again before anything is replaced; if the folder
+            can't be created, or the disk is full.
     """
-    check_target(output, source)
     target = output.resolve()
-    stage = target.parent / f".{target.name}.{uuid4().hex[:8]}.partial"
+    clear_leftovers(target)
+    check_target(output, *sources)
     try:
-        stage.mkdir(parents=True)
+        stage, hold = new_stage(target)
     except OSError as error:
         raise UserError(f"--output {output} can't be created: {error}") from error
     try:
         yield stage
-        _put(stage, target)
+        _put(stage, target, output)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(
+            f"--output {output} can't be written: {os.strerror(error.errno)}. "
+            "Free some space or name another folder; what was there is as before."
+        ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        hold.let_go()
 
 
-def _put(stage: Path, target: Path) -> None:
-    if not target.exists():
-        stage.rename(target)
-        return
-    old = stage.with_suffix(".old")
-    target.rename(old)
+def _put(stage: Path, target: Path, output: Path) -> None:
+    """Let the stage become the target. Several may do so at once: each waits, and the last one stays."""
+    until = time.monotonic() + _PATIENCE
+    while not (_take(stage, target) or _replace(stage, target, output)):
+        if time.monotonic() > until:
+            raise UserError(f"--output {output} is held by another analysis. Wait for it, or name another folder.")
+        time.sleep(_PAUSE)
+
+
+def _take(stage: Path, target: Path) -> bool:
+    """Give the stage the target's name if that is free, or an empty folder's."""
     try:
         stage.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        return False
+    return True
+
+
+def _replace(stage: Path, target: Path, output: Path) -> bool:
+    """Move an earlier report away, put the stage into its place and remove it; False if another was faster."""
+    hold = Hold(target)
+    try:
+        if not hold.free or (hold.held and not hold.is_at(target)):
+            return False
+        before = _identity(target)
+        fault = _fault(target, output)
+        if before is None or before != _identity(target):
+            return False
+        if fault is not None:
+            raise UserError(fault)
+        old = place_for(target, "old")
+        try:
+            target.rename(old)
+        except FileNotFoundError:
+            return False
+        try:
+            done = _take(stage, target)
+        except BaseException:
+            with suppress(OSError):
+                old.rename(target)
+            raise
+        remove_report(old)
+        return done
+    finally:
+        hold.let_go()
+
+
+def _fault(target: Path, output: Path) -> str | None:
+    """Why what is at the target may not be replaced, or None if it may."""
+    if not target.is_dir():
+        return f"--output {output} is a file. Name a folder."
+    try:
+        strangers = not_ours(target)
+    except OSError as error:
+        return f"--output {output} can't be read: {error.strerror}. Name another folder."
+    if strangers is None:
+        return f"--output {output} is not empty and no earlier report ({MARKER} is absent or another's)."
+    if strangers:
+        shown = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
+        return f"--output {output} holds files that are not the report's ({shown}). Move them away first."
+    return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

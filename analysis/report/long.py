@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 
+from ..media import for_json
 from ..schema.columns import Table
 from ..schema.declare import LongTable
+from .csv_files import append_csv, head_csv
 
 __all__ = ["write_long"]
 
 _ARROW = {"string": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
-# Seven times as fast as pandas, which matters for a million rows; it puts every text into quotes.
-_CSV = csv.WriteOptions(include_header=False)
 
 
 def write_long(table: LongTable, parts: Iterable[pd.DataFrame], folder: Path, facts: dict[str, Any]) -> int:
@@ -45,19 +43,19 @@ def write_long(table: LongTable, parts: Iterable[pd.DataFrame], folder: Path, fa
             folder / f"{table.name}.parquet", schema, compression="zstd", use_dictionary=coded, store_schema=False
         ) as writer,
     ):
-        plain.write((",".join(holds.names) + "\n").encode())
+        head_csv(holds, plain)
         for frame in parts:
             if frame.empty:
                 continue
             part = _arrow(frame, holds, schema)
             writer.write_table(part, row_group_size=len(part))
             chosen = part.filter(pc.fill_null(part[table.csv_where], False))
-            csv.write_csv(_as_words(chosen), plain, _CSV)
+            append_csv(chosen, plain)
             rows, n_csv = rows + len(part), n_csv + len(chosen)
         made = facts | {"table": table.name, "rows": rows, "rows_in_csv": n_csv}
         # What pandas would write: with it the columns come back in their declared dtypes.
         dtypes = pa.Table.from_pandas(holds.empty(), preserve_index=False).schema.metadata[b"pandas"]
-        writer.add_key_value_metadata({"lm_eval_ext": json.dumps(made, ensure_ascii=False), "pandas": dtypes})
+        writer.add_key_value_metadata({"lm_eval_ext": for_json(made), "pandas": dtypes})
     return rows
 
 
@@ -67,11 +65,3 @@ def _arrow(frame: pd.DataFrame, holds: Table, schema: pa.Schema) -> pa.Table:
     lacking = [column.name for column in holds.columns if not column.nullable and part[column.name].null_count]
     assert not lacking, f"{holds.name}: missing values in {lacking}"
     return part
-
-
-def _as_words(part: pa.Table) -> pa.Table:
-    """Booleans as the other tables' CSV files write them."""
-    columns = [
-        pc.if_else(column, "True", "False") if pa.types.is_boolean(column.type) else column for column in part.columns
-    ]
-    return pa.table(columns, names=part.column_names)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ..answers.measures import SRS
+from ..logs import Issue
+from ..media import for_code, for_markdown, for_markdown_cell
 from ..result import Analysis
 from ..result.render import cells, present, present_headline
 from .first_page import changes_that_hold, noise_beside
@@ -15,8 +17,12 @@ __all__ = ["READING", "summary_markdown"]
 
 READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
-    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong.",
+    "metric": "**metric**: what accuracy or value is of; `metric_changes` has every metric, with intervals.",
+    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong. Where no metric is "
+    "named acc decides, also beside acc_norm.",
+    "metric_value": "**value**: of a metric that does not say right or wrong; a mean of lines, or lm_eval's own.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
+    "changed_rate": "**changed**: answers that are another option or text than at baseline, right or wrong.",
     "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
@@ -24,6 +30,7 @@ READING = {
 """How to read the columns of the headline table; `{metric}` is filled in."""
 
 _MOST = 30
+_TITLE = 200
 _RUN_COLUMNS = [
     "run",
     "baseline",
@@ -31,8 +38,10 @@ _RUN_COLUMNS = [
     "method",
     "sparsity",
     "achieved_sparsity",
+    "decoder_sparsity",
     "bits",
     "bits_per_weight",
+    "decoder_bits_per_weight",
     "dtype",
     "softmax_dtype",
     "file",
@@ -42,8 +51,8 @@ _RUN_COLUMNS = [
 def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
-        "# What compression changed",
-        f"{analysis.compared} Analysed folder: `{analysis.folder}`.",
+        f"# {for_markdown(analysis.title, _TITLE)}",
+        f"{for_markdown(analysis.compared)} Analysed: {', '.join(for_code(name) for name in analysis.given)}.",
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),
@@ -60,7 +69,8 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
 
 def _reading(analysis: Analysis) -> list[str]:
     shown = present(analysis.headline).columns
-    lines = [text.format(metric=analysis.perplexity_metric) for name, text in READING.items() if name in shown]
+    metric = for_markdown_cell(str(analysis.perplexity_metric))
+    lines = [text.format(metric=metric) for name, text in READING.items() if name in shown]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
@@ -95,16 +105,20 @@ def _warnings(analysis: Analysis) -> list[str]:
         return []
     return [
         "## Read this first",
-        _issues(f"**{issue.kind}** {issue.message} (`{issue.file}`)" for issue in serious),
+        _issues(f"**{for_markdown_cell(issue.kind)}** {_said(issue)}" for issue in serious),
     ]
 
 
 def _notes(analysis: Analysis) -> list[str]:
     notes = [issue for issue in analysis.issues if issue.level == "note"]
-    accepted = [issue.message for issue in notes if issue.kind == "accepted"]
-    others = [f"{issue.message} (`{issue.file}`)" for issue in notes if issue.kind != "accepted"]
+    accepted = [for_markdown(issue.message) for issue in notes if issue.kind == "accepted"]
+    others = [_said(issue) for issue in notes if issue.kind != "accepted"]
     out = ["## Accepted differences", _issues(accepted)] if accepted else []
     return out + (["## Notes", _issues(others)] if others else [])
+
+
+def _said(issue: Issue) -> str:
+    return f"{for_markdown(issue.message)} ({for_code(issue.file)})"
 
 
 def _issues(lines: Iterable[str]) -> str:
@@ -116,22 +130,26 @@ def _issues(lines: Iterable[str]) -> str:
 
 
 def _contents(analysis: Analysis, rows: Mapping[str, int]) -> str:
-    frame = pd.DataFrame(
-        {
-            "table": [f"[{table.name}](tables/{table.name}.csv)" for table in analysis.catalogue],
-            "rows": [rows[table.name] for table in analysis.catalogue],
-            "holds": [table.doc for table in analysis.catalogue],
-        }
-    )
+    listed = [
+        [f"[{table.name}](tables/{table.name}.csv)", f"{rows[table.name]:,}", table.doc.replace("|", "\\|")]
+        for table in analysis.catalogue
+        if rows[table.name]
+    ]
+    empty = ", ".join(f"`{table.name}`" for table in analysis.catalogue if not rows[table.name])
     others = (
         "Each table is also there as Parquet. `items.parquet` holds every answer that was read, "
         "`issues.csv` everything that was left out, refused, accepted or noted, "
         "`report.json` what this report was made from."
     )
-    return f"{_markdown(frame)}\n\n{others}"
+    parts = [_lines(["table", "rows", "holds"], listed), others]
+    return "\n\n".join([*parts, f"Without rows here: {empty}."] if empty else parts)
 
 
 def _markdown(frame: pd.DataFrame) -> str:
     titles, rows = cells(frame)
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return _lines(titles, [[for_markdown_cell(cell) for cell in row] for row in rows])
+
+
+def _lines(titles: list[str], rows: list[list[str]]) -> str:
+    """A table of cells that are Markdown already."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(titles), *rows))

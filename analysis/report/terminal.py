@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from ..media import CELL, MESSAGE, for_terminal
 from ..result import Analysis
 from ..result.render import cells, present_headline
 from .summary import READING
@@ -18,23 +19,24 @@ _LEFT = {"run", "baseline", "task", "filter"}
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
-    """Print the headline, how to read it, errors and warnings (notes only counted), and the report's path."""
+    """Print what was compared, the headline, how to read it, errors and warnings (notes only counted), and the path."""
     frame = present_headline(analysis.headline)
     titles, rows = cells(frame)
-    console.print(escape(analysis.compared), style="italic", highlight=False, soft_wrap=True)
+    _say(analysis.title, console, "bold")
+    _say(analysis.compared, console, "italic")
     table = Table()
     for name, title in zip(frame.columns, titles, strict=True):
         widest = max(map(len, title.split()))
         table.add_column(title, justify="left" if name in _LEFT else "right", overflow="fold", min_width=widest)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(for_terminal(cell, CELL)) for cell in row))
     console.print(table)
     for name, text in READING.items():
         if name in frame.columns:
-            line = text.format(metric=analysis.perplexity_metric).replace("**", "")
-            console.print(escape(line), style="dim", highlight=False)
+            line = text.replace("**", "").format(metric=for_terminal(str(analysis.perplexity_metric), CELL))
+            console.print(Text(line, style="dim"))
     _print_issues(analysis, console)
-    console.print(f"Report: {escape(str(analysis.output))} (start with summary.md)", highlight=False, soft_wrap=True)
+    _say(f"Report: {analysis.output} (start with summary.md)", console)
 
 
 def _print_issues(analysis: Analysis, console: Console) -> None:
@@ -43,10 +45,15 @@ def _print_issues(analysis: Analysis, console: Console) -> None:
         key=lambda issue: issue.level != "error",
     )
     for issue in serious[:_MOST]:
-        text = f"{issue.level}: {issue.message} [{issue.file}]"
-        console.print(escape(text), style=_COLORS[issue.level], highlight=False, soft_wrap=True)
+        text = f"{issue.level}: {for_terminal(issue.message, MESSAGE)} [{for_terminal(issue.file, MESSAGE)}]"
+        console.print(Text(text, style=_COLORS[issue.level]), soft_wrap=True)
     more = len(serious) - _MOST
     notes = len(analysis.issues) - len(serious)
     if more > 0 or notes:
         counts = ([f"{more} more issues"] if more > 0 else []) + ([f"{notes} notes"] if notes else [])
-        console.print(f"{' and '.join(counts)} in issues.csv", style="dim", highlight=False)
+        _say(f"{' and '.join(counts)} in issues.csv", console, "dim")
+
+
+def _say(line: str, console: Console, style: str = "") -> None:
+    """Print a line. Text, not a string: rich takes brackets and :names: in strings for its own."""
+    console.print(Text(for_terminal(line, MESSAGE), style=style), soft_wrap=True)

@@ -20,13 +20,18 @@ from .tables import read_items, read_table
 
 __all__ = ["Analysis"]
 
+_NAMED = 2
+"""Runs that a title names."""
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
     """The outcome of one analysis; its tables are what the report's files hold."""
 
     folder: Path
-    """Analysed folder."""
+    """Analysed folder, or what all folders and files given have in common."""
+    given: tuple[str, ...]
+    """What was given to analyse."""
     output: Path
     """Report folder."""
     tables: Mapping[str, pd.DataFrame]
@@ -72,6 +77,25 @@ class Analysis:
         return DOCUMENTS.conform(read_table(self._home / "documents.parquet"))
 
     @property
+    def title(self) -> str:
+        """What was compared, in some words: compression only where runs are compared with what they were before it."""
+        pairs = self.pairing.pairs
+        if not pairs:
+            return "Nothing was compared"
+        dense = set(self.runs.loc[self.runs["method"] == "none", "run"])
+        if all(pair.baseline in dense and pair.run not in dense for pair in pairs):
+            return "What compression changed"
+        runs = list(dict.fromkeys(pair.run for pair in pairs))
+        baselines = list(dict.fromkeys(pair.baseline for pair in pairs))
+        shown = " and ".join(runs) if len(runs) <= _NAMED else _many(len(runs), "run")
+        return f"{shown} beside {' and '.join(baselines) if len(baselines) <= _NAMED else 'their baselines'}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every comparison was made: nothing was refused, and nothing lacks a baseline."""
+        return not any(issue.level == "error" for issue in self.issues)
+
+    @property
     def compared(self) -> str:
         """One sentence on what was compared with what."""
         models = self.runs["base_model"].nunique()
@@ -83,8 +107,9 @@ class Analysis:
         baselines = sorted({pair.baseline for pair in self.pairing.pairs})
         text += f" with {', '.join(baselines)}" if baselines else ""
         text += f"; {_many(refused, 'comparison')} refused." if refused else "."
-        tasks = self.headline["task"].dropna().unique()
-        return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
+        tasks, metrics = (self.headline[name].dropna().unique() for name in ("task", "metric"))
+        text += f" Task: {tasks[0]}." if len(tasks) == 1 else ""
+        return text + (f" Metric: {metrics[0]}." if len(metrics) == 1 and metrics[0] != "acc" else "")
 
     @property
     def _look(self) -> Look:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import pandas as pd
 
 from ..logs import Issue
+from ..media import CELL, MESSAGE, for_html, for_terminal
 from .render import cells, present_headline
 
 __all__ = ["Look"]
@@ -39,7 +39,7 @@ class Look:
     def text(self) -> str:
         """At most ten lines."""
         titles, rows = cells(present_headline(self.headline))
-        lines = [_cut(self.sentence, _LINE), *_columns(titles, rows[:_ROWS])]
+        lines = [for_terminal(self.sentence, _LINE), *_columns(titles, rows[:_ROWS])]
         if len(rows) > _ROWS:
             lines.append(f"... and {len(rows) - _ROWS} more rows in .headline")
         names = list(self.tables)
@@ -47,8 +47,8 @@ class Look:
             [
                 *lines,
                 f"issues: {self._counts()} (.issues)",
-                _cut(f".tables has {len(names)}: {', '.join(names)}", _LINE),
-                f"report: {self.output} (start with summary.md); also .runs, .items, .documents",
+                for_terminal(f".tables has {len(names)}: {', '.join(names)}", _LINE),
+                f"report: {for_terminal(str(self.output))} (start with summary.md); also .runs, .items, .documents",
             ]
         )
 
@@ -57,15 +57,16 @@ class Look:
         """The whole headline, and errors and warnings in words. Labels and messages are data: all is escaped."""
         titles, rows = cells(present_headline(self.headline))
         serious = [issue for level in _LEVELS[:2] for issue in self.issues if issue.level == level]
-        head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        listed = "".join(f"<li><b>{issue.level}</b> {escape(issue.message)}</li>" for issue in serious)
+        head = "".join(f"<th>{for_html(title)}</th>" for title in titles)
+        body = "".join(f"<tr>{''.join(f'<td>{for_html(cell, CELL)}</td>' for cell in row)}</tr>" for row in rows)
+        listed = "".join(f"<li><b>{issue.level}</b> {for_html(issue.message, MESSAGE)}</li>" for issue in serious)
         issues = f"<p>Issues: {self._counts()}</p>" + (f"<ul>{listed}</ul>" if listed else "")
-        names = ", ".join(f"<code>{escape(name)}</code>" for name in self.tables)
+        names = ", ".join(f"<code>{for_html(name)}</code>" for name in self.tables)
+        # Notebooks set what stands between dollar signs as a formula.
         return (
-            f"<p>{escape(self.sentence)}</p>"
+            f'<div class="tex2jax_ignore mathjax_ignore"><p>{for_html(self.sentence, MESSAGE)}</p>'
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"{issues}<p>Tables: {names}</p><p>Report: <code>{escape(str(self.output))}</code></p>"
+            f"{issues}<p>Tables: {names}</p><p>Report: <code>{for_html(str(self.output))}</code></p></div>"
         )
 
     def _counts(self) -> str:
@@ -76,7 +77,7 @@ class Look:
 
 def _columns(titles: list[str], rows: list[list[str]]) -> list[str]:
     """Titles and rows in columns of one width; names to the left, numbers to the right."""
-    table = [[_cut(cell, _CELL) for cell in row] for row in (titles, *rows)]
+    table = [[for_terminal(cell, _CELL) for cell in row] for row in (titles, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     left = {0} | {at for at, title in enumerate(titles) if title in ("baseline", "task", "filter")}
     return [
@@ -86,8 +87,3 @@ def _columns(titles: list[str], rows: list[list[str]]) -> list[str]:
         ).rstrip()
         for row in table
     ]
-
-
-def _cut(text: str, most: int) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else f"{flat[: most - 1]}…"

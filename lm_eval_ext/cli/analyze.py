@@ -17,7 +17,7 @@ _PIPED = 140
 _DEFAULT = Settings()
 _EXIT_CODES = {
     "0": "The report is written, and every comparison was made.",
-    "1": "The report is written, but comparisons were refused; it names them.",
+    "1": "The report is written, but comparisons are missing; it names them.",
     "2": "No report is made; the last line says why.",
 }
 
@@ -36,7 +36,10 @@ class AnalyzeCommand(TyperCommand):
 
 
 def analyze(
-    runs: Annotated[Path, typer.Argument(help="Folder that lm_eval wrote to, with results and samples files.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Folders that lm_eval wrote to, results files, or patterns such as 'runs/*'."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("report"),
     baseline: Annotated[
         str | None, typer.Option(help="Label of the run to compare with, if not the uncompressed one.")
@@ -60,8 +63,7 @@ def analyze(
     from lm_eval_ext.analysis import analyze as run_analysis
     from lm_eval_ext.analysis import report
 
-    for name, path in (("RUNS", runs), ("--output", output)):
-        require_text(name, path)
+    require_text("--output", output)
     if draws is not None:
         raise UserError(f"--draws has another name now: --exchanges {draws}")
     settings = Settings(level=level, margin=margin, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed)
@@ -69,5 +71,5 @@ def analyze(
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
     report.print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
-    if result.pairing.refusals:
+    if not result.complete:
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, count, ends, number, text
+from ...schema.columns import Table, ends, number, text
 from ...schema.shared import (
     CONF_HIGH,
     CONF_LOW,
@@ -11,6 +11,7 @@ from ...schema.shared import (
     N_CLUSTERS,
     N_EVENTS,
     N_ITEMS,
+    N_LEFT_OUT,
     RATE,
     STATUS,
     TRANSITION,
@@ -37,10 +38,9 @@ NOISE_FLOOR = Table(
         number("texts_per_item", "Texts per item that expected and floor are for."),
         _ITEMS,
         N_CLUSTERS,
-        count(
-            "n_left_out",
-            "Items left out of expected and floor: a run has no probabilities for them, or (response_flip) several of "
-            "their options lie on one axis.",
+        N_LEFT_OUT.here(
+            "Of expected and floor: a run has no probabilities for the item, or (response_flip) several of its options "
+            "lie on one axis.",
         ),
         number("floor", "Expected rate of the baseline against an independent repetition of itself; in [0, 1]."),
         number("expected", "Expected rate of the baseline against the run, drawn independently; in [0, 1]."),

@@ -11,7 +11,17 @@ import pytest
 from analysis.logs.metrics import same_number
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead, read_samples
-from tests.helpers.runlogs import bbq_item, bbq_line, choice_line, drawn_line, rolling_line, text_line, write_lines
+from tests.helpers.runlogs import (
+    bbq_item,
+    bbq_line,
+    choice_line,
+    drawn_line,
+    rolling_line,
+    sha,
+    text_line,
+    uncertainty,
+    write_lines,
+)
 
 
 def about(**changes: Any) -> TaskLog:
@@ -155,7 +165,7 @@ def test_a_target_that_is_the_options_number_shows_a_changed_line(tmp_path: Path
     assert kinds(found) == ["contradiction"]
     # Targets that are names, or numbers of something else, say nothing.
     for line in lines:
-        line["target"] = "2"
+        line |= {"target": "2", "target_hash": sha("2")}
     assert kinds(read(tmp_path, lines)) == []
 
 
@@ -206,3 +216,58 @@ def test_right_and_wrong_follow_from_the_choice(tmp_path: Path, monkeypatch: pyt
     found = read(tmp_path, [good, bad])
     assert column(found, "doc_id") == [0]
     assert "acc: 0, but the answer's share of right choices is 1" in found.issues[0].message
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [("doc", "doc_hash"), ("target", "target_hash"), ("arguments", "prompt_hash"), ("doc_hash", "doc_hash")],
+)
+def test_a_line_that_was_changed_after_the_run_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool, changed: str, name: str
+) -> None:
+    if not quick:
+        monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
+    lines = [bbq_line(i, 0) for i in range(4)]
+    other = bbq_line(1, 0, item=bbq_item(1, condition="disambig"), prompt="R") | {"target": "9"}
+    other["doc_hash"] = sha("something else")
+    lines[1][changed] = other[changed]
+    found = read(tmp_path, lines)
+    assert column(found, "doc_id") == [0, 2, 3]
+    (issue,) = found.issues
+    assert (issue.kind, issue.message.startswith(f"{name} is not that of the ")) == ("untrue_hashes", True)
+    # Where nearly every line is so, another program wrote them: nothing is left out, and it is said.
+    for line in lines:
+        line[changed] = lines[1][changed] if changed == "doc_hash" else line[changed]
+        line[name] = sha("something else")
+    everything = read(tmp_path, lines)
+    assert [(issue.kind, issue.level) for issue in everything.issues] == [("untrue_hashes", "note")]
+    assert everything.table.num_rows == 4
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_texts_and_first_tokens_are_those_that_the_model_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    if not quick:
+        monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
+    lines = [drawn_line(i, [0, 1]) for i in range(4)]
+    for line in lines:  # exp(-0.5) + exp(-1) + exp(-4) = 0.992726
+        line["answer"] |= {"probs": [0.610975051, 0.370575101, 0.018449848], "drawn_letter_mass": 0.99272574}
+        line["answer"] |= uncertainty(line["answer"]["probs"])
+        line["resps"] = [["A", "B"], ['{"plain": [-1, -2, -3], "drawn": [-0.5, -1, -4]}']]
+    assert read(tmp_path, lines).issues == []
+    lines[1]["answer"]["draws"][1]["text"] = "b"
+    lines[2]["answer"]["drawn_letter_mass"] = 0.9
+    lines[3]["answer"] |= {"probs": [0.6, 0.38, 0.02]} | uncertainty([0.6, 0.38, 0.02])
+    found = read(tmp_path, lines)
+    assert set(column(found, "doc_id")) == {0}
+    assert ["resps" in issue.message or "first token" in issue.message for issue in found.issues] == [True] * 3
+
+
+def test_a_metric_that_a_line_lists_is_there(tmp_path: Path) -> None:
+    lines = [listed(choice_line(i, 0), acc=1.0, f1=0.5) for i in range(3)]
+    del lines[1]["f1"]
+    found = read(tmp_path, lines)
+    assert column(found, "doc_id") == [0, 2]
+    assert "f1: listed among the metrics, but missing" in found.issues[0].message

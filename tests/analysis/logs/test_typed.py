@@ -50,8 +50,8 @@ def both_ways(path: Path, lines: list[Any], monkeypatch: pytest.MonkeyPatch) -> 
 def same(found: tuple[SamplesRead, SamplesRead]) -> bool:
     quick, general = found
     assert quick.table.to_pylist() == general.table.to_pylist()
-    assert (quick.issues, quick.has_roles, quick.score_digest) == (
-        general.issues, general.has_roles, general.score_digest,
+    assert (quick.issues, quick.has_roles, quick.fingerprint) == (
+        general.issues, general.has_roles, general.fingerprint,
     )  # fmt: skip
     return True
 

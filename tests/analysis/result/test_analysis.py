@@ -79,7 +79,7 @@ def test_labels_and_messages_are_data_in_html(tmp_path: Path) -> None:
     found = analysed(tmp_path, HOSTILE, prompt="Please")
     page = Tags()
     page.feed(found._repr_html_())
-    assert page.tags <= {"p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "b", "code"}
+    assert page.tags <= {"div", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "b", "code"}
     assert page.words.count("alert('run')") >= 2  # in the headline and in the refusal
     assert "is not comparable with dense" in page.words
     assert "\n" not in repr(found).splitlines()[2]

@@ -61,7 +61,7 @@ def test_a_new_table_is_one_line_of_the_catalogue(runs: Path) -> None:
     assert {"tables/toy.csv", "tables/toy.parquet"} <= set(listed)
     # arc has no roles, so what the table needs has no rows, and the file has its columns alone.
     assert (folder / "tables" / "toy.csv").read_text().splitlines()[0] == "run,n_items,seed"
-    assert f"[toy](tables/toy.csv) | 0 | {TOY.doc}" in (folder / "summary.md").read_text()
+    assert (folder / "summary.md").read_text().rstrip().endswith("`toy`.")  # the last of those without rows
     assert list(found.tables)[-1] == "toy"
     page = tables_markdown(longer)
     assert "## `tables/toy`\n\n" + TOY.doc in page
@@ -159,7 +159,7 @@ def test_settings_are_passed_whole_to_every_function_of_tables() -> None:
 
 def test_a_notebook_gets_every_table_of_roles_and_no_other() -> None:
     tables = role_tables(_rows(), run_table({"run": "a"}, {"run": "b", "baseline": "a"}))
-    others = ("runs", "evaluation_gap", "flips", "item_changes")
+    others = ("runs", "evaluation_gap", "metric_changes", "flips", "item_changes")
     expected = [name for name in (entry.name for entry in CATALOGUE) if name not in others]
     assert list(tables) == expected
     for entry in CATALOGUE:

@@ -106,7 +106,7 @@ def test_the_baseline_is_found_task_by_task(tmp_path: Path, store: ItemStore) ->
     assert found.by_task == {("w", "a"): "dense#1", ("w", "b"): "dense#2"}
     assert found.of("w", ["a", "b", "c"]) == "dense#1+dense#2"
     assert found.of("w", ["c"]) is None
-    assert [(issue.kind, issue.level) for issue in found.issues] == [("task_without_baseline", "warning")]
+    assert [(issue.kind, issue.level) for issue in found.issues] == [("task_without_baseline", "error")]
     assert "no baseline holds c" in found.issues[0].message
 
 
@@ -118,14 +118,14 @@ def test_two_candidates_for_a_task_are_both_named(tmp_path: Path, store: ItemSto
     with pytest.raises(UserError) as caught:
         choose_baselines(logs.runs)
     message = str(caught.value)
-    assert all(part in message for part in ("dense#1", "dense#2", first.name, second.name, "--baseline 'dense#1'"))
+    assert all(part in message for part in ("dense#1", "dense#2", first.name, second.name, "--baseline 'dense#1'`"))
     assert choose_baselines(logs.runs, "dense#2").by_task == {("w", "a"): "dense#2", ("dense#1", "a"): "dense#2"}
 
 
-def test_two_uncompressed_runs_alone_are_no_fault(tmp_path: Path, store: ItemStore) -> None:
+def test_two_uncompressed_runs_alone_are_not_compared(tmp_path: Path, store: ItemStore) -> None:
     write_run(tmp_path / "runs", 1, {"a": mc()})
     write_run(tmp_path / "runs", 2, {"a": mc()})
-    assert kinds(tmp_path / "runs", store) == [("nothing_to_compare", "warning")]
+    assert kinds(tmp_path / "runs", store) == [("nothing_to_compare", "error")]
 
 
 def test_base_models_are_told_apart_by_name(tmp_path: Path, store: ItemStore) -> None:
@@ -153,7 +153,7 @@ def test_hashes_decide_where_both_runs_have_them(tmp_path: Path, store: ItemStor
     ("dense_name", "dense_task", "message"),
     [
         (None, "a", "no run without compression"),
-        ("org/x", "a", "no uncompressed run of org/base is in the folder (there are runs of org/x)"),
+        ("org/x", "a", "no uncompressed run of org/base was found (there are runs of org/x)"),
         ("org/base", "b", "the uncompressed run holds none of its tasks"),
     ],
 )
