@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import ttest_rel
 
 from analysis import Analysis
 from tests.families.hand import FAMILIES, Run, answer
@@ -58,7 +58,7 @@ def test_flips_are_those_of_the_lines(flips: pd.DataFrame, runs: dict[str, Run],
     changed = [answer(one, logged.options) != answer(other, logged.options) for one, other in pairs]
     if logged.decides is None:
         assert (row["n"], row["n_without_key"], row["changed_without_key"]) == (0, len(pairs), sum(changed))
-        assert math.isnan(row["flip_rate"])
+        assert pd.isna(row["flip_rate"])
         return
     right = [(one[logged.decides] == 1, other[logged.decides] == 1) for one, other in pairs]
     counts = [right.count(pair) for pair in ((True, True), (False, False), (True, False), (False, True))]
@@ -71,6 +71,55 @@ def test_flips_are_those_of_the_lines(flips: pd.DataFrame, runs: dict[str, Run],
     for column, label in (("accuracy_baseline", "dense"), ("accuracy", "rtn-3")):
         told = runs[label].results()["results"][task][f"{logged.decides},{name}"]
         assert row[column] == pytest.approx(told, abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def metrics(family_report: Analysis) -> pd.DataFrame:
+    return family_report.tables["metric_changes"].set_index(["task", "filter", "metric", "metric_kind"]).sort_index()
+
+
+def test_every_metric_that_was_logged_is_compared(metrics: pd.DataFrame) -> None:
+    wanted = {(*key, name) for key, logged in FAMILIES.items() for name in (*logged.means, *logged.lists)}
+    wanted |= {(*key, name) for key, logged in FAMILIES.items() for name, _ in logged.other}
+    wanted |= {("fam_page", "none", name) for name in ("word_perplexity", "byte_perplexity", "bits_per_byte")}
+    assert {key[:3] for key in metrics.index} == wanted | {("fam_compass", "none", "acc")}
+    deciding = {key[:3] for key in metrics.index[metrics["decides"]]}
+    told = {(*key, logged.decides) for key, logged in FAMILIES.items() if logged.decides}
+    assert deciding == told | {("fam_compass", "none", "acc")}
+
+
+@pytest.mark.parametrize(("task", "name"), ALL)
+def test_means_are_those_of_the_lines(metrics: pd.DataFrame, runs: dict[str, Run], task: str, name: str) -> None:
+    before, after = (runs[label].lines(task, name) for label in LABELS)
+    for metric in FAMILIES[task, name].means:
+        sides = [[float(line[metric]) for line in lines] for lines in (before, after)]
+        whole = all(value in (0, 1) for side in sides for value in side)
+        row = metrics.loc[(task, name, metric, "0/1" if whole else "number")]
+        assert (row["n"], row["n_items"], row["n_left_out"]) == (len(before), len(before), 0)
+        for column, label, side in zip(("value_baseline", "value"), LABELS, sides, strict=True):
+            assert row[column] == pytest.approx(raw_logs.mean(side), abs=1e-12)
+            assert row[column] == pytest.approx(runs[label].results()["results"][task][f"{metric},{name}"], abs=1e-9)
+        assert row["change"] == pytest.approx(row["value"] - row["value_baseline"], abs=1e-12)
+        moved = [late - early for early, late in zip(*sides, strict=True)]
+        if whole:
+            assert (row["n_gained"], row["n_lost"]) == (moved.count(1.0), moved.count(-1.0))
+        if len(set(moved)) > 1:
+            interval = ttest_rel(sides[1], sides[0]).confidence_interval()
+            assert (row["conf_low"], row["conf_high"]) == pytest.approx(tuple(interval))
+
+
+@pytest.mark.parametrize(("task", "name"), ALL)
+def test_other_aggregates_are_those_of_the_results_file(
+    metrics: pd.DataFrame, runs: dict[str, Run], task: str, name: str
+) -> None:
+    logged = FAMILIES[task, name]
+    for metric in [*logged.lists, *dict(logged.other)]:
+        row = metrics.loc[(task, name, metric, "aggregate")]
+        for column, label in (("value_baseline", "dense"), ("value", "rtn-3")):
+            assert row[column] == pytest.approx(runs[label].results()["results"][task][f"{metric},{name}"])
+            for aggregate in [made for other, made in logged.other if other == metric]:
+                values = [line[metric] for line in runs[label].lines(task, name)]
+                assert row[column] == pytest.approx(aggregate(values))
 
 
 def test_something_changed(flips: pd.DataFrame) -> None:
@@ -88,7 +137,8 @@ def test_the_rolling_task_gives_the_perplexity(family_report: Analysis, runs: di
         assert shown.loc[label, "perplexity"] == pytest.approx(found)
 
 
-def test_a_group_is_its_tasks(flips: pd.DataFrame, runs: dict[str, Run]) -> None:
+def test_a_group_is_its_tasks(flips: pd.DataFrame, metrics: pd.DataFrame, runs: dict[str, Run]) -> None:
+    shown = metrics.loc[("fam_compass", "none", "acc", "0/1")]
     tasks = [("fam_north", "none"), ("fam_south", "none")]
     for label, column in (("dense", "accuracy_baseline"), ("rtn-3", "accuracy")):
         right = sum(line["acc"] for key in tasks for line in runs[label].lines(*key))
@@ -96,3 +146,4 @@ def test_a_group_is_its_tasks(flips: pd.DataFrame, runs: dict[str, Run]) -> None
         told = runs[label].results()["groups"]["fam_compass"]["acc,none"]
         assert told == pytest.approx(right / n)
         assert sum(flips.loc[key, column] * flips.loc[key, "n"] for key in tasks) / n == pytest.approx(told)
+        assert shown["value_baseline" if label == "dense" else "value"] == pytest.approx(told)
