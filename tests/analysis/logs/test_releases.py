@@ -50,7 +50,7 @@ def results(folder: Path, model: str) -> dict[str, Any]:
 
 def test_every_release_has_its_logs() -> None:
     patches = {"0.4.9": ["0.4.9.1", "0.4.9.2"]}
-    assert RELEASES == [one for n in range(14) for one in (f"0.4.{n}", *patches.get(f"0.4.{n}", []))]
+    assert [one for n in range(14) for one in (f"0.4.{n}", *patches.get(f"0.4.{n}", []))] == RELEASES
 
 
 def test_nothing_is_left_out(report: Analysis) -> None:
