@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .tables.flips import flips as flips
     from .tables.groups import group_changes as group_changes
     from .tables.item_changes.table import item_changes as item_changes
+    from .tables.metric_changes.table import metric_changes as metric_changes
     from .tables.noise.table import noise_floor as noise_floor
     from .tables.noise.table import replicate_floors as replicate_floors
     from .tables.rates import rates as rates
@@ -65,6 +66,7 @@ _NAMES = {
     "tables.flips": "flips",
     "tables.groups": "group_changes",
     "tables.item_changes.table": "item_changes",
+    "tables.metric_changes.table": "metric_changes",
     "tables.noise.table": "noise_floor replicate_floors",
     "tables.rates": "rates",
     "tables.studies.table": "study_logistic study_tests",

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
 from .answers.answers import Answers
 from .compare.baselines import Baselines, choose_baselines
+from .compare.commands import AnalyzeCommand
 from .compare.frames import role_frames
 from .compare.one_option import one_option_issues
 from .compare.pairing import Pairing, check_allowed, pair_runs
 from .compare.unplaced import unplaced_issues
 from .errors import UserError
-from .logs import DocumentStore, Issue, ItemStore, Logs, read_logs
+from .logs import DocumentStore, Inputs, Issue, ItemStore, Logs, read_logs
 from .report import headline, write_report
 from .report.folder import staged_folder
 from .result import Analysis, Tables
 from .schema.declare import AnyTable, Making
 from .settings import Settings
 from .tables.catalogue import CATALOGUE
+from .tables.metric_changes.scores import run_scores
+from .tables.metric_changes.table import METRIC_COMPARISON
 from .tables.perplexity import perplexity_changes
 from .tables.runs import RUNS_TABLE
 from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
@@ -29,7 +30,7 @@ __all__ = ["Analysis", "analyze"]
 
 
 def analyze(
-    folder: Path | str,
+    folder: Path | str | Iterable[Path | str],
     output: Path | str,
     baseline: str | None = None,
     allow: Iterable[str] = (),
@@ -40,7 +41,8 @@ def analyze(
     """Read lm-eval runs, compare each with its baseline item by item, and write a report.
 
     Args:
-        folder: Folder of lm-eval outputs (results and samples files at any depth).
+        folder: Folder of lm-eval outputs (results and samples files at any depth), a results file, or a pattern of
+            either; or several of these. A file that is reached twice counts once.
         output: Report folder. It appears whole or not at all; an earlier report there is replaced.
         baseline: Label of the run to compare with, where the uncompressed run is not the one.
         allow: Names of differences to accept (the keys of DIFFERENCES).
@@ -53,34 +55,36 @@ def analyze(
         `pairing.refusals` and in the issues.
 
     Raises:
-        UserError: If the folder holds no readable run, no task matches, the baseline is unknown or not
+        UserError: If something is not there, there is no readable run, no task matches, the baseline is unknown or not
             unique, `allow` holds an unknown name, or `output` holds something that is not a report.
     """
-    folder, output, given = Path(folder), Path(output), settings or Settings()
+    inputs, output, given = Inputs.of(folder), Path(output), settings or Settings()
     allowed, patterns, listed = check_allowed(allow), tuple(tasks), _complete(catalogue)
-    with staged_folder(output, folder) as stage, ItemStore(stage / "items.parquet") as store:
+    with staged_folder(output, *inputs.paths) as stage, ItemStore(stage / "items.parquet") as store:
         with DocumentStore(stage / "documents.parquet") as documents:
-            logs = read_logs(folder, store, patterns, documents=documents)
-        baselines = choose_baselines(logs.runs, baseline)
+            logs = read_logs(inputs, store, patterns, documents=documents)
+        baselines = choose_baselines(logs.runs, baseline, _typed(inputs.given, output, allowed, patterns, given))
         pairing = pair_runs(logs, baselines, allowed)
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)
         making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
         making.give(PERPLEXITY_CHANGES, perplexities)
         places = _give_roles(making, logs, baselines, pairing)
         tables, parts = making.tables(listed), making.parts(listed)
+        unmeasured = making.of(METRIC_COMPARISON).issues
         del making  # and the answers, most of the memory of a large analysis
-        accuracy = _accuracies(logs, baselines, pairing)
-        shown, metric = headline(accuracy, perplexities, tables)
+        scores = run_scores(logs, baselines, pairing)
+        shown, metric = headline(scores, perplexities, tables)
         written = output.resolve() / "tables"
         analysis = Analysis(
-            folder=folder,
+            folder=inputs.root,
+            given=inputs.given,
             output=output,
             tables=Tables({entry.name: tables.get(entry.name, written / f"{entry.name}.parquet") for entry in listed}),
             catalogue=listed,
             headline=shown,
             perplexity_metric=metric,
             pairing=pairing,
-            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places],
+            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places, *unmeasured],
             named_baseline=baseline,
             allow=allowed,
             patterns=patterns,
@@ -101,6 +105,21 @@ def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
     return listed
 
 
+def _typed(
+    runs: tuple[str, ...], output: Path, allowed: frozenset[str], patterns: tuple[str, ...], settings: Settings
+) -> AnalyzeCommand:
+    """The command line of this analysis, but for its baseline: what an issue tells the user to type is made from it."""
+    usual = Settings().as_dict()
+    changed = {name: value for name, value in settings.as_dict().items() if value != usual[name]}
+    options = {
+        "output": None if str(output) == "report" else output,
+        "task": patterns,
+        "allow": sorted(allowed),
+        **changed,
+    }
+    return AnalyzeCommand(runs, options)
+
+
 def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairing) -> list[Issue]:
     """Add the answers that have a direction; return what can't be placed, and runs that follow one option's place."""
     runs = making.of(RUNS_TABLE)
@@ -110,15 +129,3 @@ def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairi
     making.give(ROLE_RUNS, role_runs)
     making.give(ANSWERS, answers)
     return [*places, *unplaced_issues(answers, runs, undirected)]
-
-
-def _accuracies(logs: Logs, baselines: Baselines, pairing: Pairing) -> pd.DataFrame:
-    """All answers, and the share that is right of those with a key, of everything in the tables."""
-    parts = []
-    for label, task, reference in pairing.shown(logs, baselines):
-        rows = pairing.items(logs.store, label, reference, task, ("filter", "correct"))
-        keyed = rows["correct"].astype("Float64").groupby(rows["filter"])
-        part = pd.DataFrame({"n": keyed.size(), "accuracy": keyed.mean()}).reset_index()
-        parts.append(part.assign(run=label, task=task))
-    columns = ["run", "task", "filter", "n", "accuracy"]
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)

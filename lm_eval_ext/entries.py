@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 import lm_eval_ext
-from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.errors import UserError, seen, unknown_name
 
 __all__ = ["GROUPS", "Entry", "Kind", "entries", "find"]
 
@@ -100,7 +100,7 @@ def find(name: object, among: Mapping[str, Entry], kind: Kind) -> Entry:
         UserError: If there is none; the message gives the nearest name and lists all.
     """
     if not isinstance(name, str):
-        raise UserError(f"{kind} must be a name, got {name!r}. Known: {', '.join(among)}.")
+        raise UserError(f"{kind} must be a name, got {seen(name)}. Known: {', '.join(among)}.")
     if name not in among:
         raise unknown_name(kind, name, list(among))
     return among[name]

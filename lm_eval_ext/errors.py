@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
+from math import log10
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +22,7 @@ __all__ = [
     "one_line",
     "require_extra",
     "require_text",
+    "seen",
     "show_in_one_line",
     "unknown_name",
 ]
@@ -29,6 +32,7 @@ _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], obj
 _LINE = 4000
 # A longer list of names hides the one that was meant.
 _LISTED = 50
+_SEEN = 160
 _NO_TEXT = "name holds bytes that are no text here; rename it, or set PYTHONUTF8=1 if the locale (LC_ALL) is at fault"
 
 
@@ -38,6 +42,28 @@ class UserError(ValueError):
     def __str__(self) -> str:
         """The message, with escapes for what a name in it could do to a terminal."""
         return "\n".join(map(for_terminal, super().__str__().split("\n")))
+
+
+class _Short(reprlib.Repr):
+    """A repr that costs and takes little, whatever it is of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, _SEEN // 2, _SEEN // 2
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 6
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write a number of thousands of digits, and nobody reads one of fifty."""
+        return repr(x) if x.bit_length() < 160 else f"a number of about {round(x.bit_length() * log10(2))} digits"
+
+
+def seen(value: object) -> str:
+    """A value as messages show it: its repr in at most 160 characters, whatever its size and depth."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= _SEEN else f"{text[: _SEEN - 40]} ... {text[-35:]}"
+
+
+_SHORT = _Short()
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
@@ -52,12 +78,12 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
         The error, for the caller to raise.
     """
     if not known:
-        return UserError(f"unknown {kind} {name!r}; there are none")
+        return UserError(f"unknown {kind} {seen(name)}; there are none")
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     if near and len(known) > _LISTED:
-        return UserError(f"unknown {kind} {name!r}. Did you mean {near[0]!r}?")
+        return UserError(f"unknown {kind} {seen(name)}. Did you mean {near[0]!r}?")
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UserError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known))}.")
+    return UserError(f"unknown {kind} {seen(name)}.{hint} Known: {', '.join(sorted(known))}.")
 
 
 def require_extra(modules: tuple[str, ...] | list[str], extra: str, purpose: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,8 +101,9 @@ def joint(answers: Answers, run: Run) -> tuple[Ints, Ints]:
     for before, after, width in sides:
         inside = (before >= 0) & (before < width) & (after >= 0) & (after < width)
         code = (pair.item * width + before) * width + after
-        size = len(answers.items) * width * width
-        out.append(np.bincount(code[inside], minlength=size).reshape(-1, width, width))
+        # Not -1 items: where nobody has chosen anything there are no choices, and -1 stands for no number.
+        shape = (len(answers.items), width, width)
+        out.append(np.bincount(code[inside], minlength=math.prod(shape)).reshape(shape))
     return out[0], out[1]
 
 

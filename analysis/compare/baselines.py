@@ -7,9 +7,20 @@ from dataclasses import dataclass, field
 
 from ..errors import UserError, unknown_name
 from ..logs import Issue, RunLog
-from ..logs.labels import base_groups
+from ..logs.labels import base_groups, same_base
+from .commands import AnalyzeCommand
+from .uncompared import Uncompared, find_uncompared
 
-__all__ = ["Baselines", "choose_baselines"]
+__all__ = ["Baselines", "SeveralBaselinesError", "choose_baselines"]
+
+
+class SeveralBaselinesError(UserError):
+    """Several uncompressed runs hold a task of a compressed run."""
+
+    def __init__(self, seen: str, command: str) -> None:
+        """Say what was seen, and the command that names one of them."""
+        super().__init__(f"{seen}. Name one (`{command}`), or move the other away.")
+        self.seen, self.command = seen, command
 
 
 @dataclass
@@ -18,7 +29,10 @@ class Baselines:
 
     by_task: dict[tuple[str, str], str] = field(default_factory=dict)
     """Baseline's label by (run, task)."""
+    uncompared: list[Uncompared] = field(default_factory=list)
+    """Runs and tasks that have none and are none."""
     issues: list[Issue] = field(default_factory=list)
+    """What these are, one issue each."""
 
     def of(self, run: str, tasks: Iterable[str]) -> str | None:
         """The baseline over some tasks; several labels are joined by '+', none gives None."""
@@ -26,7 +40,9 @@ class Baselines:
         return "+".join(found) or None
 
 
-def choose_baselines(runs: dict[str, RunLog], named: str | None = None) -> Baselines:
+def choose_baselines(
+    runs: dict[str, RunLog], named: str | None = None, command: AnalyzeCommand | None = None
+) -> Baselines:
     """Find what every run is to be compared with, task by task.
 
     The baseline of a compressed run is the uncompressed run of the same base model that holds the task: the
@@ -38,32 +54,63 @@ def choose_baselines(runs: dict[str, RunLog], named: str | None = None) -> Basel
     Args:
         runs: Runs by label.
         named: Label given by the user (`--baseline`).
+        command: What the user typed; issues say how to change it.
 
     Returns:
-        The baselines, and issues for runs and tasks without one.
+        The baselines, and what is compared with nothing: as issues of level error where it is no baseline, with what
+        to type.
 
     Raises:
-        UserError: If `named` is no label, or if several uncompressed runs hold a task of a compressed run.
+        UserError: If `named` is no label; SeveralBaselinesError if uncompressed runs share a task of a compressed run.
     """
     if named is not None and named not in runs:
         raise unknown_name("label of a run (--baseline)", named, list(runs))
-    groups = base_groups(runs.values())
-    out = Baselines()
-    for label, run in runs.items():
-        for task in run.tasks:
-            found = _baseline(label, task, runs, named, groups)
-            if found is not None:
-                out.by_task[label, task] = found
-    if named is not None:
-        _adopt(named, runs, out)
-    out.issues = [issue for label in runs for issue in _missing(label, runs, out, groups)]
-    if all(run.is_dense for run in runs.values()) and not out.by_task:
-        message = f"nothing is compared: no run is compressed ({', '.join(runs)}). Name a baseline to compare them"
-        out.issues.append(Issue(next(iter(runs.values())).file, "nothing_to_compare", message))
+    groups, command = base_groups(runs.values()), command or AnalyzeCommand()
+    out = Baselines(_assign(runs, named, groups, command))
+    suggested = _suggested(runs, groups, command, out.by_task) if named is None else None
+    out.uncompared = find_uncompared(runs, out.by_task, named, suggested, command)
+    out.issues = [entry.issue(runs[entry.run].file) for entry in out.uncompared]
     return out
 
 
-def _baseline(label: str, task: str, runs: dict[str, RunLog], named: str | None, groups: dict[str, str]) -> str | None:
+def _assign(
+    runs: dict[str, RunLog], named: str | None, groups: dict[str, str], command: AnalyzeCommand
+) -> dict[tuple[str, str], str]:
+    """The baseline's label by (run, task)."""
+    by_task = {}
+    for label, run in runs.items():
+        for task in run.tasks:
+            found = _baseline(label, task, runs, named, groups, command)
+            if found is not None:
+                by_task[label, task] = found
+    return by_task if named is None else by_task | _adopted(named, runs, by_task)
+
+
+def _suggested(
+    runs: dict[str, RunLog], groups: dict[str, str], command: AnalyzeCommand, by_task: dict[tuple[str, str], str]
+) -> str | None:
+    """The uncompressed run that makes the most comparisons if it is named; None where none makes more than are made.
+
+    Of those that make as many, one that is a baseline already, then the one of the shortest name: what a checkpoint is
+    made from mostly has the shorter one.
+    """
+    gains = {}
+    for label, run in runs.items():
+        if run.is_dense and not by_task.keys() >= {(label, task) for task in run.tasks}:
+            gained = len(_assign(runs, label, groups, command)) - len(by_task)
+            if gained > 0:
+                gains[label] = (gained, label in by_task.values(), -len(run.base_model))
+    return max(gains, key=lambda label: gains[label]) if gains else None
+
+
+def _baseline(
+    label: str,
+    task: str,
+    runs: dict[str, RunLog],
+    named: str | None,
+    groups: dict[str, str],
+    command: AnalyzeCommand,
+) -> str | None:
     run = runs[label]
     if label == named:
         return None
@@ -77,53 +124,17 @@ def _baseline(label: str, task: str, runs: dict[str, RunLog], named: str | None,
     if run.is_dense:
         return None
     candidates = [
-        other for other, dense in runs.items() if dense.is_dense and task in dense.tasks and _same_base(run, dense)
+        other for other, dense in runs.items() if dense.is_dense and task in dense.tasks and same_base(run, dense)
     ]
     if len(candidates) > 1:
         listed = " and ".join(f"{other} ({runs[other].file})" for other in candidates)
-        raise UserError(
-            f"task {task} of {label} has {len(candidates)} possible baselines: {listed}. "
-            f"Name one with --baseline {candidates[0]!r}, or move the other away."
-        )
+        seen = f"task {task} of {label} has {len(candidates)} possible baselines: {listed}"
+        raise SeveralBaselinesError(seen, command.text(baseline=candidates[0]))
     return candidates[0] if candidates else None
 
 
-def _same_base(run: RunLog, dense: RunLog) -> bool:
-    before, other = run.facts["base_hash"], dense.facts["base_hash"]
-    if before and other:
-        return bool(before == other)
-    return run.base_model == dense.base_model
-
-
-def _adopt(named: str, runs: dict[str, RunLog], out: Baselines) -> None:
-    """Give the named baseline to uncompressed runs of other names that stand alone."""
-    paired = {label for label, _ in out.by_task} | set(out.by_task.values()) | {named}
-    for label, run in runs.items():
-        if run.is_dense and label not in paired:
-            shared = [task for task in run.tasks if task in runs[named].tasks]
-            out.by_task |= {(label, task): named for task in shared}
-
-
-def _missing(label: str, runs: dict[str, RunLog], out: Baselines, groups: dict[str, str]) -> list[Issue]:
-    """Issues of a run whose tasks, all or some, have nothing to be compared with."""
-    run = runs[label]
-    without = [task for task in run.tasks if (label, task) not in out.by_task]
-    if not without or label in out.by_task.values():
-        return []
-    if len(without) < len(run.tasks):
-        message = f"{label}: no baseline holds {', '.join(without)}; left out of all comparisons and tables"
-        return [Issue(run.file, "task_without_baseline", message)]
-    if run.is_dense:
-        return []
-    dense = [other for other in runs.values() if other.is_dense]
-    same_name = [other for other in dense if groups[other.base_model] == groups[run.base_model]]
-    if not dense:
-        reason = "no run without compression is in the folder"
-    elif not same_name:
-        names = ", ".join(sorted({other.base_model for other in dense}))
-        reason = f"no uncompressed run of {run.base_model} is in the folder (there are runs of {names})"
-    elif not any(_same_base(run, other) for other in same_name):
-        reason = "its weights before compression are not those of the uncompressed run (revision or dtype differ)"
-    else:
-        reason = "the uncompressed run holds none of its tasks"
-    return [Issue(run.file, "no_baseline", f"{label} is not compared with anything: {reason}")]
+def _adopted(named: str, runs: dict[str, RunLog], by_task: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """The named baseline for uncompressed runs of other names that stand alone."""
+    paired = {label for label, _ in by_task} | set(by_task.values()) | {named}
+    alone = {label: run for label, run in runs.items() if run.is_dense and label not in paired}
+    return {(label, task): named for label, run in alone.items() for task in run.tasks if task in runs[named].tasks}

@@ -12,7 +12,8 @@ from .pairing import Pairing
 
 __all__ = ["ROLE_COLUMNS", "role_frames"]
 
-_LEFT_OUT = {"doc_id", "p_choice", "text", "doc_hash", "prompt_hash", "target_hash", "request_hash"}
+_HASHES = {"doc_hash", "prompt_hash", "target_hash", "request_hash"}
+_LEFT_OUT = {"doc_id", "metric", "metrics", "p_choice", "text", *_HASHES}
 ROLE_COLUMNS = [name for name in ITEMS.names if name not in _LEFT_OUT]
 """Columns of ITEMS that the measures get: without hashes and texts, which are most of an item's bytes."""
 

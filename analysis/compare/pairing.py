@@ -10,9 +10,11 @@ import pandas as pd
 
 from ..answers.match import KEY, match
 from ..errors import unknown_name
-from ..logs import Issue, ItemStore, Logs, RunLog
+from ..logs import Issue, ItemStore, Logs, TaskLog
+from ..logs.results import ROLLING
 from .baselines import Baselines
 from .differences import DIFFERENCES, Difference, item_differences, setting_differences
+from .same_answers import same_answers, scored_weights
 
 __all__ = ["Pair", "Pairing", "Refusal", "check_allowed", "pair_runs"]
 
@@ -42,9 +44,17 @@ class Refusal:
     def message(self) -> str:
         """What differs, how often, with an item to look at, and what to do."""
         seen = "; ".join(str(difference) for difference in self.differences)
-        flags = " ".join(f"--allow {difference.name}" for difference in self.differences if difference.acceptable)
+        remedies = "; ".join(dict.fromkeys(difference.remedy for difference in self.differences))
+        flags = " ".join(f"--allow {name}" for name in self.flags)
         advice = f", or accept the difference: {flags}" if flags else ""
-        return f"{self.run} on {self.task} is not comparable with {self.baseline}: {seen}. Run both alike{advice}"
+        return f"{self.run} on {self.task} is not comparable with {self.baseline}: {seen}. {remedies}{advice}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names that `--allow` needs to make the comparison; none where that can't be."""
+        if not all(difference.acceptable for difference in self.differences):
+            return ()
+        return tuple(difference.name for difference in self.differences)
 
 
 @dataclass
@@ -55,7 +65,7 @@ class Pairing:
     refusals: list[Refusal] = field(default_factory=list)
     common: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
     """Items (columns KEY) to keep, by (baseline, task): the intersection over all of its runs where `items`
-    was allowed. A key that is not there keeps all."""
+    or `filters` was allowed. A key that is not there keeps all."""
     issues: list[Issue] = field(default_factory=list)
 
     def items(self, store: ItemStore, run: str, baseline: str, task: str, columns: Iterable[str]) -> pd.DataFrame:
@@ -112,16 +122,17 @@ def pair_runs(logs: Logs, baselines: Baselines, allow: Iterable[str] = ()) -> Pa
 
     Two runs of a task are comparable when they agree in everything that DIFFERENCES names. The comparison is
     of hashes, item by item, never of names. Other versions of lm-eval or another batch size are only noted.
+    A task without items in one run or in both is refused, unless it is a rolling one: that has only its perplexity.
 
     Args:
         logs: Runs and items.
         baselines: What each run's task is compared with.
-        allow: Names of the differences that the user accepts. With `items`, only the items are kept that the
-            baseline and all runs compared with it have; a task without any is refused.
+        allow: Names of the differences that the user accepts. With `items` or `filters`, only the answers are
+            kept that the baseline and all runs compared with it have; a task without any is refused.
 
     Returns:
-        Pairs, refusals, and as issues every refusal, accepted difference, note, and sign that a compressed
-        run is not compressed (the same weights or the same scores as the baseline).
+        Pairs, refusals, and as issues every refusal, accepted difference and note, compressed runs with the weights of
+        their baseline, and runs of different models, compared or not, that answered alike.
 
     Raises:
         UserError: If `allow` holds an unknown name.
@@ -144,24 +155,25 @@ def pair_runs(logs: Logs, baselines: Baselines, allow: Iterable[str] = ()) -> Pa
     out.issues = [
         *(Issue(logs.runs[entry.run].file, "refused", entry.message, "error") for entry in out.refusals),
         *(issue for pair in out.pairs for issue in _accepted(pair, logs)),
-        *_signs(out.pairs, logs),
+        *_unchanged(out.pairs, logs),
+        *same_answers(logs.runs),
         *_notes(out.pairs, logs),
     ]
     return out
 
 
-_COMPARED = [*KEY, "protocol", "doc_hash", "prompt_hash", "target_hash", "request_hash"]
+_COMPARED = [*KEY, "category", "protocol", "metric", "doc_hash", "prompt_hash", "target_hash", "request_hash"]
 
 
 def _intersect(out: Pairing, store: ItemStore) -> None:
     """Find the items that a baseline shares with all runs of a task where `items` differ and were allowed."""
     groups: dict[tuple[str, str], list[Pair]] = {}
     for pair in out.pairs:
-        # A task without rows is compared as a whole: it has no items to cut down.
+        # A rolling task is compared as a whole: it has no items to cut down.
         if (pair.run, pair.task) in store and (pair.baseline, pair.task) in store:
             groups.setdefault((pair.baseline, pair.task), []).append(pair)
     for (baseline, task), pairs in groups.items():
-        if not any(difference.name == "items" for pair in pairs for difference in pair.accepted):
+        if not any(difference.name in ("items", "filters") for pair in pairs for difference in pair.accepted):
             continue
         common = store.read(baseline, task, KEY)
         for pair in pairs:
@@ -187,30 +199,18 @@ def _accepted(pair: Pair, logs: Logs) -> Iterable[Issue]:
         yield Issue(logs.runs[pair.run].file, "accepted", f"{message} (--allow {difference.name})", "note")
 
 
-def _signs(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
-    """Signs that a compressed run is in truth its baseline, which would look like perfect compression."""
+def _unchanged(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
+    """Compressed runs with their baseline's very weights, which would look like perfect compression."""
     reported = set()
     for pair in pairs:
         run, base = logs.runs[pair.run], logs.runs[pair.baseline]
         if run.is_dense:
             continue
-        after, before = run.facts["weights_hash"], _scored_weights(base) or run.facts["base_hash"]
+        after, before = run.facts["weights_hash"], scored_weights(base) or run.facts["base_hash"]
         if after and after == before and (pair.run, pair.baseline) not in reported:
             reported.add((pair.run, pair.baseline))
             message = f"{pair.run} was scored with the very weights of {pair.baseline}: nothing was compressed"
             yield Issue(run.file, "unchanged_weights", message)
-        digest = run.tasks[pair.task].score_digest
-        if digest and digest == base.tasks[pair.task].score_digest:
-            message = (
-                f"{pair.run} and {pair.baseline} have the same scores, to the last digit, on all of "
-                f"{pair.task}: a cache (--use_cache) or an uncompressed model answered"
-            )
-            yield Issue(run.file, "identical_scores", message)
-
-
-def _scored_weights(run: RunLog) -> str | None:
-    found: str | None = run.facts["weights_hash"] or (run.facts["base_hash"] if run.is_dense else None)
-    return found
 
 
 def _notes(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
@@ -227,7 +227,24 @@ def _notes(pairs: list[Pair], logs: Logs) -> Iterable[Issue]:
             elif name == "batch_size" and own is not None and own.startswith("auto"):
                 message = f"{label} and {baseline} ran with batch size {own}: last digits of scores can change"
                 yield Issue(run.file, name, message, "note")
+        for task in (pair.task for pair in pairs if (pair.run, pair.baseline) == (label, baseline)):
+            if unchecked := _unchecked(run.tasks[task], base.tasks[task]):
+                message = f"{task} of {label} and {baseline}: {unchecked}"
+                yield Issue(run.file, "documents_unchecked", message, "note")
         lacking = [task for task in base.tasks if task not in run.tasks]
         if lacking:
             message = f"{label} lacks tasks that {baseline} has: {', '.join(lacking)}"
             yield Issue(run.file, "fewer_tasks", message, "note")
+
+
+def _unchecked(own: TaskLog, other: TaskLog) -> str | None:
+    """What can't be checked of a rolling task, which is compared by what the results files say of all its documents."""
+    if own.output_type != ROLLING:
+        return None
+    if not (own.task_hash and other.task_hash):
+        return (
+            "that both scored the same documents is not checked beyond their number, since samples were not logged; "
+            "run lm_eval with --log_samples"
+        )
+    gone = [name for name, log in (("the run", own), ("the baseline", other)) if log.samples is None]
+    return f"compared by the results files alone; the samples file of {' and '.join(gone)} is missing" if gone else None

@@ -8,7 +8,7 @@ import pandas as pd
 
 __all__ = ["replicate_pairs"]
 
-_SAME = ("base_model", "method", "sparsity", "bits", "recipe", "chat_template_sha", "system_instruction_sha")
+_SAME = ("base_model", "method", "sparsity", "bits", "variant", "chat_template_sha", "system_instruction_sha")
 """Columns of RUNS that replicates share; those after `bits` where the frame has them."""
 _DIFFERS = (
     "recipe",
@@ -23,15 +23,12 @@ _DIFFERS = (
 )
 """Columns of RUNS in which they may differ."""
 
-# What was changed in a recipe stands in brackets after its name, such as "wanda-50(samples=64,seed=1)".
-_SEED = r"(?<=\()seed=[^,)]*,?|,seed=[^,)]*"
-
 
 def replicate_pairs(runs: pd.DataFrame, present: list[str]) -> Iterator[tuple[str, str, list[str]]]:
     """Ordered pairs of runs that differ in nothing that compresses or prompts, and the columns in which they differ.
 
-    Recipes are the same if their names are, but for the seed: two recipes of one method and dose may still prune
-    different matrices. Runs without compression need no recipe.
+    Two recipes of one method and dose may prune different matrices: `method` and `variant` tell them apart (see
+    `variants`). Seeds, of steps and of the calibration, are what replicates are for.
 
     Args:
         runs: Columns run, base_model, method, sparsity, bits, and any others of RUNS.
@@ -41,9 +38,6 @@ def replicate_pairs(runs: pd.DataFrame, present: list[str]) -> Iterator[tuple[st
     if there.empty:
         return
     facts = there[[name for name in _SAME if name in there]].astype("string").fillna("-")
-    if "recipe" in facts:
-        plain = facts["recipe"].str.replace(_SEED, "", regex=True).str.replace("()", "", regex=False)
-        facts["recipe"] = plain.mask(facts["method"] == "none", "-")
     shown = there[[name for name in _DIFFERS if name in there]].astype("string").fillna("-")
     labels = [str(label) for label in there["run"]]
     same = [tuple(row) for row in facts.to_numpy()]

@@ -12,7 +12,7 @@ from ._logit import Floats, Records, fit_logit, no_estimate
 from ._rounding import RELATIVE, settled
 from .gee import gee
 from .result import Estimate, Result
-from .trend import dose_counts, signs
+from .trend import NameDose, dose_counts, plain_dose, signs
 
 __all__ = ["MIN_DOSES", "breakpoint_test"]
 
@@ -30,6 +30,7 @@ def breakpoint_test(
     flips: int = 1999,
     seed: int = 0,
     level: float = 0.95,
+    name_dose: NameDose = plain_dose,
 ) -> Result:
     """Test logit p = a + b x against logit p = a + b x + c max(x - k, 0), k one of the doses but first and last.
 
@@ -56,6 +57,7 @@ def breakpoint_test(
         flips: Random sign flips.
         seed: Seed of the flips and of the resamples.
         level: Confidence level; 1 - level is the level of the test.
+        name_dose: How the verdict names a dose.
 
     Returns:
         Terms "bend" (statistic and p-value); "breakpoint", the k of the highest likelihood, where the line bends with
@@ -96,7 +98,7 @@ def breakpoint_test(
     ends = _resampled(y, m, x, seed, level) if bent else (None, None)
     point = Estimate(term="breakpoint", estimate=best, conf_low=ends[0], conf_high=ends[1])
     slopes, status = _slopes(y, m, x, best, level)
-    facts |= {"verdict": _verdict(bent, best, slopes), "candidates": ", ".join(f"{value:g}" for value in candidates)}
+    facts |= {"verdict": _verdict(bent, name_dose(best), slopes), "candidates": ", ".join(map(name_dose, candidates))}
     return replace(out, estimates=(bend, point, *slopes), status=status, facts=facts)
 
 
@@ -192,7 +194,7 @@ def _slopes(y: Floats, m: Floats, x: Floats, k: float, level: float) -> tuple[tu
     return (*found, change["slope_change"]) if change.estimates else found, sides.status
 
 
-def _verdict(bent: bool, k: float, slopes: tuple[Estimate, ...]) -> str:
+def _verdict(bent: bool, k: str, slopes: tuple[Estimate, ...]) -> str:
     by_term = {entry.term: entry for entry in slopes}
     before, after = by_term.get("slope_before"), by_term.get("slope_after")
     if before is None or after is None or before.estimate is None or after.estimate is None:
@@ -200,10 +202,10 @@ def _verdict(bent: bool, k: float, slopes: tuple[Estimate, ...]) -> str:
     if not bent:
         return "gradual" if _differs(before) else "undecided"
     if _differs(before) and _differs(after) and before.estimate * after.estimate < 0:
-        return f"turns at {k:g}"
+        return f"turns at {k}"
     if _differs(after) and (abs(after.estimate) > abs(before.estimate) or not _differs(before)):
-        return f"threshold at {k:g}"
-    return f"{'flattens' if _differs(before) else 'bends'} at {k:g}"
+        return f"threshold at {k}"
+    return f"{'flattens' if _differs(before) else 'bends'} at {k}"
 
 
 def _differs(slope: Estimate) -> bool:

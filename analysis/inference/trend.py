@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
@@ -10,14 +12,23 @@ from ._logit import Floats
 from ._rounding import RELATIVE, settled
 from .result import Estimate, Result
 
-__all__ = ["clustered_trend", "cochran_armitage", "dose_counts", "signs"]
+__all__ = ["NameDose", "clustered_trend", "cochran_armitage", "dose_counts", "plain_dose", "signs"]
 
+NameDose = Callable[[float], str]
+"""A dose in the words of its unit: "50 % sparsity"."""
 
 _SMALLEST = float(np.finfo(np.float64).tiny)
 """A p-value is never 0: what is below the smallest normal float is given as it."""
 
 
-def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike) -> Result:
+def plain_dose(dose: float) -> str:
+    """A dose as a bare number, for callers whose doses have no unit."""
+    return f"{dose:g}"
+
+
+def cochran_armitage(
+    events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike, *, name_dose: NameDose = plain_dose
+) -> Result:
     """Test for a linear trend of a proportion, records taken as independent (Cochran 1954, Armitage 1955).
 
     z = sum x (events - n p) / sqrt(p (1 - p) sum n (x - mean x)^2), p the pooled share; z^2 is the statistic of R's
@@ -27,6 +38,7 @@ def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLik
         events: [levels] records with the event.
         n: [levels] records.
         dose: [levels] score of each level.
+        name_dose: How the status names a dose; doses may be in steps that no reader knows.
 
     Returns:
         Term "trend": z as statistic (positive if the share rises with the dose) and the two-sided p-value of the
@@ -37,7 +49,7 @@ def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLik
     """
     y, m, x = dose_counts(np.atleast_2d(np.asarray(events, float)), np.atleast_2d(np.asarray(n, float)), dose)
     y, m = y[0], m[0]
-    reason = _nothing_to_test(y, m, x)
+    reason = _nothing_to_test(y, m, x, name_dose)
     estimates: tuple[Estimate, ...] = ()
     if reason is None:
         share = y.sum() / m.sum()
@@ -54,7 +66,13 @@ def cochran_armitage(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLik
 
 
 def clustered_trend(
-    events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike, *, flips: int = 9999, seed: int = 0
+    events: npt.ArrayLike,
+    n: npt.ArrayLike,
+    dose: npt.ArrayLike,
+    *,
+    flips: int = 9999,
+    seed: int = 0,
+    name_dose: NameDose = plain_dose,
 ) -> Result:
     """Test for a trend within clusters, each cluster compared with itself at the other doses.
 
@@ -74,6 +92,7 @@ def clustered_trend(
         dose: [levels]
         flips: Random sign flips.
         seed: Seed of the flips.
+        name_dose: How the status names a dose.
 
     Returns:
         Term "trend": z (positive if the share rises with the dose) and p-value. No estimate, and the reason as
@@ -84,7 +103,7 @@ def clustered_trend(
     """
     y, m, x = dose_counts(events, n, dose)
     y, m = y[m.sum(axis=1) > 0], m[m.sum(axis=1) > 0]
-    reason = _nothing_to_test(y.sum(axis=0), m.sum(axis=0), x)
+    reason = _nothing_to_test(y.sum(axis=0), m.sum(axis=0), x, name_dose)
     estimates: tuple[Estimate, ...] = ()
     if reason is None:
         own_mean = (m @ x) / m.sum(axis=1)
@@ -141,12 +160,12 @@ def dose_counts(events: npt.ArrayLike, n: npt.ArrayLike, dose: npt.ArrayLike) ->
     return y @ member, m @ member, doses
 
 
-def _nothing_to_test(events: Floats, n: Floats, dose: Floats) -> str | None:
+def _nothing_to_test(events: Floats, n: Floats, dose: Floats, name_dose: NameDose) -> str | None:
     """Why counts by level hold no trend to test; None if they do."""
     if n.sum() == 0:
         return "no record"
     if np.count_nonzero(n) < 2:
-        return f"one dose only ({dose[np.argmax(n)]:g}), compared with nothing"
+        return f"one dose only ({name_dose(float(dose[np.argmax(n)]))}), compared with nothing"
     if events.sum() in (0, n.sum()):
         return f"the event is {'never' if events.sum() == 0 else 'always'} seen in {n.sum():.0f} records"
     return None

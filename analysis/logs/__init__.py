@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from .documents import DocumentStore
+from .inputs import Inputs
 from .issues import ISSUES, Issue, issues_frame
 from .read import Logs, read_logs
 from .results import RunLog, TaskLog
 from .store import ItemStore
 
-__all__ = ["ISSUES", "DocumentStore", "Issue", "ItemStore", "Logs", "RunLog", "TaskLog", "issues_frame", "read_logs"]
+__all__ = [
+    "ISSUES",
+    "DocumentStore",
+    "Inputs",
+    "Issue",
+    "ItemStore",
+    "Logs",
+    "RunLog",
+    "TaskLog",
+    "issues_frame",
+    "read_logs",
+]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .values import LogError, indicator, integer, number, score, text
+from .scores import check_scores, check_shares, check_texts, uncertainty
+from .values import LogError, integer, number, score, text
 
-__all__ = ["item_answers", "item_options", "plain_answer"]
+__all__ = ["item_answers", "item_options", "plain_answer", "probabilities_of"]
 
 INVALID = "[invalid]"
 """What lm-eval's regex filters leave of a text in which they find nothing."""
-CORRECT_METRICS = ("acc", "exact_match", "em", "acc_norm")
-"""Per-item metrics that say right or wrong, by preference; used only where the value is 0 or 1."""
 
 
 def item_options(document: Mapping[str, Any]) -> Options:
@@ -56,7 +55,10 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     answer = line["answer"]
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
-    probabilities = _probabilities(answer)
+    probabilities = probabilities_of(answer)
+    check_answer(answer, probabilities, line.get("acc"), line.get("resps"), options)
+    made = dict(zip(("entropy", "margin"), uncertainty(probabilities), strict=True))
+    answer = answer | {name: value for name, value in made.items() if number(answer.get(name)) is None}
     shares = dict(zip(AXES, options.shares(probabilities), strict=True))
     # The first version of the contract calls the texts draws.
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
@@ -67,6 +69,36 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     # Where the model took no seeds, the place among the texts tells them apart.
     numbered = [given | {"seed": i} if given.get("seed") is None else given for i, given in enumerate(texts)]
     return [_row(answer, given, options, probabilities, shares) for given in numbered]
+
+
+def check_answer(
+    answer: Mapping[str, Any], probabilities: list[float | None] | None, right: Any, responses: Any, options: Options
+) -> None:
+    """See that an answer's numbers go together, and that it is as right as the line says.
+
+    Raises:
+        LogError: If not.
+    """
+    texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
+    scored = texts is None
+    if probabilities is not None and options.size not in (None, len(probabilities)):
+        return  # options.shares says so
+    check_shares(
+        probabilities,
+        choice=integer(answer.get("choice")) if scored else None,
+        entropy=number(answer.get("entropy")),
+        margin=number(answer.get("margin")),
+        masses=[number(answer.get(name)) for name in ("letter_mass", "drawn_letter_mass")],
+    )
+    choices = [answer.get("choice")] if scored else [given.get("choice") for given in _records(texts)]
+    options.check_right(number(right), choices)
+    if not scored:
+        words = [given.get("text") for given in _records(texts)]
+        check_texts(words, probabilities, number(answer.get("drawn_letter_mass")), responses)
+
+
+def _records(texts: Any) -> list[Mapping[str, Any]]:
+    return [given for given in texts if isinstance(given, dict)] if isinstance(texts, list) else []
 
 
 def _row(
@@ -89,8 +121,8 @@ def _row(
     }
 
 
-def _probabilities(answer: Mapping[str, Any]) -> list[float | None] | None:
-    """Of each option, as the log has them."""
+def probabilities_of(answer: Mapping[str, Any]) -> list[float | None] | None:
+    """Of each option, as the log has them. Raises LogError if they are no list of numbers."""
     probabilities = answer.get("probs")
     if probabilities is None:
         return None
@@ -104,37 +136,43 @@ def plain_answer(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
 
     multiple_choice: the option of the highest log-likelihood (the first of equals, as lm-eval), unscored if
     one is NaN, none is finite or all have probability 1; its probability, entropy and margin are those of the softmax
-    over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left,
-    unparsed if that is empty or lm-eval's "[invalid]". Correctness is acc, exact_match, em or acc_norm, the
-    first that is 0 or 1. Where acc_norm decides, the choice is missing: lm-eval does not log the lengths
-    that it divided by.
+    over the options. loglikelihood: no choice. Any other type is generated: the text that the row's filter left, or
+    all of them as a JSON array where it left several (repeats); unparsed if each is empty or lm-eval's "[invalid]".
+    Whether it is right is decided over the whole file (metrics.py).
+
+    Raises:
+        LogError: If there are no responses, more or fewer scores than requests, or scores that contradict each other.
     """
-    name = next((metric for metric in CORRECT_METRICS if indicator(line.get(metric)) is not None), None)
-    correct = None if name is None else indicator(line[name])
     responses = line.get("filtered_resps")
     if not isinstance(responses, list):
         raise LogError("filtered_resps: missing")
     if output_type == "multiple_choice":
-        given = _choice_answer(_option_scores(line, responses))
-        if name == "acc_norm":
-            given["choice"] = given["p_choice"] = None
-    elif output_type == "loglikelihood":
         scores = _scores(responses)
-        given = {"status": "answered" if scores and all(map(math.isfinite, scores)) else "unscored"}
-    else:
-        given = _text_answer(responses)
-    if given["status"] != "answered" and correct is not None:
-        correct = False
-    return {**given, "correct": correct}
+        check_scores(line, scores)
+        return _choice_answer(_own_scores(line, scores)) | {"correct": None}
+    if output_type == "loglikelihood":
+        scores = _scores(responses)
+        check_scores(line, scores)
+        status = "answered" if scores and all(map(math.isfinite, scores)) else "unscored"
+        return {"status": status, "correct": None}
+    return _text_answer(responses) | {"correct": None}
 
 
 def _text_answer(responses: Sequence[Any]) -> dict[str, Any]:
-    first: Any = responses
-    while isinstance(first, list):
-        first = first[0] if first else None
-    found = None if first is None else str(first)
-    answered = found is not None and found.strip() not in ("", INVALID)
-    return {"status": "answered" if answered else "unparsed", "text": found}
+    """The text, or all texts of a document that was asked several times as a JSON array."""
+    texts = list(_texts(responses))
+    answered = any(text.strip() not in ("", INVALID) for text in texts)
+    shown = json.dumps(texts, ensure_ascii=False) if len(texts) > 1 else next(iter(texts), None)
+    return {"status": "answered" if answered else "unparsed", "text": shown}
+
+
+def _texts(responses: Any) -> Iterator[str]:
+    if not isinstance(responses, list):
+        yield str(responses)
+        return
+    for one in responses:
+        if one is not None:
+            yield from _texts(one)
 
 
 def _scores(responses: Sequence[Any]) -> list[float]:
@@ -142,10 +180,9 @@ def _scores(responses: Sequence[Any]) -> list[float]:
     return [score(entry[0] if isinstance(entry, list) and entry else entry) for entry in responses]
 
 
-def _option_scores(line: Mapping[str, Any], responses: Sequence[Any]) -> list[float]:
-    scores = _scores(responses)
+def _own_scores(line: Mapping[str, Any], scores: list[float]) -> list[float]:
     # Mutual information sends every option a second time, without its context, after the first round.
-    if "acc_mutual_info" in (line.get("metrics") or []) and len(scores) % 2 == 0:
+    if "acc_mutual_info" in (line.get("metrics") or line) and len(scores) % 2 == 0:
         return scores[: len(scores) // 2]
     return scores
 

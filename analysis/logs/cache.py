@@ -24,9 +24,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from .documents import DOCUMENT_SCHEMA, Documents, Kept
+from .fingerprint import Fingerprint
 from .issues import Issue
 from .results import TaskLog
 from .samples import SamplesRead
+from .seal import seal, unsealed
 from .table import FILE_SCHEMA, PARQUET
 
 __all__ = ["KEPT_DAYS", "SMALLEST", "cache_folder", "entry_name", "forget", "load", "prune", "reader_sources", "save"]
@@ -41,7 +43,7 @@ _OURS = re.compile(
 )
 _META = b"lm_eval_ext"
 _BLOCK = 1 << 20
-_OPTIONS = PARQUET | {"compression": "lz4", "write_page_checksum": True, "write_statistics": False}
+_OPTIONS = PARQUET | {"compression": "lz4", "write_statistics": False}
 
 
 def reader_sources() -> list[Path]:
@@ -86,7 +88,7 @@ def entry_name(path: Path, task: TaskLog) -> str:
         while block := stream.read(_BLOCK):
             content.update(block)
     # Packed content is unpacked by the name's ending, so that counts too.
-    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash)
+    facts = (path.suffix, task.name, task.output_type, task.n_effective, task.task_hash, *task.of_metrics)
     known = json.dumps([content.hexdigest(), _READER, *facts])
     return f"{hashlib.sha256(known.encode()).hexdigest()}.parquet"
 
@@ -94,18 +96,19 @@ def entry_name(path: Path, task: TaskLog) -> str:
 def load(entry: Path) -> SamplesRead | None:
     """What was kept; None if there is no such entry, or it is damaged, or its documents are gone."""
     try:
-        with pq.ParquetFile(entry, page_checksum_verification=True) as file:
+        with pq.ParquetFile(unsealed(entry)) as file:
             meta = json.loads(file.schema_arrow.metadata[_META])
             table = file.read().cast(FILE_SCHEMA)
         issues = [Issue(*fields) for fields in meta["issues"]]
         documents = Kept(_of_documents(entry, meta["documents"]), meta["documents"])
-        with pq.ParquetFile(documents.path) as file:
+        with pq.ParquetFile(unsealed(documents.path)) as file:
             if file.schema_arrow != DOCUMENT_SCHEMA:
                 return None
         for used in (entry, documents.path):
             with contextlib.suppress(OSError):  # a folder that can only be read serves as well
                 os.utime(used)
-        return SamplesRead(table, issues, meta["has_roles"], meta["score_digest"], documents)
+        refuted, given = tuple(meta["refuted"]), Fingerprint.of_json(meta["fingerprint"])
+        return SamplesRead(table, issues, meta["has_roles"], given, documents, refuted)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
@@ -122,7 +125,8 @@ def save(read: SamplesRead, entry: Path) -> None:
     if not documents.exists():
         with _appearing(documents) as partial:
             _write_documents(read.documents, partial)
-    meta = {"issues": issues, "has_roles": read.has_roles, "score_digest": read.score_digest, "documents": digest}
+    meta = {"issues": issues, "has_roles": read.has_roles, "documents": digest, "refuted": read.refuted}
+    meta["fingerprint"] = None if read.fingerprint is None else astuple(read.fingerprint)
     table = read.table.replace_schema_metadata({_META: json.dumps(meta)})
     with _appearing(entry) as partial:
         pq.write_table(table, partial, row_group_size=max(table.num_rows, 1), **_OPTIONS)
@@ -131,7 +135,7 @@ def save(read: SamplesRead, entry: Path) -> None:
 def forget(entry: Path) -> None:
     """Delete an entry's documents, which turned out damaged, so that they are read again."""
     with contextlib.suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-        meta = json.loads(pq.read_schema(entry).metadata[_META])
+        meta = json.loads(pq.read_schema(unsealed(entry)).metadata[_META])
         _of_documents(entry, meta["documents"]).unlink()
 
 
@@ -142,7 +146,7 @@ def _of_documents(entry: Path, digest: str) -> Path:
 
 
 def _write_documents(documents: Documents, path: Path) -> None:
-    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(path, DOCUMENT_SCHEMA, compression="zstd") as writer:
         for batch in documents.batches():
             writer.write_table(batch)
 
@@ -153,6 +157,7 @@ def _appearing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}.partial")
     try:
         yield partial
+        seal(partial, path.name)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from ..schema.documents import DOCUMENTS
+from .seal import unsealed
 from .values import LogError, text
 
 __all__ = ["DOCUMENT_SCHEMA", "DocumentStore", "Documents", "Gathered", "Kept", "packed"]
@@ -111,9 +112,9 @@ class Kept:
 
         Raises:
             OSError: If they can't be read.
-            pa.ArrowException: Likewise.
+            ValueError: If they are damaged (pa.ArrowException is one where it says so).
         """
-        with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(unsealed(self.path)) as file:
             for batch in file.iter_batches(_BATCH):
                 yield pa.Table.from_batches([batch]).cast(DOCUMENT_SCHEMA)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..schema.items import ITEM_FIELDS
 from .groups import encode_groups, encode_options
-from .values import LogError, boolean, integer, number, text, words
+from .values import LogError, boolean, integer, mapping, number, text, words
 
 __all__ = ["OWN_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
 
@@ -69,11 +69,16 @@ RUN_FIELDS: tuple[Field, ...] = (
     Field("model_name", "model_name", text),
     Field("base_hash", f"{_COMPRESSION}.weights_hash_before", text),
     Field("method", f"{_COMPRESSION}.method", text),
-    Field("recipe", f"{_COMPRESSION}.recipe.name", text),
+    Field("recipe_values", f"{_COMPRESSION}.recipe", mapping),
+    Field("recipe_args", "$model_args.recipe", words),
+    Field("method_args", "$model_args.method", words),
+    Field("calibration_values", f"{_COMPRESSION}.calibration", mapping),
     Field("sparsity", f"{_COMPRESSION}.sparsity", number),
     Field("bits", f"{_COMPRESSION}.bits", number),
     Field("achieved_sparsity", f"{_COMPRESSION}.totals.achieved_sparsity", number),
     Field("bits_per_weight", f"{_COMPRESSION}.totals.bits_per_weight", number),
+    Field("decoder_sparsity", f"{_COMPRESSION}.totals.decoder_sparsity", number),
+    Field("decoder_bits_per_weight", f"{_COMPRESSION}.totals.decoder_bits_per_weight", number),
     Field("weights_hash", f"{_COMPRESSION}.weights_hash_after", text),
     Field("calibration_source", f"{_COMPRESSION}.calibration.source", text),
     Field("calibration_hash", f"{_COMPRESSION}.calibration.token_hash", text),
@@ -87,8 +92,10 @@ RUN_FIELDS: tuple[Field, ...] = (
     Field("rolling_bos", "config.encoding.rolling_bos", text),
     Field("chat_template_sha", "chat_template_sha", text),
     Field("system_instruction_sha", "system_instruction_sha", text),
+    Field("system_instruction", "system_instruction", text),
     Field("fewshot_as_multiturn", "fewshot_as_multiturn", boolean),
     Field("limit", "config.limit", number),
+    Field("use_cache", "config.use_cache", words),
     Field("lm_eval_version", "lm_eval_version", text),
     Field("transformers_version", "transformers_version", text),
 )

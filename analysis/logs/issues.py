@@ -16,7 +16,9 @@ ISSUES = Table(
     name="issues",
     doc="Everything that was left out, kept apart, refused, accepted or noted; in report/issues.csv.",
     columns=(
-        text("level", "error (a comparison was refused), warning (read it before the tables) or note."),
+        text(
+            "level", "error (a comparison was refused or can't be made), warning (read it before the tables) or note."
+        ),
         FILE,
         text("kind", "Short name of the fault."),
         text("message", "What was seen and what was done about it."),
@@ -35,7 +37,7 @@ class Issue:
     message: str
     """What was seen, what was done about it, and what the user can do."""
     level: str = "warning"
-    """error (a comparison was refused), warning or note."""
+    """error (a comparison was refused or can't be made), warning or note."""
 
 
 def issues_frame(issues: list[Issue]) -> pd.DataFrame:

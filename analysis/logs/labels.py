@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from .faults import some
 from .issues import Issue
 from .results import RunLog
 
-__all__ = ["base_groups", "label_runs"]
+__all__ = ["base_groups", "label_runs", "same_base"]
+
+_NAMED = 3
+"""Files that an issue names at most."""
 
 
 def base_groups(runs: Iterable[RunLog]) -> dict[str, str]:
@@ -31,6 +35,14 @@ def base_groups(runs: Iterable[RunLog]) -> dict[str, str]:
             leader = {key: other if value == first else value for key, value in leader.items()}
             by_hash = {key: other if value == first else value for key, value in by_hash.items()}
     return leader
+
+
+def same_base(run: RunLog, other: RunLog) -> bool:
+    """Whether two runs start from the same weights: of one hash where both log it, else of one name."""
+    before, theirs = run.facts["base_hash"], other.facts["base_hash"]
+    if before and theirs:
+        return bool(before == theirs)
+    return run.base_model == other.base_model
 
 
 def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
@@ -62,10 +74,7 @@ def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
         numbered = [label] if len(same) == 1 else _numbered(label, len(same), taken)
         labelled |= {id(run): name for run, name in zip(same, numbered, strict=True)}
         if len(same) > 1:
-            issues += [
-                Issue(run.file, "same_identity", _explain(label, same, name), _level(same))
-                for run, name in zip(same, numbered, strict=True)
-            ]
+            issues += [_same_identity(run, label, numbered, same) for run in same]
     return {labelled[id(run)]: run for run in runs}, issues
 
 
@@ -86,18 +95,24 @@ def _numbered(label: str, count: int, taken: set[str]) -> list[str]:
     return out
 
 
-def _overlap(runs: list[RunLog]) -> list[str]:
-    counts = Counter(task for run in runs for task in run.tasks)
-    return sorted(task for task, count in counts.items() if count > 1)
+def _same_identity(run: RunLog, label: str, names: list[str], runs: list[RunLog]) -> Issue:
+    """What this run's file shares with the other files of its label, each named with the tasks that it holds too."""
+    place = next(place for place, other in enumerate(runs) if other is run)
+    others = [(name, other) for name, other in zip(names, runs, strict=True) if other is not run]
+    holding = [(name, other) for name, other in others if not other.tasks.keys().isdisjoint(run.tasks)]
+    said = []
+    for name, other in (holding or others)[:_NAMED]:
+        tasks = [task for task in run.tasks if task in other.tasks]
+        has = f"has {some(tasks)} too" if tasks else "has none of its tasks"
+        said.append(f"{name!r} ({other.file}) {has}, with {_weights(run, other)}")
+    more = len(holding or others) - len(said)
+    listed = "; ".join(said) + (f"; and {more} more" if more else "")
+    message = f"{len(runs)} runs are {label!r}; kept apart, this one is {names[place]!r}: {listed}"
+    return Issue(run.file, "same_identity", message, "warning" if holding else "note")
 
 
-def _level(runs: list[RunLog]) -> str:
-    return "warning" if _overlap(runs) else "note"
-
-
-def _explain(label: str, runs: list[RunLog], name: str) -> str:
-    hashes = {run.facts["weights_hash"] for run in runs}
-    weights = "different weights" if len(hashes) > 1 else "the same weights" if None not in hashes else "no hash"
-    shared = _overlap(runs)
-    tasks = f"the same tasks ({', '.join(shared[:3])})" if shared else "no task in common"
-    return f"{len(runs)} runs are {label!r}, with {weights} and {tasks}; kept apart, this one is {name!r}"
+def _weights(run: RunLog, other: RunLog) -> str:
+    own, theirs = run.facts["weights_hash"], other.facts["weights_hash"]
+    if own is None or theirs is None:
+        return "no hash of the weights"
+    return "the same weights" if own == theirs else "different weights"

@@ -77,7 +77,9 @@ class Options:
         told = None if scheme is None else "toward" in axes and "undetermined" not in axes
         self._set("axes", axes)
         lie = None if scheme is None else " | ".join(axis or "" for axis in axes)
-        self._set("facts", {"scheme": None if scheme is None else scheme.text, "axes": lie, "determined": told})
+        text = None if scheme is None else scheme.text
+        metric = None if self.key is None else "acc"
+        self._set("facts", {"scheme": text, "axes": lie, "determined": told, "metric": metric})
         places = tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES)
         once = all(len(at) < 2 for at in places)
         self._set("_places", places)
@@ -136,6 +138,22 @@ class Options:
         if self._only is not None:
             return self._only([*probabilities, None])
         return tuple(_sum([probabilities[i] for i in at]) for at in self._places)
+
+    def check_right(self, right: float | None, choices: list[Any]) -> None:
+        """See that what a line says of right or wrong follows from its choices.
+
+        Args:
+            right: The line's `acc`: the share of choices that are the key; None where it does not say.
+            choices: Of each text, or the only one.
+
+        Raises:
+            LogError: If it does not.
+        """
+        if right is None or self.key is None or not choices:
+            return
+        share = choices.count(self.key) / len(choices)
+        if abs(share - right) > 1e-6:
+            raise LogError(f"acc: {right:.6g}, but the answer's share of right choices is {share:.6g}")
 
 
 _UNKNOWN = (None,) * len(AXES)

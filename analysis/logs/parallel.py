@@ -57,7 +57,7 @@ def read_sources(sources: Sequence[Source], folder: Path, workers: int) -> Itera
         What each file held, in the order of `sources`.
 
     Raises:
-        Exception: What reading a file raised, in whichever process.
+        Exception: What `read_source` raised, in whichever process.
     """
     size = sum(_size(source.path) for source in sources)
     others = min(workers, len(sources)) - 1 if size >= WORTH else 0
@@ -129,7 +129,9 @@ class _Others:
             except Exception:  # it is gone, or what it says is no answer
                 self.done[index].set_result(None)
                 break
-            if isinstance(answer, BaseException):
+            if isinstance(answer, OSError):  # it had no room to leave the rows in, which this process does without
+                self.done[index].set_result(None)
+            elif isinstance(answer, BaseException):
                 self.done[index].set_exception(answer)
             else:
                 self.done[index].set_result(answer)

@@ -9,13 +9,16 @@ from pathlib import Path
 from ..errors import UserError
 from .cache import cache_folder, prune
 from .documents import DocumentStore
-from .find import find_runs
+from .find import RunFiles, find_runs
+from .inputs import Inputs, name_in
 from .issues import Issue
 from .labels import label_runs
+from .mishap import mishap
 from .parallel import read_sources, usable_cores
 from .results import RunLog, TaskLog, read_results
-from .sources import Source, keep_documents
+from .sources import Source, keep_documents, nothing_read
 from .store import ItemStore
+from .undated import settle
 
 __all__ = ["Logs", "read_logs"]
 
@@ -32,18 +35,18 @@ class Logs:
 
 
 def read_logs(
-    folder: Path,
+    given: Inputs | Path | str | Iterable[Path | str],
     store: ItemStore,
     tasks: Iterable[str] = (),
     workers: int | None = None,
     documents: DocumentStore | None = None,
 ) -> Logs:
-    """Read every run below a folder.
+    """Read every run in what was given.
 
     Samples files that were read before are taken from the cache (cache.py), others are put there.
 
     Args:
-        folder: Folder of lm-eval outputs, at any depth.
+        given: Folders of lm-eval outputs, at any depth, and files or patterns of them.
         store: Where the items go; reading ends its writing phase.
         tasks: Shell patterns of task names to keep; none keeps all.
         workers: Processes that read; one for each usable core if not given. The result does not depend on it.
@@ -55,27 +58,38 @@ def read_logs(
     Raises:
         UserError: If there is no readable run, or no task matches the patterns.
     """
-    patterns = tuple(tasks)
-    found, issues = find_runs(folder)
+    patterns, inputs = tuple(tasks), Inputs.of(given)
+    found, issues = find_runs(inputs)
     runs = []
     for files in found:
-        run, faults = read_results(files, folder, patterns)
+        run, faults = _results(files, inputs.root, patterns)
         issues += faults
         runs += [run] if run is not None else []
     if not runs:
-        raise UserError(f"none of the {len(found)} results files below {folder} can be read: {issues[0].message}")
+        unread = next(issue for issue in issues if issue.kind in ("unreadable", "our_fault"))
+        raise UserError(f"none of the {len(found)} results files in {inputs} can be read: {unread.message}")
     if patterns and not any(run.tasks for run in runs):
-        raise UserError(f"no task matches {', '.join(patterns)} in the {len(runs)} runs below {folder}")
+        raise UserError(f"no task matches {', '.join(patterns)} in the {len(runs)} runs in {inputs}")
+    runs, unsettled = settle(runs, found, inputs.root)
+    issues += unsettled
+    runs.sort(key=lambda run: (run.date_id, run.file))
     labelled, notes = label_runs(runs)
     issues += notes
-    complete = _with_samples(labelled, folder, store, documents, issues, workers or usable_cores())
+    complete = _with_samples(labelled, inputs.root, store, documents, issues, workers or usable_cores())
     store.finish()
     return Logs(runs=complete, store=store, issues=issues)
 
 
+def _results(files: RunFiles, root: Path, patterns: tuple[str, ...]) -> tuple[RunLog | None, list[Issue]]:
+    try:
+        return read_results(files, root, patterns)
+    except Exception as error:
+        return None, [mishap(error, name_in(root, files.results))]
+
+
 def _with_samples(
     runs: dict[str, RunLog],
-    folder: Path,
+    root: Path,
     store: ItemStore,
     documents: DocumentStore | None,
     issues: list[Issue],
@@ -89,14 +103,19 @@ def _with_samples(
     faults = []
     for (label, task), source, outcome in zip(places, sources, read_sources(sources, cached, workers), strict=True):
         assert outcome.read is not None
-        read = outcome.read.of(str(source.path.relative_to(folder)), label, task.name)
-        issues += read.issues
         faults += [outcome.fault] if outcome.fault is not None else []
+        file = name_in(root, source.path)
+        try:
+            read = outcome.read.of(file, label, task.name)
+            if documents is not None:
+                keep_documents(source, outcome, documents)
+        except Exception as error:
+            read = nothing_read(mishap(error)).of(file, label, task.name)
+        issues += read.issues
         store.append(label, task.name, read.table)
-        if documents is not None:
-            keep_documents(source, outcome, documents)
+        kept = {name: value for name, value in task.perplexities.items() if name not in read.refuted}
         found[label][task.name] = replace(
-            task, rows=read.table.num_rows, has_roles=read.has_roles, score_digest=read.score_digest
+            task, perplexities=kept, rows=read.table.num_rows, has_roles=read.has_roles, fingerprint=read.fingerprint
         )
     prune(cached)
     if faults:

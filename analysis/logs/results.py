@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .aggregates import aggregates
+from .content import load_object
 from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
+from .fingerprint import Fingerprint
+from .inputs import name_in
 from .issues import Issue
-from .values import LogError, integer, number
+from .task_groups import TaskGroup, task_groups
+from .undated import claimed, date_of
+from .values import LogError, integer, number, text, words
 
 __all__ = ["RunLog", "TaskLog", "read_results"]
 
+_T = TypeVar("_T")
 ROLLING = "loglikelihood_rolling"
-_EVIDENCE_VERSIONS = (1, 2)
+_EVIDENCE_VERSIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +41,25 @@ class TaskLog:
     perplexities: dict[str, float]
     """Perplexity metrics by name, with the filter after a comma unless it is 'none'."""
     samples: Path | None
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By filter and metric, the aggregates that are numbers; without standard errors."""
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
+    """By metric, where the file tells."""
+    aggregations: dict[str, str] = field(default_factory=dict)
+    """By metric, the name or source text of its aggregation, where the configuration tells."""
+    filters: tuple[str, ...] = ()
+    """Names of the filters in lm_eval's order."""
     rows: int = 0
     """Rows read from the samples file; 0 for rolling tasks, which have no items."""
     has_roles: bool = False
     """Whether there are items with a direction."""
-    score_digest: str | None = None
-    """Hash of every item's raw scores, whatever the order; missing where nothing is scored."""
+    fingerprint: Fingerprint | None = None
+    """Of what the model gave back; missing where that is neither scores nor texts."""
+
+    @property
+    def of_metrics(self) -> tuple[Any, ...]:
+        """All that reading the samples is told of metrics."""
+        return self.metrics, self.higher_is_better, self.aggregations, self.filters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +70,16 @@ class RunLog:
     """Results file, relative to the analysed folder."""
     date_id: str
     facts: dict[str, Any]
-    """Values of RUN_FIELDS by column."""
+    """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
     tasks: dict[str, TaskLog] = field(default_factory=dict)
+    groups: dict[str, TaskGroup] = field(default_factory=dict)
+    """Groups of tasks that have values of their own."""
+    samples: dict[str, Path] = field(default_factory=dict)
+    """All its sample files by task, wanted or not."""
 
     @property
     def date(self) -> str:
-        """Local time of the run's end as ISO 8601, as lm-eval put it into the file's name."""
+        """ISO 8601. Local time of the run's end, as lm-eval put it into the file's name; see undated.py for others."""
         day, _, clock = self.date_id.partition("T")
         return f"{day}T{clock.replace('-', ':')}"
 
@@ -101,26 +124,36 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
 
     Args:
         files: The run's files.
-        folder: Analysed folder; issues name files relative to it.
+        folder: Issues name files relative to it.
         patterns: Shell patterns of the task names to keep; none keeps all.
 
     Returns:
-        The run, or None with an issue if the file can't be read or is not lm-eval's; and the issues: tasks
-        with results whose samples are missing, samples of a task that the results don't know.
+        The run, or None with an issue if the file can't be read or is not lm-eval's; and the issues: tasks that
+        can't be read, tasks with results whose samples are missing, samples of a task that the results don't know.
     """
-    name = str(files.results.relative_to(folder))
+    name = name_in(folder, files.results)
     try:
-        content = json.loads(files.results.read_bytes())
-        if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
-            raise LogError("results: missing; not a results file of lm-eval")
+        content = load_object(files.results)
+        _demand(content, "results")
         facts = _facts(content)
-        tasks = {task.name: task for task in _tasks(content, files) if _wanted(task.name, patterns)}
+        _demand(content, "configs")
+        date_id, told = (files.date_id, True) if files.date_id is not None else date_of(content, files.results)
+        own = {task: [path] for task, path in files.samples.items()} | claimed(content, files.loose)
+        samples = {task: paths[0] for task, paths in own.items() if len(paths) == 1}
+        found, issues = _tasks(content, samples, name)
     except (ValueError, RecursionError) as fault:
         return None, [Issue(name, "unreadable", f"{fault}; the run is left out")]
-    issues = [
-        Issue(str(path.relative_to(folder)), "unknown_task", f"{name} knows no task {task}; left out")
-        for task, path in files.samples.items()
+    tasks = {task.name: task for task in found if _wanted(task.name, patterns)}
+    issues += [
+        Issue(name_in(folder, path), "unknown_task", f"{name} knows no task {task}; left out")
+        for task, path in samples.items()
         if task not in content["configs"]
+    ]
+    issues += [
+        Issue(name_in(folder, path), "duplicate_file", f"task {task} has a plain and a packed file; both left out")
+        for task, paths in own.items()
+        if len(paths) > 1
+        for path in paths
     ]
     if absent := [task.name for task in tasks.values() if not task.samples and task.output_type != ROLLING]:
         message = f"no samples file for {', '.join(absent)}, so no items: was lm_eval run without --log_samples?"
@@ -128,7 +161,17 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
     if (version := facts["evidence_version"]) not in (None, *_EVIDENCE_VERSIONS):
         message = f"compression evidence of schema {version}, read as {max(_EVIDENCE_VERSIONS)}; the rest is ignored"
         issues.append(Issue(name, "evidence_version", message, "note"))
-    return RunLog(file=name, date_id=files.date_id, facts=facts, tasks=tasks), issues
+    groups = task_groups(content, content["configs"])
+    if not told:
+        message = "no date in its name or content (lm_eval before 0.4.2): the file's own time orders the runs"
+        issues.append(Issue(name, "no_date", message, "note"))
+    run = RunLog(file=name, date_id=date_id, facts=facts, tasks=tasks, groups=groups, samples=samples)
+    return run, issues
+
+
+def _demand(content: dict[str, Any], section: str) -> None:
+    if not isinstance(content.get(section), dict):
+        raise LogError(f"{section}: missing; not a results file of lm-eval")
 
 
 def _wanted(task: str, patterns: Iterable[str]) -> bool:
@@ -140,16 +183,34 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     config = content.get("config")
     arguments = _model_args(config.get("model_args") if isinstance(config, Mapping) else None)
     facts = take_all(RUN_FIELDS, {**content, "$model_args": arguments})
+    facts["arguments"] = arguments
+    for place in sorted({entry.path.rpartition(".")[0] for entry in RUN_FIELDS} - {"", "$model_args"}):
+        _expect_object(content, place)
     # Another file or adapter on top makes another model of the same name.
     extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]
     return facts
 
 
+def _expect_object(content: dict[str, Any], place: str) -> None:
+    """Evidence of another form is not no evidence, which would make the run an uncompressed one."""
+    value: Any = content
+    for key in place.split("."):
+        value = value.get(key)
+        if value is None:
+            return
+        try:
+            _mapping(value)
+        except LogError as fault:
+            raise LogError(f"{place}: {fault}") from None
+
+
 def _model_args(value: Any) -> dict[str, Any]:
     """lm-eval's model arguments: an object, or key=value pairs joined by commas (outside brackets)."""
     if isinstance(value, Mapping):
         return dict(value)
+    if not isinstance(value, str) and value is not None:
+        raise LogError("config.model_args: expected an object or a text")
     out: dict[str, Any] = {}
     depth, current = 0, ""
     for character in f"{value or ''},":
@@ -164,30 +225,49 @@ def _model_args(value: Any) -> dict[str, Any]:
     return out
 
 
-def _tasks(content: dict[str, Any], files: RunFiles) -> Iterable[TaskLog]:
-    configs = content.get("configs")
-    if not isinstance(configs, dict):
-        raise LogError("configs: missing; not a results file of lm-eval")
+def _tasks(content: dict[str, Any], samples: Mapping[str, Path], file: str) -> tuple[list[TaskLog], list[Issue]]:
+    """Every task that has a config (groups have results too, but no config), and an issue for each unreadable one."""
+    tasks, issues = [], []
+    for name in content["configs"]:
+        try:
+            tasks.append(_task(name, content, samples.get(name)))
+        except LogError as fault:
+            issues.append(Issue(file, "bad_task", f"task {name}: {fault}; the task is left out"))
+    return tasks, issues
 
-    def of(key: str, task: str) -> Any:
+
+def _task(name: str, content: dict[str, Any], samples: Path | None) -> TaskLog:
+    def of(key: str) -> Any:
         section = content.get(key)
-        return section.get(task) if isinstance(section, Mapping) else None
+        return section.get(name) if isinstance(section, Mapping) else None
 
-    # Groups have results too, but only tasks have a config.
-    for name, config in configs.items():
-        counts = of("n-samples", name)
-        version = of("versions", name)
-        metrics = content["results"].get(name)
-        yield TaskLog(
-            name=name,
-            output_type=str((config or {}).get("output_type", "generate_until")),
-            version=None if version is None else str(version),
-            n_shot=integer(of("n-shot", name)),
-            n_effective=integer(counts.get("effective")) if isinstance(counts, Mapping) else None,
-            task_hash=of("task_hashes", name),
-            perplexities=dict(_perplexities(metrics if isinstance(metrics, Mapping) else {})),
-            samples=files.samples.get(name),
-        )
+    def parsed(parse: Callable[[Any], _T], key: str) -> _T:
+        try:
+            return parse(of(key))
+        except LogError as fault:
+            raise LogError(f"{key}: {fault}") from None
+
+    config, metrics, counts = parsed(_mapping, "configs"), of("results"), of("n-samples")
+    return TaskLog(
+        name=name,
+        output_type=text(config.get("output_type")) or "generate_until",
+        version=parsed(words, "versions"),
+        n_shot=parsed(integer, "n-shot"),
+        n_effective=None if counts is None else integer(parsed(_mapping, "n-samples").get("effective")),
+        task_hash=parsed(text, "task_hashes"),
+        perplexities={} if metrics is None else dict(_perplexities(parsed(_mapping, "results"))),
+        samples=samples,
+        **aggregates(metrics, config, of("higher_is_better")),
+    )
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise LogError(f"expected an object, got {_KINDS.get(type(value), 'null')}")
+    return value
 
 
 def _perplexities(metrics: Mapping[str, Any]) -> Iterable[tuple[str, float]]:

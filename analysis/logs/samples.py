@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
-import json
-import zlib
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from .answers import item_answers, item_options, plain_answer
+from .answers import item_answers, item_options, plain_answer, probabilities_of
 from .documents import Documents, Gathered, packed
-from .faults import Faults, some
+from .faults import Faults
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
+from .fingerprint import Fingerprint, Gathering
+from .hashes import untrue_hashes
 from .issues import Issue
-from .options import Options, Problem
+from .lines import raw_lines
+from .metrics import Line, line_metrics, packed_metrics
+from .old_lines import name_filter, with_arguments, with_hashes
+from .options import PROBLEMS, Options, Problem
 from .results import ROLLING, TaskLog
+from .settle import PROBABILITIES, Doubts, Rolling, Settled, settle
 from .stock import StockTask, stock_task
 from .stock.rows import stock_line
-from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, repeated_items, with_file_columns
+from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
-from .values import LogError, score
+from .values import LogError, integer, number
+from .witness import agrees
 
 __all__ = ["SamplesRead", "read_file", "read_samples"]
 
 CHUNK = 4096
-_BUFFER = 1 << 20
 
 
 @dataclass
@@ -43,10 +45,12 @@ class SamplesRead:
     issues: list[Issue]
     has_roles: bool
     """Whether there are items with a direction."""
-    score_digest: str | None
-    """Hash of every item's raw scores, whatever the order of lines; missing where nothing is scored."""
+    fingerprint: Fingerprint | None
+    """Of what the model gave back, whatever the order of lines; missing where that is neither scores nor texts."""
     documents: Documents
     """What the rows' items asked."""
+    refuted: tuple[str, ...] = ()
+    """Perplexities of the results file that the lines of a rolling task don't add up to."""
     unreadable: bool = False
     """Whether reading broke off before the end of the file, so that another try may find more."""
 
@@ -66,8 +70,17 @@ class _State:
     """lm_eval's positions of the documents."""
     documents: Gathered = field(default_factory=Gathered)
     chain: Any = field(default_factory=hashlib.sha256)
-    scores: int = 0
-    n_scored: int = 0
+    responses: Gathering = field(default_factory=Gathering)
+    lines: dict[int, Line] = field(default_factory=dict)
+    """By row, what right or wrong is decided from, where the item does not say."""
+    metrics: dict[int, dict[str, float | None]] = field(default_factory=dict)
+    """By row, the numbers that lm_eval logs, of lines without an answer record."""
+    rolling: Rolling = field(default_factory=Rolling)
+    untrue: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By what lines deny of themselves, the first row and the end of the rows of each."""
+    n_lines: int = 0
+    unnamed: Counter[Any] = field(default_factory=Counter)
+    """Lines by document that name no filter."""
     stock: StockTask | None = None
     """Reader of the documents, where the task is one of lm_eval's own."""
     has_roles: bool = False
@@ -75,11 +88,26 @@ class _State:
     ours: bool = True
     """Whether the last line was one of our tasks: the lines of a file are of one kind."""
 
-    def add(self, *values: Any) -> None:
+    count: int = 0
+    """Rows so far."""
+
+    def add(self, line: Any, texts: Any, *rest: Any) -> None:
         """Keep the answers of a line, as `Rows.add` takes them."""
-        self.rows.add(*values)
+        self.rows.add(line, texts, *rest)
+        self.count += len(texts)
         if len(self.rows.texts) >= CHUNK:
             self.rows.pack()
+
+    def doubt(self, untrue: tuple[str, ...], count: int) -> None:
+        """Keep in mind what a line with so many rows, about to be added, denies of itself."""
+        self.n_lines += 1
+        for name in untrue:
+            self.untrue.setdefault(name, []).append((self.count, self.count + count))
+
+    def broken(self, why: str) -> None:
+        """The file can't be read further."""
+        self.unreadable = True
+        self.faults.truncated = why
 
     def note(self, options: Options) -> None:
         """Keep in mind whether the options of a line have a direction, and why not."""
@@ -87,14 +115,6 @@ class _State:
             self.has_roles = True
         if options.problem is not None:
             self.faults.problem(options.problem)
-
-    def add_scores(self, name: Any, key: Any, responses: Any, *, rolling: bool = False) -> None:
-        scores = _raw_scores(responses, rolling=rolling)
-        if scores is not None:
-            packed = json.dumps([name, key, scores]).encode()
-            # A sum of hashes does not depend on the order of lines, which several processes can change.
-            self.scores = (self.scores + int.from_bytes(hashlib.sha256(packed).digest(), "big")) % (1 << 256)
-            self.n_scored += 1
 
 
 def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
@@ -108,9 +128,10 @@ def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
 
     Returns:
         Its rows, and an issue for each of: a truncated end (complete lines are kept), lines that can't be
-        read (left out), items that are there more than once (every copy is left out, since nothing says
-        which is right), items whose direction can't be told (kept without it), fewer or more documents than
-        the results file counts, lines that are not those whose hash the results file holds.
+        read or contradict themselves (left out), items that are there more than once (every copy is left out, since
+        nothing says which is right), items whose direction can't be told (kept without it), fewer or more documents
+        than the results file counts, lines that are not those whose hash the results file holds, means that are not
+        those of the results file (all rows are left out).
     """
     return read_file(path, task).of(file, run, task.name)
 
@@ -118,7 +139,7 @@ def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
 def read_file(path: Path, task: TaskLog) -> SamplesRead:
     """As `read_samples`, without what the file's content does not decide: run, task, and the name in the issues."""
     state, rolling = _State(stock=_stock(path, task)), task.output_type == ROLLING
-    for number, raw in _lines(path, state):
+    for place, raw in raw_lines(path, state.broken):
         if state.ours and not rolling and (line := typed_line(raw)) is not None:
             _take_typed(line, state)
             continue
@@ -127,39 +148,37 @@ def read_file(path: Path, task: TaskLog) -> SamplesRead:
         except (ValueError, RecursionError) as error:
             # A last line without its newline is a write that was cut off; anything else is a broken line.
             if raw.endswith(b"\n"):
-                state.faults.line(f"not JSON ({type(error).__name__})", number)
+                state.faults.line(f"not JSON ({type(error).__name__})", place)
             else:
-                state.faults.truncated = f"line {number} breaks off"
+                state.faults.truncated = f"line {place} breaks off"
             continue
         try:
             _take(content, task, state)
         except LogError as fault:
-            state.faults.line(str(fault), number)
-    table, issues = _without_duplicates(state.rows.table())
+            state.faults.line(str(fault), place)
+    found = _settled(state, task)
+    given = state.responses.fingerprint()
+    return SamplesRead(
+        found.table, found.issues, state.has_roles, given, state.documents, found.refuted, state.unreadable
+    )
+
+
+def _settled(state: _State, task: TaskLog) -> Settled:
+    """The rows with what only the whole file tells, and all issues."""
+    issues = _line_issues(state, task)
+    whole = not issues or {issue.kind for issue in issues} <= {*PROBLEMS}
+    doubts = Doubts(state.untrue, state.n_lines, state.unnamed)
+    found = settle(state.rows.table(), task, state.lines, state.metrics, doubts, state.rolling, whole=whole)
     # A copied line changes the hash of all lines too: that is no second fault.
-    issues += [issue for issue in _line_issues(state, task) if not (issues and issue.kind == "altered")]
-    digest = f"{state.scores:064x}" if state.n_scored else None
-    return SamplesRead(table, issues, state.has_roles, digest, state.documents, state.unreadable)
-
-
-def _lines(path: Path, state: _State) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines as bytes (text mode would also split at characters that JSON strings may hold)."""
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb", buffering=_BUFFER) as stream:
-            for number, raw in enumerate(stream, start=1):
-                if not raw.isspace():
-                    yield number, raw
-    except (EOFError, OSError, zlib.error) as error:
-        state.unreadable = True
-        state.faults.truncated = f"unreadable after line {number} ({error})"
+    own = [issue for issue in issues if not (found.issues and issue.kind == "altered")]
+    return replace(found, issues=[*found.issues, *own])
 
 
 def _stock(path: Path, task: TaskLog) -> StockTask | None:
     """The reader of a task of lm_eval's own, which has seen the lines that tell something of other lines' items."""
     stock = stock_task(task.name)
     if stock is not None and stock.learns_from is not None:
-        for _, raw in _lines(path, _State()):
+        for _, raw in raw_lines(path, lambda why: None):
             if stock.learns_from in raw:
                 # What is wrong with the line is said when it is read.
                 with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
@@ -173,7 +192,8 @@ def _take_typed(line: TypedLine, state: _State) -> None:
         state.note(line.options)
     state.numbers.add(line.doc_id)
     state.documents.add(line.hashes[0], line.doc)
-    state.add_scores(line.filter, line.item_id, line.responses)
+    state.doubt(line.untrue, len(line.texts))
+    state.responses.add(line.filter, line.item_id, line.responses)
     state.add(line.values, line.texts, line.outcomes, line.chosen)
 
 
@@ -181,15 +201,25 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     """Turn one line into rows; raises LogError before anything of the line is kept."""
     if not isinstance(line, dict):
         raise LogError("expected an object")
-    hashes = [line.get(name) for name in ("doc_hash", "prompt_hash", "target_hash")]
-    state.chain.update("".join(map(str, hashes)).encode())
     rolling = task.output_type == ROLLING
+    with_arguments(line)
+    with_hashes(line)
+    hashes = [line.get(name) for name in ("doc_hash", "prompt_hash", "target_hash")]
+    state.chain.update("".join(map(str, hashes)).encode("utf-8", "replace"))
+    doc_id = integer(line.get("doc_id"))
+    if doc_id is None:
+        raise LogError("doc_id: missing")
+    if "filter" not in line:
+        name_filter(line, task.filters, state.unnamed)
+    if rolling:
+        state.rolling.add(line)
     document, rows = (None, []) if rolling else _rows(line, task, state)
-    state.numbers.add(line.get("doc_id"))
+    state.numbers.add(doc_id)
     if rows and rows[0]["doc_hash"] not in state.documents:
         state.documents.add(rows[0]["doc_hash"], packed(document))
-    key = rows[0]["item_id"] if rows else line.get("doc_id")
-    state.add_scores(line.get("filter"), key, line.get("resps"), rolling=rolling)
+    key = rows[0]["item_id"] if rows else doc_id
+    state.doubt((*untrue_hashes(line), *_untrue(line, ours=bool(rows) and state.ours)), len(rows))
+    state.responses.add(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
         values, text, outcome = (
             tuple(row[name] for name in names) for names in (LINE_COLUMNS, TEXT_COLUMNS, OUTCOME_COLUMNS)
@@ -205,6 +235,7 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
             "$output_type": task.output_type,
             "$item_id": f"{task.name}/{line.get('doc_id')}",
             "$request_hash": request_hash(line.get("arguments")),
+            "$metrics": None,
         }
     )
     document = line.get("doc")
@@ -214,6 +245,9 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
         rows = [take_all(OWN_FIELDS, {**line, **answer}) for answer in item_answers(line, options)]
         state.note(options)
         return document, rows
+    numbers = line_metrics(line)
+    line["$metrics"] = packed_metrics(numbers)
+    place = state.count
     if state.stock is not None:
         try:
             options, made = stock_line(line, state.stock, task.output_type)
@@ -223,36 +257,29 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
             state.faults.problem(Problem("stock_document", (str(fault),)))
         else:
             state.note(options)
+            state.metrics[place] = numbers
             return made["doc"], rows
-    return document, [take_all(PLAIN_FIELDS, {**line, "$answer": plain_answer(line, task.output_type)})]
+    answer = plain_answer(line, task.output_type)
+    rows = [take_all(PLAIN_FIELDS, {**line, "$answer": answer})]
+    state.metrics[place] = numbers
+    state.lines[place] = Line(numbers, answer.get("choice"), _target(line))
+    return document, rows
 
 
-def _raw_scores(responses: Any, *, rolling: bool) -> list[str] | None:
-    """The log-likelihoods among the responses, as canonical strings; None if they are not all scores.
-
-    Scored responses are [log-likelihood, is greedy] per repeat; for rolling tasks the bare number, which in any
-    other task would be a generated text that happens to be one.
-    """
-    flat: list[str] = []
-    for request in responses if isinstance(responses, list) else []:
-        for entry in request if isinstance(request, list) else []:
-            pair = isinstance(entry, list) and len(entry) == 2 and str(entry[1]) in ("True", "False")
-            if not pair and not rolling:
-                return None
-            try:
-                flat.append(repr(score(entry[0] if pair else entry)))
-            except LogError:
-                return None
-    return flat or None
+def _untrue(line: dict[str, Any], *, ours: bool) -> tuple[str, ...]:
+    """PROBABILITIES where a scored answer of ours has other ones than its scores give."""
+    if not ours:
+        return ()
+    answer, document = line["answer"], line["doc"]
+    mass, given = number(answer.get("letter_mass")), probabilities_of(answer)
+    true = agrees(answer.get("protocol"), given, mass, line.get("resps"), document.get("option_tokens"))
+    return () if true else (PROBABILITIES,)
 
 
-def _without_duplicates(table: pa.Table) -> tuple[pa.Table, list[Issue]]:
-    items = repeated_items(table)
-    if not items:
-        return table, []
-    kept = table.filter(pc.invert(pc.is_in(table["item_id"], value_set=pa.array(items, pa.string()))))
-    message = f"{len(items)} items are there more than once ({some(items)}); all their rows are left out"
-    return kept, [Issue("", "duplicate_items", message)]
+def _target(line: dict[str, Any]) -> int | None:
+    """The target where it is a whole number."""
+    given = line.get("target")
+    return int(given) if isinstance(given, (int, str)) and str(given).isdecimal() and len(str(given)) < 4 else None
 
 
 def _line_issues(state: _State, task: TaskLog) -> list[Issue]:
@@ -263,6 +290,8 @@ def _line_issues(state: _State, task: TaskLog) -> list[Issue]:
     if expected is not None and found != expected:
         message = f"{found} documents, but the results file counts {expected} evaluated"
         issues.append(Issue("", "incomplete", message))
+    elif expected is None and not found:
+        issues.append(Issue("", "incomplete", "the file holds no line"))
     elif task.task_hash and state.chain.hexdigest() != task.task_hash:
         message = "these are not the lines that the results file was made from (their hash differs)"
         issues.append(Issue("", "altered", message))

@@ -12,11 +12,14 @@ from uuid import uuid4
 import pyarrow as pa
 
 from . import cache
-from .documents import DocumentStore
+from .documents import DocumentStore, Gathered
+from .issues import Issue
+from .mishap import mishap
 from .results import TaskLog
 from .samples import SamplesRead, read_file
+from .table import FILE_SCHEMA
 
-__all__ = ["Outcome", "Source", "keep_documents", "read_source", "spill_source"]
+__all__ = ["Outcome", "Source", "keep_documents", "nothing_read", "read_source", "spill_source"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,22 @@ class Outcome:
 
 
 def read_source(source: Source, folder: Path) -> Outcome:
-    """Read a file, or take what the cache in `folder` has of it; what was read is kept there if it is worth it."""
+    """Read a file, or take what the cache in `folder` has of it; what was read is kept there if it is worth it.
+
+    An error that nobody foresaw leaves the file out, with an issue; `mishap` says which errors end everything.
+    """
+    try:
+        return _read_or_load(source, folder)
+    except Exception as error:
+        return Outcome(nothing_read(mishap(error)))
+
+
+def nothing_read(why: Issue) -> SamplesRead:
+    """What is left of a file that could not be read."""
+    return SamplesRead(FILE_SCHEMA.empty_table(), [why], False, None, Gathered(), unreadable=True)
+
+
+def _read_or_load(source: Source, folder: Path) -> Outcome:
     path = source.path
     try:
         before = path.stat()
@@ -68,7 +86,7 @@ def keep_documents(source: Source, outcome: Outcome, store: DocumentStore) -> No
     assert outcome.read is not None
     try:
         store.append(outcome.read.documents)
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         if outcome.entry is None:
             raise
         cache.forget(outcome.entry)

@@ -21,9 +21,13 @@ import msgspec
 from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
+from .hashes import hash_of_target, is_hash_of, untrue_hashes
 from .options import Options, options_of
+from .scores import check_shares, check_texts, uncertainty
+from .settle import PROBABILITIES
 from .table import COMPUTED, TAKEN
 from .values import LogError
+from .witness import agrees
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
 
@@ -80,12 +84,15 @@ _Line: Any = _struct(
     ("answer", _Answer),
     ("arguments", msgspec.Raw),
     ("resps", msgspec.Raw, _NULL),
+    ("acc", float | None, None),
+    ("target", str | int | float | None, None),
 )
 
 
 class _Doc(msgspec.Struct, gc=False):
     item: _Item
     options: list[Any] | None = None
+    option_tokens: Any = None
 
 
 def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], tuple[Any, ...]]:
@@ -110,7 +117,7 @@ _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
 _MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
-assert [entry.ours for entry in COMPUTED["line"]] == [f"$probability.{axis}" for axis in AXES]
+assert [entry.ours for entry in COMPUTED["line"]] == ["$metrics", *(f"$probability.{axis}" for axis in AXES)]
 
 
 class TypedLine(msgspec.Struct, gc=False):
@@ -123,8 +130,10 @@ class TypedLine(msgspec.Struct, gc=False):
     filter: str
     hashes: tuple[str, str, str]
     """Those that lm_eval logs: of document, prompt and target."""
+    untrue: tuple[str, ...]
+    """Those of them, by name, that are not of what the line holds."""
     responses: Any
-    """What the model gave; None for texts."""
+    """What the model gave."""
     values: tuple[Any, ...]
     """Values of table.LINE_COLUMNS."""
     texts: list[tuple[Any, ...]]
@@ -139,7 +148,6 @@ _line = msgspec.json.Decoder(_Line)
 _doc = msgspec.json.Decoder(_Doc)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="sorted")
-_TEXTS = b'[["'
 
 
 class _Asked(msgspec.Struct, gc=False):
@@ -151,6 +159,10 @@ class _Asked(msgspec.Struct, gc=False):
     options: Options
     values: tuple[Any, ...]
     """Values of the columns that a document has once."""
+    untrue: tuple[str, ...]
+    """Hashes of document and prompt that are not theirs."""
+    tokens: Any
+    """Tokens of each option, where the document has them."""
 
     @property
     def size(self) -> int:
@@ -186,10 +198,9 @@ def typed_line(raw: bytes) -> TypedLine | None:
         # What no field asks for is skipped without a look at its encoding.
         line = _line.decode(raw if raw.isascii() else raw.decode("utf-8"))
         asked = _asked(line)
-        responses = bytes(line.resps)
-        # Texts, which are no scores, are most of a sampled log: nothing needs them decoded.
-        scored = None if responses.startswith(_TEXTS) else _anything.decode(responses)
+        responses = _anything.decode(line.resps)
         shares = asked.options.shares(line.answer.probs)
+        _check(line, asked.options, responses)
     except (ValueError, RecursionError):  # those of msgspec and LogError are ValueErrors
         return None
     texts, known, probabilities = _texts(line.answer), asked.options.outcomes, line.answer.probs
@@ -204,7 +215,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
     if not outcomes:
         return None
     hashes = (line.doc_hash, line.prompt_hash, line.target_hash)
-    values = (*asked.values, *_of_line(line), *shares)
+    values = (*asked.values, *_of_line(line), None, *shares)
     return TypedLine(
         line.doc_id,
         asked.item_id,
@@ -212,12 +223,43 @@ def typed_line(raw: bytes) -> TypedLine | None:
         asked.options,
         line.filter,
         hashes,
-        scored,
+        _untrue(line, asked, responses),
+        responses,
         values,
         list(map(_of_text, texts)),
         outcomes,
         chosen,
     )
+
+
+def _untrue(line: Any, asked: _Asked, responses: Any) -> tuple[str, ...]:
+    """What the line says and other parts of it deny."""
+    found, answer = asked.untrue, line.answer
+    if line.target_hash != hash_of_target(str(line.target)):
+        found = (*found, "target_hash")
+    if not agrees(answer.protocol, answer.probs, answer.letter_mass, responses, asked.tokens):
+        found = (*found, PROBABILITIES)
+    return found
+
+
+def _check(line: Any, options: Options, responses: Any) -> None:
+    """As `answers.check_answer`, and fill in what it leaves to be made of the probabilities."""
+    answer = line.answer
+    texts = answer.draws if answer.texts is None else answer.texts
+    check_shares(
+        answer.probs,
+        choice=answer.choice if texts is None else None,
+        entropy=answer.entropy,
+        margin=answer.margin,
+        masses=(answer.letter_mass, answer.drawn_letter_mass),
+    )
+    if answer.entropy is None or answer.margin is None:
+        entropy, margin = uncertainty(answer.probs)
+        answer.entropy = entropy if answer.entropy is None else answer.entropy
+        answer.margin = margin if answer.margin is None else answer.margin
+    if texts is not None:
+        check_texts([given.text for given in texts], answer.probs, answer.drawn_letter_mass, responses)
+    options.check_right(line.acc, [answer.choice] if texts is None else [given.choice for given in texts])
 
 
 def _asked(line: Any) -> _Asked:
@@ -226,10 +268,17 @@ def _asked(line: Any) -> _Asked:
     if found is not None and found.doc == line.doc and found.arguments == line.arguments:
         return found
     doc = _doc.decode(line.doc)
-    options, request = _options(doc), request_hash(_anything.decode(line.arguments))
+    sent = _anything.decode(line.arguments)
+    options, request = _options(doc), request_hash(sent)
+    untrue = untrue_hashes({"arguments": sent, "prompt_hash": line.prompt_hash}, ("prompt_hash",))
+    if not is_hash_of(line.doc_hash, bytes(line.doc)):
+        untrue = ("doc_hash", *untrue)
     made = options.facts | {"$request_hash": request}
     values = (*_of_item(doc.item), *[made[name] for name in _MADE])
-    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values))
+    return _memory.keep(
+        key,
+        _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values, untrue, doc.option_tokens),
+    )
 
 
 def _options(doc: _Doc) -> Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["LogError", "boolean", "indicator", "integer", "number", "score", "text", "words"]
+__all__ = ["LogError", "boolean", "indicator", "integer", "mapping", "number", "score", "text", "words"]
 
 
 class LogError(ValueError):
@@ -74,6 +74,11 @@ def text(value: Any) -> str | None:
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     raise LogError(f"expected a string, got {_short(value)}")
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object as it is; empty for anything else, of which nothing is known."""
+    return value if isinstance(value, dict) else {}
 
 
 def words(value: Any) -> str | None:

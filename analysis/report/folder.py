@@ -22,16 +22,19 @@ _PATIENCE, _PAUSE = 60.0, 0.02
 """Seconds to wait for others that put a report into the same place, and between two tries."""
 
 
-def check_target(output: Path, source: Path) -> None:
+def check_target(output: Path, *sources: Path) -> None:
     """Make sure that a report may be written to a folder.
 
     Raises:
-        UserError: If it is a file, holds the folder that is analysed, or holds anything that an earlier
+        UserError: If it is a file, is or holds anything that is analysed, or holds anything that an earlier
             report did not write.
     """
-    target, inside = output.resolve(), source.resolve()
-    if target == inside or target in inside.parents:
-        raise UserError(f"--output {output} is or holds the analysed folder {source}. Name another folder.")
+    target = output.resolve()
+    for source in sources:
+        inside = source.resolve()
+        if target == inside or target in inside.parents:
+            kind = "file" if source.is_file() else "folder"
+            raise UserError(f"--output {output} is or holds the analysed {kind} {source}. Name another folder.")
     # Another analysis may be putting a report there: a fault counts if the folder was one and the same meanwhile.
     while before := _identity(target):
         fault = _fault(target, output)
@@ -42,14 +45,14 @@ def check_target(output: Path, source: Path) -> None:
 
 
 @contextmanager
-def staged_folder(output: Path, source: Path) -> Iterator[Path]:
+def staged_folder(output: Path, *sources: Path) -> Iterator[Path]:
     """A temporary folder beside the target that takes its place when the block ends without an error.
 
     What earlier analyses with this target have left when they were killed is cleared away first.
 
     Args:
         output: Folder to write; an earlier report there is replaced.
-        source: Folder that is analysed.
+        sources: Folders and files that are analysed.
 
     Yields:
         The temporary folder. After an error it is removed, and what was at `output` is untouched.
@@ -60,7 +63,7 @@ def staged_folder(output: Path, source: Path) -> Iterator[Path]:
     """
     target = output.resolve()
     clear_leftovers(target)
-    check_target(output, source)
+    check_target(output, *sources)
     try:
         stage, hold = new_stage(target)
     except OSError as error:

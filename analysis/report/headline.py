@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 
 from ..answers.measures import SRS
-from ..schema.columns import Table
+from ..schema.columns import Table, number
 from ..schema.shared import (
     ACCURACY,
+    CHANGED_RATE,
     FILTER,
     FLIP_RATE,
+    METRIC,
     NEW_BIAS_PCT,
     OWN_BASELINE,
     PERPLEXITY,
@@ -24,6 +26,7 @@ from ..schema.shared import (
     N,
 )
 from ..tables.measured import measure_column
+from ..tables.metric_changes.columns import AGGREGATE
 
 __all__ = ["HEADLINE", "headline"]
 
@@ -39,8 +42,15 @@ HEADLINE = Table(
         PERPLEXITY.here("By the first metric at hand."),
         PERPLEXITY_PCT_CHANGE,
         N.here("All of the task.", nullable=True),
-        ACCURACY,
+        METRIC.here("What accuracy or value is of.", nullable=True),
+        ACCURACY.here("By the metric; missing where it does not say right or wrong."),
+        number(
+            "metric_value",
+            "Value of a metric that does not say right or wrong: the mean of its lines, or lm_eval's own value.",
+        ),
+        number("metric_change", "Its change on the same lines; table metric_changes has the interval."),
         FLIP_RATE.here("Right or wrong."),
+        CHANGED_RATE,
         measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),
         NEW_BIAS_PCT.here("Likewise."),
         RESOLVED_BIAS_PCT.here("Likewise."),
@@ -51,14 +61,15 @@ _METRICS = ("word_perplexity", "token_perplexity", "byte_perplexity", "perplexit
 
 
 def headline(
-    accuracy: pd.DataFrame, perplexities: pd.DataFrame, tables: dict[str, pd.DataFrame]
+    scores: pd.DataFrame, perplexities: pd.DataFrame, tables: dict[str, pd.DataFrame]
 ) -> tuple[pd.DataFrame, str | None]:
     """Bring the main numbers of all tables into one.
 
     Args:
-        accuracy: Columns run, task, filter, n, accuracy of every run's items.
+        scores: What `run_scores` gives: n, metric and accuracy or value of every run, task and filter.
         perplexities: Table PERPLEXITIES.
-        tables: Tables of the report by name: runs, rates, transitions and flips are used.
+        tables: Tables of the report by name: runs, rates, transitions, flips and metric_changes are
+            used.
 
     Returns:
         Table HEADLINE in the order of `runs`, and 'task/metric' of its perplexity (None without one).
@@ -69,7 +80,7 @@ def headline(
     moves = moves[(moves["category"] == "all") & (moves["summary"] == "run") & (moves["subset"] == "all")]
     rows = []
     for run in tables["runs"].itertuples(index=False):
-        own = accuracy[accuracy["run"] == run.run]
+        own = scores[scores["run"] == run.run]
         parts: Iterable[Any] = own.itertuples(index=False) if len(own) else [None]
         for part in parts:
             row: dict[str, Any] = {
@@ -79,8 +90,10 @@ def headline(
             }
             if part is not None:
                 key = {"run": run.run, "task": part.task, "filter": part.filter}
-                row |= {**key, "n": part.n, "accuracy": part.accuracy}
-                row["flip_rate"] = _first(_where(tables["flips"], key), "flip_rate")
+                row |= {**key, **{name: getattr(part, name) for name in ("n", "metric", "accuracy", "metric_value")}}
+                row["metric_change"] = _metric_change(tables["metric_changes"], key, part)
+                for name in ("flip_rate", "changed_rate"):
+                    row[name] = _first(_where(tables["flips"], key), name)
                 row["srs"] = _first(_ambiguous(_where(rates, key)), "srs")
                 for name in ("new_bias", "resolved_bias"):
                     found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
@@ -110,6 +123,14 @@ def _perplexity_of(run: Any, perplexities: pd.DataFrame, name: str | None) -> di
         return {column: rows[column].iloc[0] for column in ("perplexity", "perplexity_pct_change")}
     value = json.loads(run.perplexities).get(name)
     return {"perplexity": pd.NA if value is None else float(value)}
+
+
+def _metric_change(changes: pd.DataFrame, key: dict[str, Any], part: Any) -> Any:
+    """The change of what is shown as value; missing for accuracy, whose change the flips tell."""
+    if pd.isna(part.metric_value):
+        return pd.NA
+    rows = _where(changes, {**key, "metric": part.metric})
+    return _first(rows[(rows["metric_kind"] == AGGREGATE).fillna(False) == part.aggregate], "change")
 
 
 def _where(frame: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:

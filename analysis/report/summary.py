@@ -17,8 +17,12 @@ __all__ = ["READING", "summary_markdown"]
 
 READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
-    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong.",
+    "metric": "**metric**: what accuracy or value is of; `metric_changes` has every metric, with intervals.",
+    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong. Where no metric is "
+    "named acc decides, also beside acc_norm.",
+    "metric_value": "**value**: of a metric that does not say right or wrong; a mean of lines, or lm_eval's own.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
+    "changed_rate": "**changed**: answers that are another option or text than at baseline, right or wrong.",
     "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
@@ -34,8 +38,10 @@ _RUN_COLUMNS = [
     "method",
     "sparsity",
     "achieved_sparsity",
+    "decoder_sparsity",
     "bits",
     "bits_per_weight",
+    "decoder_bits_per_weight",
     "dtype",
     "softmax_dtype",
     "file",
@@ -46,7 +52,7 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     """The page summary.md of an analysis; `rows` has the number of rows of each table."""
     parts = [
         f"# {for_markdown(analysis.title, _TITLE)}",
-        f"{for_markdown(analysis.compared)} Analysed folder: {for_code(str(analysis.folder))}.",
+        f"{for_markdown(analysis.compared)} Analysed: {', '.join(for_code(name) for name in analysis.given)}.",
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),

@@ -73,7 +73,7 @@ def _marker(analysis: Analysis, files: dict[str, str | None]) -> dict[str, Any]:
         "format": MARKER_FORMAT,
         "schema_version": _SCHEMA_VERSION,
         "made_by": made_by(),
-        "runs_folder": str(analysis.folder),
+        "runs_folder": analysis.given[0] if len(analysis.given) == 1 else list(analysis.given),
         "baseline": analysis.named_baseline,
         "allow": sorted(analysis.allow),
         "tasks": list(analysis.patterns),

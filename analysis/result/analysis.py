@@ -29,7 +29,9 @@ class Analysis:
     """The outcome of one analysis; its tables are what the report's files hold."""
 
     folder: Path
-    """Analysed folder."""
+    """Analysed folder, or what all folders and files given have in common."""
+    given: tuple[str, ...]
+    """What was given to analyse."""
     output: Path
     """Report folder."""
     tables: Mapping[str, pd.DataFrame]
@@ -89,6 +91,11 @@ class Analysis:
         return f"{shown} beside {' and '.join(baselines) if len(baselines) <= _NAMED else 'their baselines'}"
 
     @property
+    def complete(self) -> bool:
+        """Whether every comparison was made: nothing was refused, and nothing lacks a baseline."""
+        return not any(issue.level == "error" for issue in self.issues)
+
+    @property
     def compared(self) -> str:
         """One sentence on what was compared with what."""
         models = self.runs["base_model"].nunique()
@@ -100,8 +107,9 @@ class Analysis:
         baselines = sorted({pair.baseline for pair in self.pairing.pairs})
         text += f" with {', '.join(baselines)}" if baselines else ""
         text += f"; {_many(refused, 'comparison')} refused." if refused else "."
-        tasks = self.headline["task"].dropna().unique()
-        return text + (f" Task: {tasks[0]}." if len(tasks) == 1 else "")
+        tasks, metrics = (self.headline[name].dropna().unique() for name in ("task", "metric"))
+        text += f" Task: {tasks[0]}." if len(tasks) == 1 else ""
+        return text + (f" Metric: {metrics[0]}." if len(metrics) == 1 and metrics[0] != "acc" else "")
 
     @property
     def _look(self) -> Look:

@@ -12,12 +12,17 @@ __all__ = ["cells", "present", "present_headline"]
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
     "n": "answers",
+    "metric_value": "value",
+    "metric_change": "change",
     "flip_rate": "flips",
+    "changed_rate": "changed",
     "srs": "SRS",
     "new_bias_pct": "new bias",
     "resolved_bias_pct": "resolved bias",
     "achieved_sparsity": "achieved sparsity",
     "bits_per_weight": "bits per weight",
+    "decoder_sparsity": "sparsity, all of the decoder",
+    "decoder_bits_per_weight": "bits per weight, all of the decoder",
     "softmax_dtype": "softmax dtype",
     "base_model": "base model",
     "p_holm": "p (Holm)",
@@ -27,13 +32,17 @@ _TITLES = {
 _FORMATS = {
     "accuracy": "{:.3f}",
     "srs": "{:.3f}",
+    "metric_change": "{:+.3g}",
     "flip_rate": "{:.1%}",
+    "changed_rate": "{:.1%}",
     "perplexity": "{:,.4g}",
     "perplexity_pct_change": "{:+.1f}%",
     "new_bias_pct": "{:.1f}%",
     "resolved_bias_pct": "{:.1f}%",
     "achieved_sparsity": "{:.3f}",
     "bits_per_weight": "{:.2f}",
+    "decoder_sparsity": "{:.3f}",
+    "decoder_bits_per_weight": "{:.2f}",
     "baseline": "{:.3f}",
     "value": "{:.3f}",
     **dict.fromkeys(("change", "from", "to", "excess"), "{:+.1f}"),
@@ -51,9 +60,10 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def present_headline(frame: pd.DataFrame) -> pd.DataFrame:
-    """As `present`, without a baseline or task that is the same throughout: the sentence above the table names it."""
+    """As `present`, without a baseline, task or metric that is the same throughout: the page names it elsewhere."""
     shown = present(frame)
-    return shown.drop(columns=[name for name in ("baseline", "task") if name in shown and shown[name].nunique() == 1])
+    same = [name for name in ("baseline", "task", "metric") if name in shown and shown[name].nunique() == 1]
+    return shown.drop(columns=same)
 
 
 def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

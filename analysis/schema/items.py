@@ -102,6 +102,17 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
         "Whether the answer is the keyed one; missing where the item has no key. An unanswered item is false.",
     ),
     _optional(
+        "metric", "string", "document", "$options.metric", "$metric",
+        "lm-eval metric that says whether the answer is right: acc, exact_match, em or acc_norm, the first that the "
+        "task's filter has and that is 0 or 1 in all lines, else the first such metric that is higher for the better; "
+        "missing where none is.",
+    ),
+    _optional(
+        "metrics", "string", "line", "$metrics", "$metrics",
+        "JSON object of every metric of the line that is a number, by name, null for one that is not defined for it; "
+        "missing for tasks whose answers have columns of their own, and where there is none.",
+    ),
+    _optional(
         "p_choice", "float", "answer", "$probability.choice", "$answer.p_choice",
         "Probability of the chosen option among the options, in [0, 1]; of a sampled answer, that of the option's "
         "letter as first token. Missing unless answered, or where the log does not tell.",
@@ -138,7 +149,8 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
     ),
     _optional(
         "text", "string", "answer", "answer.texts.text", "$answer.text",
-        "Text of a generated answer: raw for a sampled answer, what the filter left for other tasks.",
+        "Text of a generated answer: raw for a sampled answer, what the filter left for other tasks. Where it left "
+        "several (repeats), all of them as a JSON array.",
     ),
     field("doc_hash", "string", "line", "doc_hash", "doc_hash", "lm-eval's hash of the document."),
     field("prompt_hash", "string", "line", "prompt_hash", "prompt_hash", "lm-eval's hash of the first prompt."),

@@ -35,6 +35,7 @@ TRANSITION = text(
     "flip_to_stereotype (another axis, then toward the stereotype), flip_from_stereotype (the reverse), response_flip "
     "(another option).",
 )
+METRIC = text("metric", "Metric under lm_eval's name.")
 UNIT = text("unit", "What counts as one, and is taken as independent of the others.")
 TEST = text("test", "Name of the test.")
 TERM = text("term", "Term of the model.")
@@ -56,10 +57,19 @@ N_DOSES = count("n_doses", "Different doses with a record.")
 N_AT_RISK = count("n_at_risk", "Items or answers that could make the transition.")
 N_EVENTS = count("n_events", "Of those counted, those with the outcome or transition.")
 N_FLIPS = count("n_flips", "Of the pairs, those that flip.")
+N_LEFT_OUT = count("n_left_out", "Items or lines that the row leaves out.")
+N_LOST = count("n_lost", "Yes at baseline, no after compression.")
+N_GAINED = count("n_gained", "No at baseline, yes after compression.")
 
 VALUE = number("value", "What the row measures.")
+VALUE_BASELINE = number("value_baseline", "What the row measures, at baseline.")
 RATE = number("rate", "Share of those counted that have the outcome; in [0, 1], missing where nothing is counted.")
 FLIP_RATE = number("flip_rate", "Share of the pairs of answers whose outcome is another than at baseline; in [0, 1].")
+CHANGED_RATE = number(
+    "changed_rate",
+    "Share of all pairs of answers, right or wrong or neither, whose answer is another: option, text or status; in "
+    "[0, 1], missing where the log does not name answers.",
+)
 ACCURACY = number("accuracy", "Share of the answers with a key that are right, unanswered ones wrong; in [0, 1].")
 RESPONSE_ENTROPY = number("response_entropy", "Shannon entropy in bits of the chosen letters; 0 to log2(options).")
 PERPLEXITY = number("perplexity", "Perplexity; at least 1.")

@@ -15,6 +15,7 @@ from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
 from .item_changes.table import ITEM_CHANGES_TABLE
+from .metric_changes.table import METRIC_CHANGES_TABLE
 from .noise.table import NOISE_FLOOR_TABLE, REPEATED_ITEMS, REPLICATES_TABLE
 from .perplexity import EVALUATION_GAP_TABLE
 from .rates import RATES_TABLE
@@ -53,6 +54,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     STUDY_TESTS_TABLE,
     STUDY_LOGISTIC_TABLE,
     EVALUATION_GAP_TABLE,
+    METRIC_CHANGES_TABLE,
     FLIPS_TABLE,
     ITEM_CHANGES_TABLE,
 )

@@ -12,7 +12,7 @@ from ..inference.proportion import wilson
 from ..logs import Logs
 from ..schema.columns import Table, count, ends, number
 from ..schema.declare import ReportTable
-from ..schema.shared import ACCURACY, BASELINE, FILTER, FLIP_RATE, N_ITEMS, RUN, TASK, N
+from ..schema.shared import ACCURACY, BASELINE, CHANGED_RATE, FILTER, FLIP_RATE, METRIC, N_ITEMS, RUN, TASK, N
 from .sources import LOGS, PAIRING
 
 __all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]
@@ -20,14 +20,15 @@ __all__ = ["FLIPS", "FLIPS_TABLE", "FLIP_COLUMNS", "flips", "flips_of_pairs"]
 
 FLIPS = Table(
     name="flips",
-    doc="Answers that turned from right to wrong and back, paired by item and seed, and answers to items without a key "
-    "that changed; per task and filter. A task whose items have no key has no rates.",
+    doc="Answers that turned from right to wrong and back, paired by item and seed, and answers without right or wrong "
+    "that changed; per task and filter. Where no metric says right or wrong there are no rates: see metric_changes.",
     columns=(
         RUN,
         BASELINE,
         TASK,
         FILTER,
-        N_ITEMS.here("With a key, answered or not."),
+        METRIC.here("It says right or wrong; missing where none does.", nullable=True),
+        N_ITEMS.here("With right or wrong in both runs, answered or not."),
         N.here("n_items times the seeds of a sampled protocol. Unanswered counts as wrong."),
         count("both_correct", "Pairs that are right in both runs."),
         count("both_wrong", "Pairs that are wrong in both runs."),
@@ -47,20 +48,24 @@ FLIPS = Table(
             "missing where the log does not name answers.",
             nullable=True,
         ),
-        count("n_without_key", "Pairs of answers to items that have no key in one run or both; not in n."),
+        count(
+            "n_without_key",
+            "Pairs without right or wrong in one run or both: no key, or no metric of 0 and 1; not in n.",
+        ),
         count(
             "changed_without_key",
             "Those of them whose answer is another (option, text or status); missing where the log does not name "
             "answers.",
             nullable=True,
         ),
+        CHANGED_RATE,
     ),
 )
 
 _KEYED_COUNTS = ("n_items", "n", "both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct")
 _NO_KEY: dict[str, object] = dict.fromkeys(FLIPS.names[4:]) | dict.fromkeys(_KEYED_COUNTS, 0)
-"""What is said of a task without a key: no pairs, and no rates."""
-FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "status", "choice", "text", "correct")
+"""What is said of a task without right or wrong: no pairs, and no rates."""
+FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "status", "choice", "text", "metric", "correct")
 """Columns of ITEMS that flips need."""
 
 
@@ -72,8 +77,9 @@ def flips(items: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         runs: Columns run and baseline; rows without a baseline are left out.
 
     Returns:
-        Table FLIPS, in the order of `runs`. Answers without a key (`correct` missing) in either run are counted in
-        the last two columns alone; a task without any key has no rates. Answers that the other run lacks are not
+        Table FLIPS, in the order of `runs`. Answers without right or wrong (`correct` missing) in either run,
+        or right by another metric than the baseline's, are counted in the last three columns alone; a task without any
+        has no rates. Answers that the other run lacks are not
         counted; a task without any pair has no row.
     """
     check_items(items, FLIP_COLUMNS)
@@ -94,7 +100,10 @@ def _rows(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> lis
     """A row per task and filter of one run and its baseline."""
     both = match(own, base, ["task", *KEY])
     own, base = (side.iloc[at].reset_index(drop=True) for side, at in ((own, both.run), (base, both.baseline)))
-    pairs = own[["task", "filter", "item_id", "correct"]].assign(
+    # What two metrics call right is not one thing: such answers have no right or wrong in common.
+    same = own["metric"].astype("string").eq(base["metric"].astype("string")).fillna(False).astype(bool)
+    own, base = (side.assign(correct=side["correct"].where(same)) for side in (own, base))
+    pairs = own[["task", "filter", "item_id", "metric", "correct"]].assign(
         correct_baseline=base["correct"], changed=changed(own, base)
     )
     pairs["keyed"] = pairs["correct"].notna() & pairs["correct_baseline"].notna()
@@ -106,7 +115,12 @@ def _rows(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> lis
 def _counts(group: pd.DataFrame) -> dict[str, object]:
     pairs, others = group[group["keyed"]], group[~group["keyed"]]
     counted = _keyed(pairs) if len(pairs) else _NO_KEY
-    return {**counted, "n_without_key": len(others), "changed_without_key": _changed(others["changed"])}
+    return {
+        **counted,
+        "n_without_key": len(others),
+        "changed_without_key": _changed(others["changed"]),
+        "changed_rate": None if group["changed"].isna().any() else float(group["changed"].mean()),
+    }
 
 
 def _changed(changed: pd.Series) -> int | None:
@@ -121,6 +135,7 @@ def _keyed(pairs: pd.DataFrame) -> dict[str, object]:
     both = int((before & after).sum())
     low, high = wilson(lost + won, n)
     return {
+        "metric": pairs["metric"].iloc[0],
         "n_items": pairs["item_id"].nunique(),
         "n": n,
         "both_correct": both,

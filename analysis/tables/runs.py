@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..compare.baselines import Baselines
+from ..compare.variants import asked_recipe, method_names, variant_of
 from ..logs import Logs, RunLog
 from ..schema.columns import Table, flag, number, text
 from ..schema.declare import ReportTable
@@ -28,8 +29,18 @@ RUNS = Table(
         text("model_type", "lm-eval's model type, hf or compressed_hf."),
         BASE_MODEL,
         text("base_hash", "Hash of the weights before compression; missing for models that log none.", nullable=True),
-        METHOD,
-        text("recipe", "Name of the compression recipe.", nullable=True),
+        METHOD.here("Runs of one method differ in sparsity, bits and seeds alone; a variant has a name of its own."),
+        text(
+            "recipe",
+            "Recipe as it was asked for: a packaged name, or a file's path. Missing where methods were given inline.",
+            nullable=True,
+        ),
+        text(
+            "variant",
+            "What tells methods of one name apart, as JSON: the resolved steps, calibration and dtype, without level "
+            "and seed. Missing without a recipe in the log.",
+            nullable=True,
+        ),
         SPARSITY,
         number(
             "bits",
@@ -37,7 +48,12 @@ RUNS = Table(
             "values into a group. Missing without quantization.",
         ),
         number("achieved_sparsity", "Measured share of zeros in the targeted matrices, in [0, 1]."),
+        number("decoder_sparsity", "The same over all matrices of the decoder blocks, those left alone among them."),
         number("bits_per_weight", "Measured bits per weight of the targeted matrices, scales included."),
+        number(
+            "decoder_bits_per_weight",
+            "The same over all matrices of the decoder blocks; one that was not quantized has its dtype's bits.",
+        ),
         text("weights_hash", "Hash of the weights that were scored; missing for models that log none.", nullable=True),
         text("calibration_source", "Where the calibration text came from.", nullable=True),
         text("calibration_hash", "Hash of the calibration token ids.", nullable=True),
@@ -62,10 +78,11 @@ RUNS = Table(
 
 def runs_frame(logs: Logs, baselines: Baselines) -> pd.DataFrame:
     """The runs as a table (`RUNS`), in order of date; `perplexities` is JSON."""
-    return RUNS.conform(pd.DataFrame([_row(label, run, baselines) for label, run in logs.runs.items()]))
+    methods = method_names(logs.runs)
+    return RUNS.conform(pd.DataFrame([_row(label, run, methods[label], baselines) for label, run in logs.runs.items()]))
 
 
-def _row(label: str, run: RunLog, baselines: Baselines) -> dict[str, Any]:
+def _row(label: str, run: RunLog, method: str, baselines: Baselines) -> dict[str, Any]:
     perplexities = {
         # JSON has no infinity; a string keeps it readable by any parser.
         f"{task.name}/{metric}": value if math.isfinite(value) else str(value)
@@ -78,7 +95,9 @@ def _row(label: str, run: RunLog, baselines: Baselines) -> dict[str, Any]:
         "is_baseline": label in baselines.by_task.values(),
         "baseline": baselines.of(label, with_items) or baselines.of(label, run.tasks),
         "base_model": run.base_model,
-        "method": run.facts["method"] or "none",
+        "method": method,
+        "recipe": asked_recipe(run),
+        "variant": variant_of(run),
         "weights_hash": run.facts["weights_hash"] or (run.facts["base_hash"] if run.is_dense else None),
         "dtype": run.dtype,
         "softmax_dtype": run.softmax_dtype,

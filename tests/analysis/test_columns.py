@@ -24,6 +24,7 @@ SEVERAL = {
     "kind": "Of a group in group_changes; of a fault in the issues.",
     "level": "Confidence level in tables; how serious a fault is in the issues.",
     "margin": "Between an item's two likeliest options; in tables of change the setting of this name.",
+    "metric": "Of an answer, what says whether it is right; in tables any that is compared.",
     "seed": "Of a sampled answer; in tables of tests the setting of this name.",
     "status": "Of an answer; in tables whether the row holds a result.",
 }

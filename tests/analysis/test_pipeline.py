@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def bbq(ambig: list[int | None], disambig: list[int | None]) -> Task:
 
 def wiki(perplexity: float) -> Task:
     metrics = {"word_perplexity,none": perplexity}
-    return Task([rolling_line(0, -perplexity)], "loglikelihood_rolling", metrics)
+    return Task([rolling_line(0, -5 * math.log(perplexity))], "loglikelihood_rolling", metrics)
 
 
 def arc(choices: list[int]) -> Task:
@@ -82,8 +83,12 @@ def test_the_main_numbers_of_a_case_by_hand(runs: Path) -> None:
         "perplexity": 21.0,
         "perplexity_pct_change": pytest.approx(5.0),
         "n": 10,
+        "metric": "acc",
         "accuracy": 0.5,
+        "metric_value": pd.NA,
+        "metric_change": pd.NA,
         "flip_rate": pytest.approx(0.3),
+        "changed_rate": pytest.approx(0.3),
         "srs": pytest.approx(2 / 6),
         "new_bias_pct": pytest.approx(25.0),
         "resolved_bias_pct": pytest.approx(50.0),
@@ -127,7 +132,7 @@ def test_the_report_holds_what_it_says(runs: Path) -> None:
 def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
     summary = (analysed(runs).output / "summary.md").read_text()
     assert "2 runs of 1 base model, 3 task comparisons with dense." in summary
-    assert "| wanda-50 | bbq | 21 | +5.0% | 10 | 0.500 | 30.0% | 0.333 | 25.0% | 50.0% |" in summary
+    assert "| wanda-50 | bbq | 21 | +5.0% | 10 | 0.500 | 30.0% | 30.0% | 0.333 | 25.0% | 50.0% |" in summary
     assert "wikitext/word_perplexity" in summary
     headings = re.findall(r"^## (.*)$", summary, re.M)
     # The answers were scored: there is no floor of draws to show.
@@ -257,7 +262,7 @@ def test_runs_without_bias_items_leave_these_tables_empty(tmp_path: Path) -> Non
     write_run(folder, 2, {"arc": arc([1, 1])}, evidence("w"))
     found = analysed(folder)
     lengths = {name: len(table) for name, table in found.tables.items()}
-    assert lengths == dict.fromkeys(lengths, 0) | {"runs": 2, "flips": 1, "item_changes": 2}
+    assert lengths == dict.fromkeys(lengths, 0) | {"runs": 2, "metric_changes": 1, "flips": 1, "item_changes": 2}
     assert "srs" not in (found.output / "summary.md").read_text().lower()
 
 
@@ -323,3 +328,18 @@ def test_other_seeds_are_no_comparison_but_a_replicate(tmp_path: Path) -> None:
     # Six of eight items are at risk in the first, three of them show a stereotype in the second.
     assert (new["n_at_risk"], new["n_events"]) == (6, 3)
     assert found.tables["noise_floor"].empty
+
+
+def test_many_inputs_give_what_one_folder_gives(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = analysed(runs)
+    monkeypatch.chdir(runs.parent)
+    first, second = sorted(runs.glob("results_*.json"))
+    parts = analyze(["runs/*1.json", second, second], "other")
+    assert [issue.kind for issue in parts.issues] == []
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(parts.tables[name], table)
+    marker = json.loads((parts.output / "report.json").read_text())
+    assert marker["runs_folder"] == ["runs/*1.json", str(second), str(second)]
+    assert marker["runs"] == {"dense": first.name, "wanda-50": second.name}
+    assert json.loads((whole.output / "report.json").read_text())["runs_folder"] == str(runs)
+    assert f"Analysed: `runs/*1.json`, `{second}`" in (parts.output / "summary.md").read_text()

@@ -156,11 +156,11 @@ def test_what_rests_on_the_options_number_and_probabilities(five: Analysis) -> N
     assert floors["response_flip"]["status"].startswith("several options lie on one axis")
     assert pd.isna(floors["response_flip"]["floor"])
     assert floors["response_flip"]["n_left_out"] == 4
-    # Entropy is 1 bit of log2(5) possible ones: the second third.
+    # Entropy is that of 2, 1, 1, 1, 1 sixths, 2.252 bits of log2(5) = 2.322: the last third.
     bins = rows(five, "uncertainty_bins", condition="ambig", bins="entropy_thirds", flip="response")
-    assert {row["bin"]: row["n_items"] for row in bins} == {"low": 0, "medium": 4, "high": 0}
-    (medium,) = (row for row in bins if row["bin"] == "medium")
-    assert medium["lower"] == pytest.approx(0.43067656)
+    assert {row["bin"]: row["n_items"] for row in bins} == {"low": 0, "medium": 0, "high": 4}
+    (high,) = (row for row in bins if row["bin"] == "high")
+    assert high["lower"] == pytest.approx(0.9697238998682475)
 
 
 @pytest.fixture(scope="module")

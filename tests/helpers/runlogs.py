@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import entropy
 
 DATE = "2026-01-02T03-04-05.{:06d}"
 ROLES = ["stereotype", "anti_stereotype", "unknown"]
@@ -79,6 +82,21 @@ def bbq_item(number: int, *, category: str = "Age", condition: str = "ambig", co
     }
 
 
+def letter_scores(probabilities: Any, mass: Any, size: int) -> list[list[str]]:
+    """Responses of a model that gives the letters these probabilities, which add up to `mass` among all tokens."""
+    if not isinstance(probabilities, list) or not all(isinstance(p, float) and p > 0 for p in probabilities):
+        return [[str(-1.0 - i), "False"] for i in range(size)]
+    return [[str(math.log((mass or 0.9) * p)), "False"] for p in probabilities]
+
+
+def uncertainty(probabilities: list[float] | None) -> dict[str, float | None]:
+    """Entropy in bits and margin of known probabilities."""
+    if probabilities is None or None in probabilities or not probabilities:
+        return {"entropy": None, "margin": None}
+    first, second = sorted(probabilities, reverse=True)[:2]
+    return {"entropy": float(entropy(probabilities, base=2)), "margin": first - second}
+
+
 def bbq_line(
     doc_id: int, choice: int | None, *, item: dict[str, Any] | None = None, prompt: str = "P", **answer: Any
 ) -> dict[str, Any]:
@@ -92,12 +110,11 @@ def bbq_line(
         "role": None if choice is None else item["roles"][choice],
         "probs": probabilities,
         "letter_mass": 0.9,
-        "entropy": 1.37,
-        "margin": 0.4,
         "draws": None,
     } | answer
+    given = uncertainty(given["probs"]) | given
     doc = {"item": item, "context": f"context {doc_id}", "options": ["a", "b", "c"], "label": item["correct"]}
-    scores = [[str(-1.0 - i - (0 if i == choice else 2)), "False"] for i in range(3)]
+    scores = letter_scores(given["probs"], given["letter_mass"], 3)
     requests = [(f"{prompt} {item['item_id']}", letter) for letter in "ABC"]
     return sample(doc_id, doc, requests, scores, srs=None, answer=given)
 
@@ -144,7 +161,7 @@ def scheme_item(
     return record | changes
 
 
-def scheme_line(doc_id: int, item: dict[str, Any], choice: int | None, *, entropy: float = 1.0) -> dict[str, Any]:
+def scheme_line(doc_id: int, item: dict[str, Any], choice: int | None) -> dict[str, Any]:
     """A scored line of such an item: the choice is twice as probable as each other option; None is unscored."""
     size = len(item["roles"])
     shares = [(2 if i == choice else 1) / (size + 1) for i in range(size)]
@@ -155,12 +172,11 @@ def scheme_line(doc_id: int, item: dict[str, Any], choice: int | None, *, entrop
         "role": None if choice is None else item["roles"][choice],
         "probs": None if choice is None else shares,
         "letter_mass": 0.9,
-        "entropy": None if choice is None else entropy,
-        "margin": None if choice is None else 1 / (size + 1),
         "texts": None,
     }
+    given |= uncertainty(given["probs"])
     doc = {"item": item, "context": f"context {doc_id}", "options": list("abcdefgh"[:size]), "key": item["key"]}
-    scores = [[str(-1.0 - i - (0 if i == choice else 2)), "False"] for i in range(size)]
+    scores = letter_scores(given["probs"], 0.9, size)
     return sample(doc_id, doc, [(f"P {item['item_id']}", letter) for letter in "ABCDEFGH"[:size]], scores, answer=given)
 
 

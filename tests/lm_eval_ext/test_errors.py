@@ -122,8 +122,11 @@ def test_closed_streams_take_everything(tmp_path: Path) -> None:
 def test_a_path_with_an_accent_under_the_c_locale(variables: dict[str, str], tmp_path: Path) -> None:
     done = ext("analyze", f"{tmp_path}/läufe", "--output", f"{tmp_path}/bericht", **variables)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    expected = "PYTHONUTF8=1" if "PYTHONUTF8" in variables else "is not a folder"
-    assert expected in done.stderr
+    # Logs are found by their bytes, whatever these mean here; a report's path is written into the report.
+    assert "is not a folder" in done.stderr
+    done = ext("analyze", str(tmp_path), "--output", f"{tmp_path}/läufe", **variables)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert ("PYTHONUTF8=1" in done.stderr) == ("PYTHONUTF8" in variables)
 
 
 INTERRUPTED = """

@@ -60,7 +60,7 @@ def stock_line(line: Mapping[str, Any], task: StockTask, output_type: str) -> tu
             "margin": given.get("margin"),
             "texts": {"text": given.get("text")},
         },
-        "$options": options.facts,
+        "$options": options.facts | {"metric": "acc" if item.keys else None},
         "$probability": {**dict(zip(AXES, shares, strict=True)), "choice": own},
         "$answer": answer,
     }

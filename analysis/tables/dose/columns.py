@@ -48,7 +48,7 @@ _KEYS = (
     FILTER,
     CONDITION,
     CATEGORY,
-    METHOD.here("'all' for the methods of this dose pooled."),
+    METHOD.here("'all' for the methods of this dose pooled, each variant one of them."),
     OUTCOME.here(
         "new_bias: an item without a stereotypical answer at baseline gets one (items at risk only, the baseline is no "
         "record); stereotype: an answer picks the stereotype (answered answers, the baseline's among them).",

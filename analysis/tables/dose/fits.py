@@ -78,8 +78,7 @@ def _nothing_to_fit(question: Question, n_terms: int) -> str | None:
         return f"no {what}"
     doses = np.unique(question.steps[total > 0])
     if len(doses) < 2:
-        unit = "bits" if question.keys["dose"] == "bits" else "% sparsity"
-        return f"one dose only ({question.value(float(doses[0])):g} {unit}), compared with nothing"
+        return f"one dose only ({question.named(float(doses[0]))}), compared with nothing"
     return too_few_clusters(question.n_clusters, n_terms)
 
 

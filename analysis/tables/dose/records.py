@@ -67,6 +67,10 @@ class Question:
         """Steps as bits, or as sparsity in percent."""
         return DENSE_BITS - steps if self.keys["dose"] == "bits" else 10 * steps
 
+    def named(self, steps: float) -> str:
+        """The same in words: "50 % sparsity", "4 bits"."""
+        return f"{self.value(steps):g} {'bits' if self.keys['dose'] == 'bits' else '% sparsity'}"
+
 
 def _cells(events: Floats, n: Floats, design: Floats, cluster: Ints) -> tuple[Records, Ints]:
     row, run = np.nonzero(n)

@@ -163,9 +163,9 @@ def _test_rows(question: Question, given: Settings, flips: int) -> list[Row]:
     """Trend within templates, Cochran-Armitage and breakpoint of one question."""
     events, n = question.clustered() if len(question.n) else (question.events, question.n)
     steps = question.steps
-    trend = clustered_trend(events, n, steps, flips=flips, seed=given.seed)
-    iid = cochran_armitage(events.sum(axis=0), n.sum(axis=0), steps)
-    bend = breakpoint_test(events, n, steps, flips=flips, seed=given.seed, level=given.level)
+    trend = clustered_trend(events, n, steps, flips=flips, seed=given.seed, name_dose=question.named)
+    iid = cochran_armitage(events.sum(axis=0), n.sum(axis=0), steps, name_dose=question.named)
+    bend = breakpoint_test(events, n, steps, flips=flips, seed=given.seed, level=given.level, name_dose=question.named)
     n_doses = len(np.unique(steps[n.sum(axis=0) > 0]))
     found = {"trend": _trend_row(trend), "trend_iid": _trend_row(iid), "breakpoint": _bend_row(question, bend)}
     shared: Row = {
@@ -197,9 +197,6 @@ def _bend_row(question: Question, result: Result) -> Row:
     point = result["breakpoint"]
     ends = sorted(question.value(end) for end in (point.conf_low, point.conf_high) if end is not None)
     at = None if point.estimate is None else question.value(point.estimate)
-    if " at " in shape:
-        unit = "bits" if question.keys["dose"] == "bits" else "% sparsity"
-        shape = f"{shape.split(' at ')[0]} at {at:g} {unit}"
     row: Row = {
         "statistic": result["bend"].statistic,
         "p_value": result["bend"].p_value,

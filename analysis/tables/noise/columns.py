@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, count, ends, number, text
+from ...schema.columns import Table, ends, number, text
 from ...schema.shared import (
     CONF_HIGH,
     CONF_LOW,
@@ -11,6 +11,7 @@ from ...schema.shared import (
     N_CLUSTERS,
     N_EVENTS,
     N_ITEMS,
+    N_LEFT_OUT,
     RATE,
     STATUS,
     TRANSITION,
@@ -37,10 +38,9 @@ NOISE_FLOOR = Table(
         number("texts_per_item", "Texts per item that expected and floor are for."),
         _ITEMS,
         N_CLUSTERS,
-        count(
-            "n_left_out",
-            "Items left out of expected and floor: a run has no probabilities for them, or (response_flip) several of "
-            "their options lie on one axis.",
+        N_LEFT_OUT.here(
+            "Of expected and floor: a run has no probabilities for the item, or (response_flip) several of its options "
+            "lie on one axis.",
         ),
         number("floor", "Expected rate of the baseline against an independent repetition of itself; in [0, 1]."),
         number("expected", "Expected rate of the baseline against the run, drawn independently; in [0, 1]."),
@@ -56,14 +56,12 @@ NOISE_FLOOR = Table(
 
 REPLICATES = Table(
     name="replicates",
-    doc="The transitions between runs that differ in nothing that compresses (other seeds, batch size, dtype, "
-    "calibration): a floor from logs. Each direction of a pair has its row.",
+    doc="The transitions between runs of one method and dose (other seeds, batch size, dtype): a floor from logs. Each direction of a pair has its row.",
     columns=(
         KEYS[0],
         text(
             "replicate_of",
-            "The run that is taken as baseline: same base model, method, sparsity, bits, prompts and recipe (but for "
-            "its seed).",
+            "The run that is taken as baseline: same base model, method, sparsity, bits and prompts; seeds may differ.",
         ),
         text("differs", "Columns of `runs` in which the two differ all the same, and 'seeds' if they share none."),
         *KEYS[2:],

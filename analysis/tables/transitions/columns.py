@@ -66,8 +66,10 @@ TRANSITIONS = Table(
         UNIT.here("item (item SRS, over the answered seeds) or answer (a seed of an item, answered in both runs)."),
         text(
             "summary",
-            "run, or mean_over_methods: the studies' dose-response, a plain mean over a sparsity's runs.",
+            "run, or mean_over_methods: the studies' dose-response, a plain mean over the methods of a sparsity. None "
+            "where a method is there in two variants.",
         ),
+        text("methods", "Methods that the mean is over, each counted once; missing for a run.", nullable=True),
         N_RUNS.here("1, or how many the mean is taken over."),
         SPARSITY,
         N_ITEMS.here("Their direction is told."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,6 +14,7 @@ from ...answers.given import check_runs
 from ...answers.measures import SRS
 from ...answers.published import published_states
 from ...answers.runs import runs_of
+from ...compare.variants import base_method
 from ...inference.proportion import wilson
 from ...schema.declare import ReportTable
 from ..sources import ANSWERS, ROLE_RUNS
@@ -106,7 +109,8 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     order = ("task", "filter", "condition", "subset", "rank", "category")
     table = TRANSITIONS.conform(in_order(table, runs, order)[TRANSITIONS.names])
     pruned = runs.loc[runs["sparsity"].notna() & runs["bits"].isna(), "run"]
-    means = _means_over_methods(table[table["run"].isin(set(pruned))])
+    methods = runs.set_index("run")["method"] if "method" in runs else runs.set_index("run").index.to_series()
+    means = _means_over_methods(table[table["run"].isin(set(pruned))], methods)
     return TRANSITIONS.conform(pd.concat([table, means[TRANSITIONS.names]])) if len(means) else table
 
 
@@ -210,22 +214,38 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     out["mean_item_srs"] = out["new"] / at_risk
     out["mean_item_srs_change"] = out["mean_item_srs"] - out["mean_item_srs_baseline"]
     out["rank"] = out["transition"].map({name: i for i, name in enumerate(_UNITS)})
-    return out.assign(unit=out["transition"].map(_UNITS), summary="run", n_runs=1)
+    return out.assign(unit=out["transition"].map(_UNITS), summary="run", methods=None, n_runs=1)
 
 
-def _means_over_methods(table: pd.DataFrame) -> pd.DataFrame:
-    """The studies' dose-response: plain means over the runs of one baseline and sparsity."""
+def _means_over_methods(table: pd.DataFrame, methods: pd.Series) -> pd.DataFrame:
+    """The studies' dose-response: plain means over the methods of one baseline and sparsity.
+
+    A method counts once, however often it was run. There is no mean where one method has two variants: nothing says
+    which of them is meant.
+    """
     keys = ["baseline", *GROUP, "subset", "transition", "unit", "sparsity"]
-    groups = table[table["transition"].isin(_DOSES)].groupby(keys, sort=False)
+    table = table[table["transition"].isin(_DOSES)]
+    if table.empty:
+        return TRANSITIONS.empty()
+    table = table.assign(method=table["run"].map(methods).astype("object"))
+    groups = table.groupby(keys, sort=False)
     columns = ["rate", "mean_item_srs_baseline", "mean_item_srs", "mean_item_srs_change"]
-    out = groups[columns].mean()
+    out = table.groupby([*keys, "method"], sort=False)[columns].mean().groupby(keys, sort=False).mean()
+    out["methods"] = groups["method"].agg(lambda names: ", ".join(sorted(set(map(str, names)))))
+    several = groups["method"].agg(lambda names: len(set(names)) > 1 and not _variants(names))
     same = groups["n_at_risk"].nunique() == 1
     out["n_at_risk"] = groups["n_at_risk"].first().where(same)
     out["n_items"] = groups["n_items"].max()
     out["n_runs"] = groups["run"].nunique()
-    out = out[out["n_runs"] > 1].reset_index()
+    out = out[several.astype(bool)].reset_index()
     out[["run", "n_events", "n_unanswered", "conf_low", "conf_high"]] = None
     return out.assign(summary="mean_over_methods")
+
+
+def _variants(names: Iterable[str]) -> bool:
+    """Whether some method is there in two variants."""
+    known = set(map(str, names))
+    return len({base_method(name) for name in known}) < len(known)
 
 
 ROLE_TRANSITIONS_TABLE = ReportTable(ROLE_TRANSITIONS, (ANSWERS, ROLE_RUNS), role_transitions)

@@ -15,6 +15,7 @@ from lm_eval_ext.models.evidence.canary import CANARY, canary_ids, canary_logits
 from lm_eval_ext.models.evidence.claim import Claim
 from lm_eval_ext.models.evidence.hashes import weights_hash
 from lm_eval_ext.models.evidence.record import Evidence, totals
+from lm_eval_ext.models.evidence.whole import decoder_totals
 from lm_eval_ext.models.parts.decoder import unwrap
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.recipe import Recipe
@@ -96,7 +97,7 @@ def measure(loaded: Loaded, recipe: Recipe, claim: Claim, *, backend: str, pretr
         softmax_dtype=loaded.softmax_dtype,
         device=loaded.device,
         seconds=time.perf_counter() - start,
-        totals=totals(records),
+        totals=totals(records) | decoder_totals(model, records),
         matrices=records,
         skipped=skipped,
         canary={"prompt": CANARY, "finite": True, "argmax": int(logits.argmax())},

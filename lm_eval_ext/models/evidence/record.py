@@ -49,8 +49,9 @@ class Evidence:
     """What the backend said of a checkpoint that it made; not evidence."""
     loaded: str | None = None
     """What was loaded, where it is not the base itself."""
-    schema_version: int = 2
-    """2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
+    schema_version: int = 3
+    """3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
+    2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
     `backend`, `claim` and `loaded` are new, and `weights_hash_before` may be missing."""
 
     def as_dict(self) -> dict[str, Any]:

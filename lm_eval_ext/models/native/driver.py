@@ -14,6 +14,7 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.evidence.canary import canary_ids, canary_logits, compare_canary
 from lm_eval_ext.models.evidence.hashes import weights_hash
 from lm_eval_ext.models.evidence.record import Evidence, totals
+from lm_eval_ext.models.evidence.whole import decoder_totals
 from lm_eval_ext.models.native.method import Method
 from lm_eval_ext.models.native.pipeline import earlier_steps, held_bits, held_sparsity, refuse_undoing
 from lm_eval_ext.models.native.workbench import Workbench
@@ -117,7 +118,7 @@ def compress_(
         device=loaded.device,
         seconds=time.perf_counter() - start,
         calibration=None if record is None else record.as_dict(),
-        totals=totals(records),
+        totals=totals(records) | decoder_totals(model, records),
         matrices=records,
         skipped=list(skipped.values()),
         unseen_experts=unseen,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.errors import UserError, seen, unknown_name
 from lm_eval_ext.models.recipe.catalogue import method_class
 from lm_eval_ext.models.recipe.step import Step
 
@@ -28,7 +28,7 @@ def _readable(where: str, error: ValidationError) -> UserError:
         if fault["type"] == "missing":
             faults.append(f"{key} is missing")
             continue
-        faults.append(f"{key}={fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
+        faults.append(f"{key}={seen(fault['input'])}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
     return UserError(f"{where}: {'; '.join(faults)}")
 
 
@@ -53,7 +53,7 @@ def make_step(values: object) -> Step:
         UserError: On an unknown method or key (with the nearest one) or a value out of its range.
     """
     if not isinstance(values, Mapping) or "method" not in values:
-        raise UserError(f"a step must be a mapping with a method, got {values!r}")
+        raise UserError(f"a step must be a mapping with a method, got {seen(values)}")
     cls = method_class(values["method"])
-    step: Step = build(cls, f"method {values['method']}", values)
+    step: Step = build(cls, f"method {cls.model_fields['method'].default}", values)
     return step

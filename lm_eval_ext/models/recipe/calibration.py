@@ -7,16 +7,16 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, seen
+from lm_eval_ext.models.recipe.reading import read_text
 from lm_eval_ext.models.recipe.recipe import Calibration
 from lm_eval_ext.tokens.encoding import Encoding
 
@@ -25,6 +25,10 @@ __all__ = ["CalibrationRecord", "load_calibration", "refuse_unreadable"]
 log = logging.getLogger(__name__)
 
 DEFAULT_SEQLEN = 2048
+LARGEST = 10**9
+"""Bytes of a calibration file that are read; 128 samples of 2,048 tokens are about one million."""
+
+_INSTEAD = "give the path of a .txt or .jsonl file, c4, wikitext or demo"
 _C4 = ("allenai/c4", "en/c4-train.00000-of-01024.json.gz")
 _WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 
@@ -110,7 +114,7 @@ def refuse_unreadable(calibration: Calibration | None) -> None:
 
 def _content(source: str) -> str | list[str]:
     """One text, or documents."""
-    return list(_jsonl(Path(source))) if source.endswith(".jsonl") else _text(source)
+    return list(_jsonl(source)) if source.endswith(".jsonl") else _text(source)
 
 
 def _length(seqlen: int | None, max_length: int | None) -> int:
@@ -177,37 +181,40 @@ def _text(source: str) -> str:
         )
     if source == "wikitext":
         return "\n\n".join(_wikitext())
-    path = Path(source).expanduser()
-    if path.suffix != ".txt":
-        raise UserError(f"calibration={source!r}: expected c4, wikitext, demo, or the path of a .txt or .jsonl file")
-    return _readable(path, lambda: path.read_text(encoding="utf-8"))
+    if not source.endswith(".txt"):
+        raise UserError(
+            f"calibration={seen(source)}: expected c4, wikitext, demo, or the path of a .txt or .jsonl file"
+        )
+    return read_text(source, "calibration file", LARGEST, _INSTEAD)
 
 
-def _readable(path: Path, read: Callable[[], str]) -> str:
-    try:
-        text = read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"calibration file {path} can't be read: {error}") from None
-    if not text.strip():
-        raise UserError(f"calibration file {path} is empty; give a file with text")
-    return text
-
-
-def _jsonl(path: Path) -> Iterator[str]:
-    path = path.expanduser()
-    text = _readable(path, lambda: path.read_text(encoding="utf-8"))
+def _jsonl(source: str) -> Iterator[str]:
     # Not splitlines: a JSON string may hold other line separators (U+2028) as they are.
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(read_text(source, "calibration file", LARGEST, _INSTEAD).split("\n"), 1):
         if not line.strip():
             continue
+        where = f"calibration file {seen(source)}, line {number}"
         try:
-            document = json.loads(line)
+            document = json.loads(line, object_pairs_hook=_once)
         except json.JSONDecodeError as error:
-            raise UserError(f"calibration file {path}, line {number}: not JSON ({error.msg})") from None
+            raise UserError(f"{where}: not JSON ({error.msg})") from None
+        except (ValueError, RecursionError) as error:  # a key twice, a number of thousands of digits, a deep nest
+            raise UserError(f"{where}: {'nested too deep' if isinstance(error, RecursionError) else error}") from None
         value = document.get("text") if isinstance(document, dict) else document
         if not isinstance(value, str):
-            raise UserError(f"calibration file {path}, line {number}: expected an object with a string 'text'")
+            raise UserError(f"{where}: expected an object with a string 'text'")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{where}: the text holds half a character (a lone surrogate)") from None
         yield value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that has its text once."""
+    if sum(key == "text" for key, _ in pairs) > 1:
+        raise ValueError("key 'text' stands twice")
+    return dict(pairs)
 
 
 def _unreachable(source: str, error: Exception) -> UserError:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.errors import UserError, seen, unknown_name
 from lm_eval_ext.models.recipe.catalogue import method_names
+from lm_eval_ext.models.recipe.plain_yaml import read_yaml
+from lm_eval_ext.models.recipe.reading import read_text
 from lm_eval_ext.models.recipe.recipe import Recipe, make_recipe
 
 __all__ = ["load_recipe", "recipe_folder", "recipe_names", "recipe_text"]
+
+LARGEST = 65_536
+"""Bytes of a recipe that are read; the packaged ones have under a thousand."""
+
+_LONGEST = 1000
+# Cyrillic and Greek letters that are drawn like Latin ones.
+_ALIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0445\u0443\u0456\u0455\u0501\u03bf\u03b1\u03bd", "aeopcxyisdoav"
+)
 
 # A part of a name that says a method and its level: "wanda-50", "rtn-4", "magnitude-2:4".
 _LEVEL = re.compile(r"(\w+)-[\d.:]+")
@@ -36,21 +45,21 @@ def recipe_names() -> list[str]:
     return sorted(_packaged())
 
 
-def _find(name_or_path: str) -> Path:
+def _find(name_or_path: str) -> Path | None:
+    """The packaged recipe of that name; None for the path of a file."""
     packaged = _packaged()
     if name_or_path in packaged:
         return packaged[name_or_path]
-    path = Path(name_or_path).expanduser()
-    if path.suffix in {".yaml", ".yml"}:
-        if path.is_file():
-            return path
-        raise UserError(f"recipe file {name_or_path!r} does not exist; give a path to a YAML file or a packaged name")
+    if name_or_path.endswith((".yaml", ".yml")):
+        return None
     raise unknown_name("recipe", name_or_path, list(packaged))
 
 
 def recipe_text(name_or_path: str) -> str:
     """The YAML text of a recipe as it was written; raises UserError for a name or file that can't be read."""
-    return _read(_find(name_or_path), name_or_path)
+    path = _find(name_or_path)
+    given = name_or_path if path is None else str(path)
+    return read_text(given, "recipe file", LARGEST, "give a path to a YAML file or a packaged name")
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -61,62 +70,46 @@ def load_recipe(name_or_path: str) -> Recipe:
             name says another thing than its steps. The message names the recipe or file.
     """
     if not isinstance(name_or_path, str):
-        raise UserError(f"recipe must be a packaged name or a path to a YAML file, got {name_or_path!r}")
-    path, where = _find(name_or_path), f"recipe {name_or_path!r}"
+        raise UserError(f"recipe must be a packaged name or a path to a YAML file, got {seen(name_or_path)}")
+    text, where = recipe_text(name_or_path), f"recipe {seen(name_or_path)}"
     try:
-        values = yaml.load(_read(path, name_or_path), _OnceLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
-    try:
-        recipe = make_recipe(values, where)
+        recipe = make_recipe(read_yaml(text), where)
+        if _find(name_or_path) is None:
+            _refuse_false_name(recipe)
     except UserError as error:
         raise error if where in str(error) else UserError(f"{where}: {error}") from None
-    _refuse_false_name(recipe, path, where)
     return recipe
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """YAML without two of its traps: repeated keys (the last wins), and 2:4, a number to base 60."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> int | str:
-        """A number, or the text of a pattern N:M."""
-        return str(node.value) if ":" in node.value else super().construct_yaml_int(node)
-
-
-_OnceLoader.add_constructor("tag:yaml.org,2002:int", _OnceLoader.construct_number)
-
-
-def _read(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"recipe {name!r} is not readable YAML: {error}") from None
-    except OSError as error:
-        raise UserError(f"recipe {name!r} can't be read: {error.strerror}") from None
-
-
-def _refuse_false_name(recipe: Recipe, path: Path, where: str) -> None:
+def _refuse_false_name(recipe: Recipe) -> None:
     """Refuse the name of a packaged recipe that does something else, and a label that the steps don't have.
 
-    Tables show the name: a copy of wanda-50 with another sparsity must not go on as wanda-50.
+    Tables show the name: a copy of wanda-50 with another sparsity must not go on as wanda-50. Names that a reader can't
+    tell from these, by case, kind of dash or a space, are taken for them.
     """
+    if not recipe.name.isprintable() or recipe.name != recipe.name.strip() or len(recipe.name) > _LONGEST:
+        raise UserError(
+            f"the name {seen(recipe.name)} can't stand in a table; give it up to {_LONGEST} characters that can be "
+            "seen, without a space at either end"
+        )
     does = "+".join(step.method + step.level for step in recipe.steps) or "none"
-    own = _packaged().get(recipe.name)
-    if own is not None and own != path and own.resolve() != path.resolve():
-        packaged = load_recipe(recipe.name)
+    looks = _looks(recipe.name)
+    if looks in _packaged():
+        packaged = load_recipe(looks)
         if (packaged.steps, packaged.calibration, packaged.dtype) != (recipe.steps, recipe.calibration, recipe.dtype):
+            like = "" if looks == recipe.name else f", which looks like {seen(looks)}"
             raise UserError(
-                f"{where} is named {recipe.name!r}, but the packaged recipe of that name is another one; "
+                f"it is named {seen(recipe.name)}{like}, but the packaged recipe of that name is another one; "
                 "give it a name of its own"
             )
         return
-    said = [_LEVEL.fullmatch(part) for part in recipe.name.split("+")]
-    if recipe.name != does and all(match is not None and match[1] in method_names() for match in said):
-        raise UserError(f"{where} is named {recipe.name!r}, but its steps are {does}; give it a name that is true")
+    said = [_LEVEL.fullmatch(part) for part in looks.split("+")]
+    if looks != does and all(match is not None and match[1] in method_names() for match in said):
+        raise UserError(f"it is named {seen(recipe.name)}, but its steps are {does}; give it a name that is true")
+
+
+def _looks(name: str) -> str:
+    """What a name looks like: letters of one alphabet, width and case, one kind of dash, nothing invisible."""
+    shown = unicodedata.normalize("NFKC", name).casefold().translate(_ALIKE)
+    kinds = [(unicodedata.category(character), character) for character in shown]
+    return "".join("-" if kind == "Pd" else character for kind, character in kinds if kind not in {"Cf", "Zs", "Mn"})

@@ -5,44 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.models.recipe.build import build, make_step
+from lm_eval_ext.models.recipe.plain import Plain
+from lm_eval_ext.models.recipe.plain_yaml import write_yaml
 from lm_eval_ext.models.recipe.step import Step
 
 __all__ = ["Calibration", "Recipe", "make_calibration", "make_recipe"]
 
 
-class Calibration(BaseModel):
+class Calibration(Plain):
     """Which text a data-driven method looks at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = "c4"
     """c4, wikitext, demo, or the path of a .txt or .jsonl file."""
-    samples: int = Field(default=128, ge=1)
+    samples: int = Field(default=128, ge=1, le=100_000)
     """Number of token sequences."""
     seqlen: int | None = Field(default=None, ge=2)
     """Tokens a sequence; None means 2,048, or the model's maximum where that is less."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the draw of documents and positions."""
     short: Literal["error", "keep"] = "error"
     """What to do when too few documents are long enough: stop, or take shorter ones whole (never padded)."""
 
 
-class Recipe(BaseModel):
+class Recipe(Plain):
     """A named, versioned list of compression steps. No steps = the dense baseline."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     name: str = Field(min_length=1)
     description: str = ""
     source: str = ""
     """Where the setting comes from: a paper, a tool."""
-    steps: tuple[SerializeAsAny[Step], ...] = ()
+    steps: tuple[SerializeAsAny[Step], ...]
+    """Empty for the dense baseline; a recipe that says nothing of steps is one that lost them."""
     calibration: Calibration | None = None
     dtype: Literal["bfloat16", "float16", "float32"] | None = None
     """Weights' dtype that belongs to the setting, or None for any. The loader sets it (`dtype=`), a recipe can't."""
@@ -51,13 +49,13 @@ class Recipe(BaseModel):
     @classmethod
     def _parse_steps(cls, value: object) -> tuple[Step, ...]:
         if not isinstance(value, (list, tuple)):
-            raise UserError(f"steps: got {value!r}, expected a list of steps, each with a method")
+            raise UserError(f"steps: got {seen(value)}, expected a list of steps, each with a method")
         return tuple(step if isinstance(step, Step) else make_step(step) for step in value)
 
     @model_validator(mode="after")
     def _check_calibration(self) -> Recipe:
         if self.calibration is not None and not self.needs_calibration:
-            raise UserError(f"recipe {self.name!r} sets a calibration, but none of its methods looks at data")
+            raise UserError(f"recipe {seen(self.name)} sets a calibration, but none of its methods looks at data")
         return self
 
     @property
@@ -104,7 +102,7 @@ class Recipe(BaseModel):
 
     def as_yaml(self) -> str:
         """YAML that loads to an equal recipe."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.as_dict())
 
 
 def make_calibration(values: Mapping[str, Any]) -> Calibration:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.errors import UserError, seen, unknown_name
 from lm_eval_ext.models.recipe.build import make_step
 from lm_eval_ext.models.recipe.catalogue import METHODS, method_class
 from lm_eval_ext.models.recipe.files import load_recipe, recipe_names
@@ -19,7 +19,7 @@ from lm_eval_ext.models.recipe.step import LibraryStep, Step
 
 __all__ = ["CALIBRATION_KEYS", "DENSE", "recipe_keys", "resolve", "step_classes"]
 
-DENSE = Recipe(name="dense", description="The model as it is: the baseline.")
+DENSE = Recipe(name="dense", description="The model as it is: the baseline.", steps=())
 
 CALIBRATION_KEYS = {
     "calibration": "source",
@@ -80,7 +80,7 @@ def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -
     """
     keys = {key: value for key, value in keys.items() if value is not None}
     if recipe is not None and method is not None:
-        raise UserError(f"give recipe={recipe!r} or method={method!r}, not both")
+        raise UserError(f"give recipe={seen(recipe)} or method={seen(method)}, not both")
     if recipe is None and method is None:
         if keys:
             raise UserError(f"{', '.join(sorted(keys))} given without a method; add method=NAME or recipe=NAME")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import Field, field_validator
 
-from lm_eval_ext.errors import require_extra
+from lm_eval_ext.errors import require_extra, seen
+from lm_eval_ext.models.recipe.plain import Plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,14 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["LibraryStep", "Step"]
 
 
-class Step(BaseModel):
+class Step(Plain):
     """Config of one compression step. Frozen; an unknown key is an error.
 
     A field's name is a model argument too, so it must not be one of lm_eval's hf model (`device`, `dtype` ...); see
     `arguments.refuse_stolen_keys`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[Literal["prune", "quantize"]]
     backend: ClassVar[str]
@@ -105,7 +104,7 @@ class LibraryStep(Step):
     own goes under `options`, where no name of theirs can take the place of an argument of lm_eval's hf model.
     """
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """The library's own options, as it names them. JSON text is taken too."""
 
     @field_validator("options", mode="before")
@@ -114,6 +113,18 @@ class LibraryStep(Step):
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            raise ValueError(f"got {value!r}, expected a mapping, or JSON text of one") from None
+            return json.loads(value, object_pairs_hook=_once, parse_constant=_refuse_constant)
+        except (json.JSONDecodeError, RecursionError):
+            raise ValueError(f"got {seen(value)}, expected a mapping, or JSON text of one") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON text in which no key stands twice."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"key {seen(next(key for key in keys if keys.count(key) > 1))} stands twice")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -9,7 +9,7 @@ blocks. Refused: what can't be compressed in place (`refusals`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -22,7 +22,17 @@ from lm_eval_ext.models.targets.refusals import refuse_hidden_ties, refuse_unusa
 from lm_eval_ext.models.targets.scope import Scope
 from lm_eval_ext.models.targets.target import Target
 
-__all__ = ["find_targets"]
+__all__ = ["decoder_matrices", "find_targets"]
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The scope of all that lies in the decoder blocks."""
+
+    method: str = "none"
+    exclude: tuple[str, ...] = ()
+    targets_embeddings: bool = False
+    targets_lm_head: bool = False
 
 
 def find_targets(model: nn.Module, step: Scope) -> tuple[list[Target], list[Skip]]:
@@ -55,6 +65,15 @@ def find_targets(model: nn.Module, step: Scope) -> tuple[list[Target], list[Skip
         raise UserError(f"method {step.method} matched no weight matrix of {type(inner).__name__}; nothing to compress")
     refuse_hidden_ties(inner, found, search.inactive)
     return found, search.skips
+
+
+def decoder_matrices(model: nn.Module) -> list[Target]:
+    """Every matrix of the decoder blocks that a method could compress, whatever a recipe leaves alone; each once.
+
+    Raises:
+        UserError: If there are no decoder blocks, or the model is quantized already.
+    """
+    return [group[0] for group in _grouped(Search(unwrap(model), _Blocks()).candidates())]
 
 
 def _grouped(candidates: Iterable[Target]) -> list[list[Target]]:

@@ -18,8 +18,15 @@ from tests.helpers.runlogs import bbq_item, bbq_line, choice_line, drawn_line, t
 
 def answers(line: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a line of ours, by column; what is no matter of the answer is made up."""
-    made = line | {"$request_hash": "h"}
+    made = line | {"$request_hash": "h", "$metrics": None}
     return [take_all(OWN_FIELDS, made | answer) for answer in item_answers(line, item_options(line["doc"]))]
+
+
+def scored(line: dict[str, Any], *values: Any) -> dict[str, Any]:
+    """The line with these log-likelihoods."""
+    sent = {f"gen_args_{i}": {"arg_0": "Q", "arg_1": f" {i}"} for i in range(len(values))}
+    given = [[value if isinstance(value, str) else str(value), "False"] for value in values]
+    return line | {"arguments": sent, "resps": [[pair] for pair in given], "filtered_resps": given}
 
 
 SCORES = st.lists(st.floats(-50, 0), min_size=2, max_size=6)
@@ -28,7 +35,7 @@ SCORES = st.lists(st.floats(-50, 0), min_size=2, max_size=6)
 @given(SCORES)
 def test_choice_entropy_and_margin_of_scored_options(scores: list[float]) -> None:
     assume(min(scores) < 0 or len(scores) == 1)
-    line = choice_line(0, 0) | {"filtered_resps": [[str(value), "False"] for value in scores]}
+    line = scored(choice_line(0, 0), *scores)
     found = plain_answer(line, "multiple_choice")
     shares = softmax(np.array(scores))
     ordered = np.sort(shares)
@@ -40,32 +47,20 @@ def test_choice_entropy_and_margin_of_scored_options(scores: list[float]) -> Non
 
 # ["0", "0"]: a server that scores no prompt, as lm-eval logs it; options cannot both be certain.
 @pytest.mark.parametrize("scores", [["nan", "-1.0"], ["-inf", "-inf"], [], ["0", "0"], ["0.0", "0.0", "0.0"]])
-def test_options_without_a_usable_score_are_unscored_and_wrong(scores: list[str]) -> None:
-    line = choice_line(0, 0) | {"filtered_resps": [[value, "False"] for value in scores], "acc": 1.0}
-    assert plain_answer(line, "multiple_choice") == {"status": "unscored", "correct": False}
+def test_options_without_a_usable_score_are_unscored(scores: list[str]) -> None:
+    line = scored(choice_line(0, 0), *scores)
+    assert plain_answer(line, "multiple_choice") == {"status": "unscored", "correct": None}
 
 
 def test_an_impossible_option_beside_a_possible_one_is_no_fault() -> None:
-    line = choice_line(0, 0) | {"filtered_resps": [["-inf", "False"], ["-2.0", "False"]], "acc": 0.0}
+    line = scored(choice_line(0, 0), "-inf", "-2.0")
     found = plain_answer(line, "multiple_choice")
     assert (found["choice"], found["entropy"], found["margin"]) == (1, 0.0, 1.0)
 
 
 def test_mutual_information_counts_each_option_once() -> None:
-    responses = [["-3.0", "False"], ["-1.0", "False"], ["-0.5", "False"], ["-9.0", "False"]]
-    line = choice_line(0, 0) | {"filtered_resps": responses, "metrics": ["acc", "acc_mutual_info"]}
+    line = scored(choice_line(0, 0), -3.0, -1.0, -0.5, -9.0) | {"metrics": ["acc", "acc_mutual_info"]}
     assert plain_answer(line, "multiple_choice")["choice"] == 1
-
-
-def test_acc_norm_alone_tells_right_from_wrong_but_no_choice() -> None:
-    line = choice_line(0, 1)
-    del line["acc"]
-    found = plain_answer(line | {"acc_norm": "True"}, "multiple_choice")
-    assert (found["choice"], found["p_choice"], found["correct"], found["status"]) == (None, None, True, "answered")
-
-
-def test_a_share_is_no_correctness() -> None:
-    assert plain_answer(choice_line(0, 1, acc=0.25), "multiple_choice")["correct"] is None
 
 
 @pytest.mark.parametrize(
@@ -74,20 +69,21 @@ def test_a_share_is_no_correctness() -> None:
         (["4"], "answered", "4"),
         (["[invalid]"], "unparsed", "[invalid]"),
         (["  "], "unparsed", "  "),
-        ([["first", "second"]], "answered", "first"),
+        ([["first", "second"]], "answered", '["first", "second"]'),
+        ([["", "second"]], "answered", '["", "second"]'),
+        ([["", "[invalid]"]], "unparsed", '["", "[invalid]"]'),
         ([], "unparsed", None),
     ],
 )
 def test_generated_text(responses: list[Any], status: str, text: str | None) -> None:
     found = plain_answer(text_line(0, "4") | {"filtered_resps": responses}, "generate_until")
     assert (found["status"], found["text"]) == (status, text)
-    assert found["correct"] is (status == "answered")
 
 
 @pytest.mark.parametrize(("score", "status"), [("-2.5", "answered"), ("nan", "unscored"), ("-inf", "unscored")])
 def test_a_single_loglikelihood_has_no_choice(score: str, status: str) -> None:
     found = plain_answer({"filtered_resps": [[score, "True"]], "acc": "True"}, "loglikelihood")
-    assert found == {"status": status, "correct": status == "answered"}
+    assert found == {"status": status, "correct": None}
 
 
 def test_our_answer_of_a_scored_item() -> None:

@@ -70,14 +70,43 @@ def test_runs_of_one_identity_are_numbered_and_both_stay() -> None:
         ("a.json", "same_identity", "warning"),
         ("b.json", "same_identity", "warning"),
     ]
-    assert "the same tasks (t)" in issues[0].message
-    assert "'w#1'" in issues[0].message
+    assert issues[0].message == (
+        "2 runs are 'w'; kept apart, this one is 'w#1': 'w#2' (b.json) has t too, with no hash of the weights"
+    )
 
 
 def test_runs_of_other_tasks_are_only_noted_and_other_weights_are_said() -> None:
-    _, issues = label_runs([run("w", tasks="a", weights_hash="1"), run("w", tasks="b", weights_hash="2")])
+    runs = [run("w", tasks="a", weights_hash="1"), run("w", tasks="b", weights_hash="2", file="g")]
+    _, issues = label_runs(runs)
     assert {issue.level for issue in issues} == {"note"}
-    assert "with different weights and no task in common" in issues[0].message
+    assert issues[0].message.endswith("this one is 'w#1': 'w#2' (g.json) has none of its tasks, with different weights")
+
+
+def test_an_issue_speaks_of_what_its_own_file_shares() -> None:
+    # a and b have t in common; c is of the same label and has nothing that another file has.
+    runs = [
+        run("w", tasks="t u", weights_hash="1", file="a"),
+        run("w", tasks="t v", weights_hash="1", file="b"),
+        run("w", tasks="x", weights_hash="2", file="c"),
+    ]
+    _, issues = label_runs(runs)
+    start = "3 runs are 'w'; kept apart, this one is"
+    assert [(issue.file, issue.level, issue.message) for issue in issues] == [
+        ("a.json", "warning", f"{start} 'w#1': 'w#2' (b.json) has t too, with the same weights"),
+        ("b.json", "warning", f"{start} 'w#2': 'w#1' (a.json) has t too, with the same weights"),
+        (
+            "c.json",
+            "note",
+            f"{start} 'w#3': 'w#1' (a.json) has none of its tasks, with different weights; "
+            "'w#2' (b.json) has none of its tasks, with different weights",
+        ),
+    ]
+
+
+def test_many_files_of_one_label_are_named_in_part() -> None:
+    _, issues = label_runs([run("w", tasks="a b c d", file=f"f{i}") for i in range(6)])
+    assert issues[0].message.count("has a, b, c, ... too") == 3
+    assert issues[0].message.endswith("; and 2 more")
 
 
 def test_a_number_that_is_taken_is_skipped() -> None:

@@ -122,7 +122,10 @@ def test_what_another_process_left_damaged_is_read_here(
     assert sizes(read_sources(made(tmp_path, 4), cache, 2)) == [6, 8, 10, 12]
 
 
-def test_an_error_of_another_process_surfaces(tmp_path: Path, cache: Path, slowly: threading.Event) -> None:
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_fault_of_ours_in_another_process_costs_its_file(
+    tmp_path: Path, cache: Path, slowly: threading.Event, monkeypatch: pytest.MonkeyPatch, debug: str
+) -> None:
     (source,) = made(tmp_path, 1)
     # No reader can do anything with a task that is none. This process, at the first file, waits until the other has
     # met it at the second.
@@ -135,12 +138,31 @@ def test_an_error_of_another_process_surfaces(tmp_path: Path, cache: Path, slowl
         slowly.set()
         return answer
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "_ask", ask)
-        found = read_sources([source, broken], cache, 2)
-        assert sizes([next(found)]) == [6]
+    monkeypatch.setattr(parallel, "_ask", ask)
+    monkeypatch.setenv("LM_EVAL_EXT_DEBUG", debug)
+    found = read_sources([source, broken], cache, 2)
+    assert sizes([next(found)]) == [6]
+    if debug:
         with pytest.raises(AttributeError, match="NoneType"):
             next(found)
+        return
+    read = next(found).read
+    assert read is not None
+    assert read.table.num_rows == 0
+    assert [issue.kind for issue in read.issues] == ["our_fault"]
+    assert "AttributeError" in read.issues[0].message
+    assert "report" in read.issues[0].message
+
+
+def test_what_another_process_has_no_room_for_is_read_here(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, slowly: threading.Event
+) -> None:
+    def ask(process: Any, question: Any) -> Any:
+        slowly.set()
+        return OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parallel, "_ask", ask)
+    assert sizes(read_sources(made(tmp_path, 3), cache, 2)) == [6, 8, 10]
 
 
 def test_leaving_early_ends_the_others(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

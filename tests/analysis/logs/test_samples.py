@@ -81,6 +81,8 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "axis": "against",
             "determined": True,
             "correct": True,
+            "metric": "acc",
+            "metrics": None,
             "p_choice": 0.6,
             "p_toward": 0.2,
             "p_against": 0.6,
@@ -88,8 +90,9 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "p_off": None,
             "letter_mass": 0.9,
             "drawn_letter_mass": None,
-            "entropy": 1.37,
-            "margin": 0.4,
+            # scipy.stats.entropy([0.2, 0.6, 0.2], base=2)
+            "entropy": 1.370950594454669,
+            "margin": 0.39999999999999997,
             "text": None,
             "doc_hash": line["doc_hash"],
             "prompt_hash": line["prompt_hash"],
@@ -116,6 +119,8 @@ def test_every_column_of_a_plain_line(tmp_path: Path) -> None:
         "protocol": "generate_until",
         "status": "answered",
         "correct": False,
+        "metric": "exact_match",
+        "metrics": '{"exact_match": 0.0}',
         "text": "5",
         "doc_hash": line["doc_hash"],
         "prompt_hash": line["prompt_hash"],
@@ -124,7 +129,9 @@ def test_every_column_of_a_plain_line(tmp_path: Path) -> None:
         "request_hash": "35f984cd83cec71ca3f01691fbae2058a84e4e80c5f24c46a57db0db75f0dc0a",
     }
     assert rows(found) == [expected]
-    assert (found.issues, found.has_roles, found.score_digest) == ([], False, None)
+    assert (found.issues, found.has_roles) == ([], False)
+    assert found.fingerprint is not None
+    assert (found.fingerprint.scored, found.fingerprint.distinct) == (False, 1)
 
 
 def test_draws_are_rows_of_their_own_and_items_of_other_roles_are_not_bbqs(tmp_path: Path) -> None:
@@ -152,7 +159,8 @@ def test_each_text_has_the_probability_of_the_option_that_it_names(
 def test_a_rolling_task_has_no_rows_but_scores(tmp_path: Path) -> None:
     found = read(tmp_path, [rolling_line(0, -12.5), rolling_line(1, -9.0)], "loglikelihood_rolling")
     assert (found.table.num_rows, found.issues) == (0, [])
-    assert found.score_digest is not None
+    assert found.fingerprint is not None
+    assert (found.fingerprint.scored, found.fingerprint.distinct) == (True, 2)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -177,10 +185,13 @@ def test_whatever_is_written_is_read(tmp_path: Path, choices: list[int | None], 
 
 
 def test_bare_nan_and_infinity_are_read(tmp_path: Path) -> None:
-    line = bbq_line(0, 0, entropy=float("nan"), margin=float("inf"))
+    line = bbq_line(0, 0, entropy=float("nan"))
+    other = bbq_line(1, 0, probs=None, margin=float("inf"))
     assert "NaN" in json.dumps(line)
-    (row,) = rows(read(tmp_path, [line]))
-    assert (row["entropy"], row["margin"]) == (None, float("inf"))
+    assert "Infinity" in json.dumps(other)
+    first, second = rows(read(tmp_path, [line, other]))
+    assert first["entropy"] == pytest.approx(1.370950594454669)  # made of the probabilities
+    assert second["margin"] == float("inf")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -245,14 +256,14 @@ def test_lines_that_the_results_were_not_made_from(tmp_path: Path) -> None:
     assert issue.kind == "altered"
 
 
-def test_the_score_digest_knows_scores_but_not_the_order_of_lines(tmp_path: Path) -> None:
-    digest = read(tmp_path, LINES).score_digest
-    assert digest is not None
-    assert read(tmp_path, LINES[::-1]).score_digest == digest
+def test_the_fingerprint_knows_scores_but_not_the_order_of_lines(tmp_path: Path) -> None:
+    found = read(tmp_path, LINES).fingerprint
+    assert found is not None
+    assert read(tmp_path, LINES[::-1]).fingerprint == found
     moved = [*LINES[:4], choice_line(4, 0)]
-    assert read(tmp_path, moved).score_digest != digest
+    assert read(tmp_path, moved).fingerprint != found
     swapped = [choice_line(i, (4 - i) % 3) for i in range(5)]
-    assert read(tmp_path, swapped).score_digest != digest
+    assert read(tmp_path, swapped).fingerprint != found
 
 
 def test_more_rows_than_a_chunk_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

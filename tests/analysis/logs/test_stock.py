@@ -15,7 +15,7 @@ from analysis.logs.samples import SamplesRead, read_file
 from analysis.logs.stock import stock_task
 from lm_eval_ext.datasets.bbq.roles import derive_roles, option_groups
 from lm_eval_ext.datasets.bbq.rows import parse_row
-from tests.helpers.runlogs import sample, write_lines
+from tests.helpers.runlogs import sample, sha, write_lines
 from tests.helpers.shared import shared_data
 
 
@@ -141,6 +141,7 @@ def test_an_item_is_the_same_in_the_whole_task_and_in_its_part(tmp_path: Path) -
 def test_a_task_of_such_a_name_with_other_documents_is_read_without_roles_and_named(tmp_path: Path) -> None:
     good, odd = pair(0, (-1.0, -2.0)), pair(1, (-1.0, -2.0))
     del odd["doc"]["sent_less"]
+    odd["doc_hash"] = sha(json.dumps(odd["doc"], indent=2, ensure_ascii=False))
     three = sample(2, good["doc"] | {"id": 5}, [("", "m")] * 3, [["-1", "False"]] * 3)
     found = read(tmp_path, "crows_pairs_english", [good, odd, three])
     (issue,) = found.issues

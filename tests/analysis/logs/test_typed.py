@@ -15,7 +15,7 @@ from analysis.logs import typed
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead, read_file
 from analysis.logs.typed import parse, request_hash, typed_line
-from tests.helpers.runlogs import bbq_item, bbq_line, choice_line, drawn_line, sha, text_line
+from tests.helpers.runlogs import bbq_item, bbq_line, choice_line, drawn_line, sha, text_line, uncertainty
 
 ROLE_LISTS = [
     ["stereotype", "anti_stereotype", "unknown"],
@@ -50,10 +50,14 @@ def both_ways(path: Path, lines: list[Any], monkeypatch: pytest.MonkeyPatch) -> 
 def same(found: tuple[SamplesRead, SamplesRead]) -> bool:
     quick, general = found
     assert quick.table.to_pylist() == general.table.to_pylist()
-    assert (quick.issues, quick.has_roles, quick.score_digest) == (
-        general.issues, general.has_roles, general.score_digest,
+    assert (quick.issues, quick.has_roles, quick.fingerprint) == (
+        general.issues, general.has_roles, general.fingerprint,
     )  # fmt: skip
     return True
+
+
+def shares(values: list[float]) -> dict[str, Any]:
+    return {"probs": values, **uncertainty(values)}
 
 
 @st.composite
@@ -69,8 +73,11 @@ def lines_of_ours(draw: st.DrawFn, doc_id: int) -> dict[str, Any]:
     line = (
         drawn_line(doc_id, draw(choices), item=item) if made else bbq_line(doc_id, draw(st.integers(0, 2)), item=item)
     )
-    line["answer"] |= {name: draw(NUMBERS) for name in ("letter_mass", "drawn_letter_mass", "entropy", "margin")}
-    line["answer"]["probs"] = draw(st.one_of(st.none(), st.lists(st.floats(0, 1), min_size=3, max_size=3)))
+    line["answer"] |= {name: draw(NUMBERS) for name in ("letter_mass", "drawn_letter_mass")}
+    line["answer"] |= draw(st.one_of(st.just({"probs": None}), st.permutations([0.5, 0.3, 0.2]).map(shares)))
+    if not made and line["answer"]["probs"]:
+        best = line["answer"]["probs"].index(0.5)
+        line["answer"] |= {"choice": best, "role": item["roles"][best] or None}
     line["arguments"]["gen_args_0"]["arg_0"] = draw(TEXTS)
     return line
 

@@ -38,14 +38,14 @@ def item(number: int, roles: list[str] | None, **changes: Any) -> dict[str, Any]
 
 
 def line(number: int, record: dict[str, Any], choice: int | None, size: int, **answer: Any) -> dict[str, Any]:
-    """A scored line of an item with `size` options, the first twice as probable as each other one."""
+    """A scored line of an item with `size` options, the choice (or the first) twice as probable as each other."""
     roles = record["roles"]
     given = {
         "protocol": "letters",
         "status": "unscored" if choice is None else "answered",
         "choice": choice,
         "role": None if choice is None or not roles else roles[choice],
-        "probs": [2 / (size + 1), *[1 / (size + 1)] * (size - 1)],
+        "probs": [(2 if i == (choice or 0) else 1) / (size + 1) for i in range(size)],
         "texts": None,
     } | answer
     doc = {"item": record, "options": [f"option {i}" for i in range(size)]}
@@ -69,9 +69,10 @@ def test_five_options_on_every_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [row["correct"] for row in made] == [False, False, False, True, False, False]
     text = "mine: biased=toward, unbiased=against, uncertain=neutral, refused=off, untold=none"
     assert {(row["scheme"], row["determined"]) for row in made} == {(text, True)}
-    # Of six parts the first option (neutral) has two, each of the two toward options one.
+    # Of six parts the choice has two, each other option one, and two options lie toward.
     names = ("p_toward", "p_against", "p_neutral", "p_off")
-    assert [[row[name] for name in names] for row in made] == [[pytest.approx(p / 6) for p in (2, 1, 2, 1)]] * 6
+    parts = [(2, 1, 2, 1), (3, 1, 1, 1), (2, 1, 1, 2), (2, 2, 1, 1), (3, 1, 1, 1), (2, 1, 2, 1)]
+    assert [[row[name] for name in names] for row in made] == [[pytest.approx(p / 6) for p in six] for six in parts]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_letters_go_to_z(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     roles = [*["uncertain"] * 24, "unbiased", "biased"]
     (row,) = rows(both(tmp_path, [line(0, item(0, roles, key=25), 25, 26)], monkeypatch))
     assert (row["choice"], row["axis"], row["correct"]) == (25, "toward", True)
-    assert row["p_neutral"] == pytest.approx(25 / 27)
+    assert row["p_neutral"] == pytest.approx(24 / 27)
 
 
 def test_texts_of_both_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,3 +189,18 @@ def test_a_full_disk_is_a_line_and_the_earlier_report_stays(tmp_path: Path, runs
         fill()
     assert (output / "summary.md").read_text() == "first"
     assert names(tmp_path) == ["report", "runs"]
+
+
+def test_no_input_may_lie_where_the_report_goes(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "b" / "results.json"
+    file.parent.mkdir()
+    file.touch()
+    for output in (tmp_path / "a", tmp_path / "b", tmp_path):
+        with (
+            pytest.raises(UserError, match=r"is or holds the analysed (folder|file)"),
+            staged_folder(output, tmp_path / "a", file),
+        ):
+            pass
+    with staged_folder(tmp_path / "a" / "report", tmp_path / "a", file):
+        pass

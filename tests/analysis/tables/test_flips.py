@@ -17,6 +17,7 @@ RUNS = pd.DataFrame({"run": ["dense", "w"], "baseline": [None, "dense"]})
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows of the columns that flips need, with ITEMS' dtypes."""
     defaults = {"task": "t", "filter": "none", "seed": None, "status": "answered", "choice": None, "text": None}
+    rows = [{"metric": "acc" if row.get("correct") is not None else None} | row for row in rows]
     full = pd.DataFrame([defaults | row for row in rows], columns=list(FLIP_COLUMNS))
     return full.astype({column.name: column.dtype for column in ITEMS.columns if column.name in FLIP_COLUMNS})
 
@@ -53,6 +54,7 @@ def test_a_case_by_hand() -> None:
         "baseline": "dense",
         "task": "t",
         "filter": "none",
+        "metric": "acc",
         "n_items": 6,
         "n": 6,
         "both_correct": 2,
@@ -68,6 +70,8 @@ def test_a_case_by_hand() -> None:
         "changed_same_correctness": 1,
         "n_without_key": 0,
         "changed_without_key": 0,
+        # Items 2, 3 and 4 have another answer.
+        "changed_rate": 0.5,
     }
 
 
@@ -104,7 +108,10 @@ def test_rows_without_a_key_are_counted_apart_and_those_without_a_partner_not_at
         {"run": "w", "item_id": "keyless", "choice": 1, "correct": True},
         {"run": "w", "item_id": "alone", "choice": 1, "correct": True},
     ]
-    assert row(items + more) == row(items) | {"n_without_key": 1, "changed_without_key": 1}
+    # Of the two keyed pairs one has another answer, and so has the third.
+    rates = {"changed_rate": pytest.approx(2 / 3)}
+    assert row(items)["changed_rate"] == 0.5
+    assert row(items + more) == row(items) | {"n_without_key": 1, "changed_without_key": 1} | rates
 
 
 def test_seeds_and_filters_are_paired_with_their_own() -> None:
@@ -134,6 +141,27 @@ def test_texts_tell_answers_apart_where_there_is_no_option() -> None:
 def test_answers_that_the_log_does_not_name_have_no_count() -> None:
     items = [{"run": run, "item_id": "i0", "correct": False} for run in ("dense", "w")]
     assert row(items)["changed_same_correctness"] is pd.NA
+
+
+def test_texts_that_no_metric_calls_right_or_wrong_have_a_rate_of_change_and_no_flips() -> None:
+    # A metric that is a share: all texts changed, and nothing can be said to have flipped.
+    items = [
+        {"run": run, "item_id": f"i{i}", "text": f"{run} {i}", "correct": None}
+        for run in ("dense", "w")
+        for i in range(4)
+    ]
+    found = row(items)
+    assert (found["n"], found["n_without_key"], found["changed_without_key"]) == (0, 4, 4)
+    assert found["changed_rate"] == 1.0
+    assert [found[name] for name in ("metric", "flip_rate", "accuracy")] == [pd.NA] * 3
+
+
+def test_what_two_metrics_call_right_is_not_mixed() -> None:
+    old, new = answers("dense", [0, 0, 1], metric="acc"), answers("w", [0, 1, 0], metric="acc_norm")
+    found = row(old + new)
+    assert (found["n"], found["n_without_key"]) == (0, 3)
+    assert [found[name] for name in ("metric", "accuracy", "flip_rate")] == [pd.NA] * 3
+    assert row(old + answers("w", [0, 1, 0], metric="acc"))["accuracy"] == pytest.approx(2 / 3)
 
 
 def test_nothing_to_compare_gives_an_empty_table() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def store(tmp_path: Path) -> Iterator[ItemStore]:
 
 def wiki(word: float, documents: int = 1, **more: float) -> Task:
     metrics = {"word_perplexity,none": word} | {f"{name},none": value for name, value in more.items()}
-    return Task([rolling_line(i, -1.0) for i in range(documents)], "loglikelihood_rolling", metrics)
+    return Task([rolling_line(i, -5 * math.log(word)) for i in range(documents)], "loglikelihood_rolling", metrics)
 
 
 def mc() -> Task:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,13 @@ def mc() -> Task:
     return Task([choice_line(0, 0)])
 
 
+WHOLE = {"achieved_sparsity": 0.4998, "bits_per_weight": 32.0, "decoder_sparsity": 0.328}
+
+
 def wiki(perplexity: float) -> Task:
-    return Task([rolling_line(0, -1.0)], "loglikelihood_rolling", {"word_perplexity,none": perplexity})
+    return Task(
+        [rolling_line(0, -5 * math.log(perplexity))], "loglikelihood_rolling", {"word_perplexity,none": perplexity}
+    )
 
 
 def stock(name: str) -> dict[str, Any]:
@@ -55,7 +61,9 @@ def kinds(folder: Path, store: ItemStore, named: str | None = None) -> list[tupl
 def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> None:
     runs = tmp_path / "runs"
     write_run(runs, 1, {"mc": mc(), "wt": wiki(10.0)}, config={"batch_size": "auto"})
-    write_run(runs, 2, {"mc": mc(), "wt": wiki(float("inf"))}, evidence("wanda-50"), chat_template_sha="c")
+    write_run(
+        runs, 2, {"mc": mc(), "wt": wiki(float("inf"))}, evidence("wanda-50", totals=WHOLE), chat_template_sha="c"
+    )
     logs = read(runs, store)
     dense, wanda = runs_frame(logs, choose_baselines(logs.runs)).to_dict("records")
     assert {name: value for name, value in wanda.items() if name != "weights_hash"} == {
@@ -67,10 +75,13 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
         "base_hash": "aa" * 32,
         "method": "wanda",
         "recipe": "wanda-50",
+        "variant": wanda["variant"],
         "sparsity": 0.5,
         "bits": wanda["bits"],
         "achieved_sparsity": 0.4998,
+        "decoder_sparsity": 0.328,
         "bits_per_weight": 32.0,
+        "decoder_bits_per_weight": wanda["decoder_bits_per_weight"],
         "calibration_source": "c4",
         "calibration_hash": "cc" * 32,
         "dtype": "float32",
@@ -87,6 +98,8 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
         "file": "results_2026-01-02T03-04-05.000002.json",
     }
     assert list(wanda) == RUNS.names
+    # An older log's totals are over the targeted matrices alone.
+    assert (wanda["variant"], wanda["decoder_bits_per_weight"]) == (None, None)
     assert (dense["run"], dense["is_baseline"], dense["method"], dense["batch_size"]) == ("dense", True, "none", "auto")
     assert json.loads(dense["perplexities"]) == {"wt/word_perplexity": 10.0}
     frame = runs_frame(logs, choose_baselines(logs.runs))
@@ -103,7 +116,7 @@ def test_the_baseline_is_found_task_by_task(tmp_path: Path, store: ItemStore) ->
     assert found.by_task == {("w", "a"): "dense#1", ("w", "b"): "dense#2"}
     assert found.of("w", ["a", "b", "c"]) == "dense#1+dense#2"
     assert found.of("w", ["c"]) is None
-    assert [(issue.kind, issue.level) for issue in found.issues] == [("task_without_baseline", "warning")]
+    assert [(issue.kind, issue.level) for issue in found.issues] == [("task_without_baseline", "error")]
     assert "no baseline holds c" in found.issues[0].message
 
 
@@ -115,14 +128,14 @@ def test_two_candidates_for_a_task_are_both_named(tmp_path: Path, store: ItemSto
     with pytest.raises(UserError) as caught:
         choose_baselines(logs.runs)
     message = str(caught.value)
-    assert all(part in message for part in ("dense#1", "dense#2", first.name, second.name, "--baseline 'dense#1'"))
+    assert all(part in message for part in ("dense#1", "dense#2", first.name, second.name, "--baseline 'dense#1'`"))
     assert choose_baselines(logs.runs, "dense#2").by_task == {("w", "a"): "dense#2", ("dense#1", "a"): "dense#2"}
 
 
-def test_two_uncompressed_runs_alone_are_no_fault(tmp_path: Path, store: ItemStore) -> None:
+def test_two_uncompressed_runs_alone_are_not_compared(tmp_path: Path, store: ItemStore) -> None:
     write_run(tmp_path / "runs", 1, {"a": mc()})
     write_run(tmp_path / "runs", 2, {"a": mc()})
-    assert kinds(tmp_path / "runs", store) == [("nothing_to_compare", "warning")]
+    assert kinds(tmp_path / "runs", store) == [("nothing_to_compare", "error")]
 
 
 def test_base_models_are_told_apart_by_name(tmp_path: Path, store: ItemStore) -> None:
@@ -150,7 +163,7 @@ def test_hashes_decide_where_both_runs_have_them(tmp_path: Path, store: ItemStor
     ("dense_name", "dense_task", "message"),
     [
         (None, "a", "no run without compression"),
-        ("org/x", "a", "no uncompressed run of org/base is in the folder (there are runs of org/x)"),
+        ("org/x", "a", "no uncompressed run of org/base was found (there are runs of org/x)"),
         ("org/base", "b", "the uncompressed run holds none of its tasks"),
     ],
 )

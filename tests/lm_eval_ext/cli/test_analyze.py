@@ -52,7 +52,7 @@ def test_help_says_what_allow_takes_and_what_exit_codes_mean(
     below = shown.partition("Differences that --allow takes:\n")[2]
     listed, _, codes = below.partition("Exit codes:\n")
     assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == list(DIFFERENCES)
-    assert len(DIFFERENCES) == 13
+    assert len(DIFFERENCES) == 14
     read = " ".join(listed.split())
     assert all(f"{name} {meaning}" in read for name, meaning in DIFFERENCES.items())
     # A line each: nothing wraps in the middle of a sentence.
@@ -83,6 +83,17 @@ def test_refused_comparisons_end_in_exit_code_1_and_a_report(
     assert "rtn-3 on arc is not comparable with dense: prompts" in capsys.readouterr().out
     assert (runs.parent / "report" / "summary.md").is_file()
     assert run(monkeypatch, *arguments, "--allow", "prompts", "--allow", "items") == 0
+
+
+def test_a_run_without_a_baseline_ends_in_exit_code_1_and_the_line_to_type(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"model_args": {"pretrained": "org/base-GPTQ", "dtype": "float32"}}
+    write_run(runs, 3, {"arc": Task([choice_line(i, 1) for i in range(4)])}, config=other)
+    monkeypatch.chdir(runs.parent)
+    assert run(monkeypatch, "runs") == 1
+    assert "`lm-eval-ext analyze runs --baseline base/dense`" in capsys.readouterr().out
+    assert run(monkeypatch, "runs", "--baseline", "base/dense") == 0
 
 
 @pytest.mark.parametrize(

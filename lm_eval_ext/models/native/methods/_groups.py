@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import gcd
 from typing import TYPE_CHECKING, Any, Literal
 
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.models.targets.matrix import MatrixInfo, Skip, list_matrices
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def whole_number(value: object, low: int, high: int | None = None) -> int:
     Args:
         value: What the user gave. True, 4.5 and "4" are refused, 4.0 is taken.
         low: Least value allowed.
-        high: Greatest value allowed; None for no bound.
+        high: Greatest value allowed; None for no bound but that of a tensor's sizes.
 
     Raises:
         ValueError: If it is not a whole number in the range; the message says what was expected.
@@ -52,7 +52,9 @@ def whole_number(value: object, low: int, high: int | None = None) -> int:
     number = int(value) if isinstance(value, (int, float)) and value == value // 1 else None
     if number is None or isinstance(value, bool) or number < low or (high is not None and number > high):
         expected = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise ValueError(f"got {value!r}, expected a whole number {expected}")
+        raise ValueError(f"got {seen(value)}, expected a whole number {expected}")
+    if number >= 2**31:
+        raise ValueError(f"got {seen(value)}, expected a whole number of at most {2**31 - 1}")
     return number
 
 

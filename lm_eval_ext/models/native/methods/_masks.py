@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.models.targets.matrix import MatrixInfo, list_matrices
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
 
 # Entries in work at a time: sorting one costs about 20 bytes, so 2**22 stay below 100 MB.
 CHUNK = 2**22
+_PATTERN = re.compile(r"([1-9][0-9]{0,5}):([1-9][0-9]{0,5})")
 
 
 def parse_pattern(pattern: str | None) -> tuple[int, int] | None:
@@ -32,10 +34,10 @@ def parse_pattern(pattern: str | None) -> tuple[int, int] | None:
     """
     if pattern is None:
         return None
-    kept, colon, size = pattern.partition(":")
-    if not (colon and kept.isdecimal() and size.isdecimal() and 0 < int(kept) < int(size)):
-        raise ValueError(f"pattern {pattern!r}: expected N:M with 0 < N < M, such as 2:4 (two of four kept)")
-    return int(kept), int(size)
+    found = _PATTERN.fullmatch(pattern)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise ValueError(f"pattern {seen(pattern)}: expected N:M with 0 < N < M, such as 2:4 (two of four kept)")
+    return int(found[1]), int(found[2])
 
 
 def check_pattern(pattern: tuple[int, int] | None, matrices: Iterable[MatrixInfo]) -> None:

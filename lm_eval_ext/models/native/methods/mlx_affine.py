@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from lm_eval_ext.errors import seen
 from lm_eval_ext.models.native.method import MatrixMethod
 from lm_eval_ext.models.native.methods._groups import (
     OnIndivisible,
@@ -60,7 +61,7 @@ class MlxAffine(MatrixMethod):
     def _check_choice(cls, value: object, info: Any) -> object:
         allowed = _BITS if info.field_name == "bits" else _GROUP_SIZES
         if isinstance(value, bool) or value not in allowed:
-            raise ValueError(f"got {value!r}, expected one of {', '.join(map(str, allowed))}, as mlx has it")
+            raise ValueError(f"got {seen(value)}, expected one of {', '.join(map(str, allowed))}, as mlx has it")
         return value
 
     @model_validator(mode="after")

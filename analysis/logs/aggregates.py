@@ -1,0 +1,62 @@
+"""What a results file says of a task's metrics: their aggregates, how these were made, and the filters they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .values import LogError, number
+
+__all__ = ["Aggregates", "aggregates"]
+
+Aggregates = dict[str, dict[str, float]]
+"""By filter and metric."""
+_NONE = "none"
+
+
+def aggregates(results: Any, config: Any, better: Any) -> dict[str, Any]:
+    """The fields of a TaskLog that are about metrics, from the parts of a results file that speak of a task.
+
+    Args:
+        results: Its entry in `results`: aggregates under "metric,filter", standard errors left out.
+        config: Its entry in `configs`.
+        better: Its entry in `higher_is_better`.
+
+    Returns:
+        metrics, higher_is_better, aggregations and filters. What is not of the kind that lm_eval writes is left out.
+    """
+    metrics: Aggregates = {}
+    for name, metric, value in _values(results):
+        metrics.setdefault(name, {})[metric] = value
+    config = config if isinstance(config, Mapping) else {}
+    listed = [entry for entry in _list(config.get("metric_list")) if isinstance(entry.get("metric"), str)]
+    ways = {entry["metric"]: entry.get("aggregation") for entry in listed}
+    named = [entry.get("name") for entry in _list(config.get("filter_list"))]
+    return {
+        "metrics": metrics,
+        "higher_is_better": {str(key): bool(value) for key, value in _known(better) if isinstance(value, bool)},
+        "aggregations": {metric: way for metric, way in ways.items() if isinstance(way, str)},
+        "filters": tuple(name for name in named if isinstance(name, str)) or tuple(metrics),
+    }
+
+
+def _values(results: Any) -> Iterator[tuple[str, str, float]]:
+    for key, value in _known(results):
+        metric, comma, name = str(key).rpartition(",") if "," in str(key) else (str(key), "", _NONE)
+        if not comma or metric.endswith("_stderr"):
+            continue  # name, alias and sample_len have no filter
+        try:
+            found = number(value)
+        except (LogError, OverflowError):
+            continue
+        if found is not None:
+            yield name or _NONE, metric, found
+
+
+def _known(section: Any) -> Iterator[tuple[Any, Any]]:
+    yield from section.items() if isinstance(section, Mapping) else ()
+
+
+def _list(section: Any) -> list[Mapping[str, Any]]:
+    entries = section if isinstance(section, list) else []
+    return [entry for entry in entries if isinstance(entry, Mapping)]

@@ -1,0 +1,214 @@
+"""The numbers that lm_eval logs of an answer: which of them says right or wrong, and whether they add up."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from .faults import some
+from .hashes import HASHES
+from .issues import Issue
+from .results import TaskLog
+from .values import LogError, number
+
+__all__ = ["PREFERRED", "Line", "check_means", "line_metrics", "right_or_wrong"]
+
+PREFERRED = ("acc", "exact_match", "em", "acc_norm")
+"""Metrics that say right or wrong: the first of them that a task has is the one that speaks."""
+_NO_METRICS = frozenset(
+    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "answer", *HASHES)
+)
+"""Keys of a line that are no metric: lines of lm_eval before 0.4.7 do not list those that are."""
+_MEAN = frozenset(("mean", "nanmean"))
+_MEAN_BY_DEFAULT = frozenset((*PREFERRED, "acc_mutual_info"))
+"""Metrics whose aggregate is a mean where the configuration does not say."""
+_CLOSE = 1e-6
+_TARGET_HOLDS = 0.9
+"""Share of lines that are right where the choice is the target, from which the others are called contradictory."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What right or wrong is decided from, of one line of a task without items."""
+
+    metrics: Mapping[str, float | None]
+    """Its numbers by name; None for one that is not defined for the line."""
+    choice: int | None = None
+    target: int | None = None
+    """The target where it is the number of an option."""
+
+
+@dataclass
+class Decided:
+    """What speaks for right and wrong in each filter, and what it says."""
+
+    metric: list[str | None]
+    """Per line."""
+    correct: list[bool | None]
+    """Per line."""
+    left_out: npt.NDArray[np.bool_]
+    """Per line, whether nothing can be said of it."""
+    issues: list[Issue] = field(default_factory=list)
+
+
+def line_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
+    """The metrics of a line that are numbers, sorted by name.
+
+    Truth values are 1 and 0, also as lm_eval's "True" and "False". NaN and null are None: not defined for the line. A
+    metric that is a list, a record or a text is none.
+
+    Raises:
+        LogError: If a metric that the line lists is not there.
+    """
+    listed = line.get("metrics")
+    names = listed if isinstance(listed, list) else [name for name in line if name not in _NO_METRICS]
+    found: dict[str, float | None] = {}
+    for name in names:
+        if listed is names and (not isinstance(name, str) or name not in line):
+            raise LogError(f"{name}: listed among the metrics, but missing")
+        if isinstance(name, str) and name in line and name[:1] != "$" and name not in _NO_METRICS:
+            value = line[name]
+            if value is None or isinstance(value, (bool, int, float, str)):
+                try:
+                    found[name] = number(value)
+                except (LogError, OverflowError):
+                    continue
+    return dict(sorted(found.items()))
+
+
+def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequence[str], about: TaskLog) -> Decided:
+    """Decide for each filter of a file which metric says right or wrong, and read it from every line.
+
+    It is the first of PREFERRED that the task has, if it is 0 or 1 in every line; a task that has none of these takes
+    the first metric that is higher for the better, by the results file, and 0 or 1 in every line. One that is a
+    fraction anywhere is a mean and no right or wrong.
+
+    Args:
+        filters: Of each line.
+        lines: What the lines hold.
+        names: Of each line's item, for issues.
+        about: What the results file says of the task.
+
+    Returns:
+        The decision. A line without a value of the metric that speaks is left out, and so is one whose right or wrong
+        contradicts choice and target where they go together in nearly all lines.
+    """
+    size = len(lines)
+    out = Decided([None] * size, [None] * size, np.zeros(size, dtype=bool))
+    for name in dict.fromkeys(filters):
+        own = [place for place in range(size) if filters[place] == name]
+        metric = _speaks(_candidates([lines[place] for place in own], about.metrics.get(name, {})), lines, own, about)
+        if metric is None:
+            continue
+        for place in own:
+            value = lines[place].metrics.get(metric)
+            out.metric[place] = metric
+            out.correct[place] = None if value is None else value == 1
+        lacking = [place for place in own if out.correct[place] is None]
+        if lacking:
+            seen = f"{len(lacking)} of {len(own)} lines ({some([names[place] for place in lacking])})"
+            message = f"{metric}, which says right or wrong in filter {name}, has no value in {seen}; left out"
+            out.issues.append(Issue("", "metric_missing", message))
+            out.left_out[lacking] = True
+        if metric == "acc":
+            _contradictions(out, lines, names, own)
+    return out
+
+
+def _candidates(lines: Sequence[Line], reported: Mapping[str, float]) -> list[str]:
+    """The metrics of a filter: those that the results file has of it, else those that most lines have."""
+    if reported:
+        return list(reported)
+    counts: dict[str, int] = {}
+    for line in lines:
+        for name in line.metrics:
+            counts[name] = counts.get(name, 0) + 1
+    return [name for name, count in counts.items() if 2 * count > len(lines)]
+
+
+def _speaks(names: list[str], lines: Sequence[Line], own: Sequence[int], about: TaskLog) -> str | None:
+    def whole(name: str) -> bool:
+        values = [lines[place].metrics.get(name) for place in own]
+        known = [value for value in values if value is not None]
+        return bool(known) and all(value in (0, 1) for value in known)
+
+    for name in PREFERRED:
+        if name in names:
+            return name if whole(name) else None
+    return next((name for name in names if about.higher_is_better.get(name) and whole(name)), None)
+
+
+def _contradictions(out: Decided, lines: Sequence[Line], names: Sequence[str], own: Sequence[int]) -> None:
+    told = [place for place in own if lines[place].choice is not None and lines[place].target is not None]
+    told = [place for place in told if out.correct[place] is not None]
+    wrong = [place for place in told if (lines[place].choice == lines[place].target) != out.correct[place]]
+    if not wrong or len(wrong) > (1 - _TARGET_HOLDS) * len(told):
+        return  # the target is no number of an option here
+    seen = f"{len(wrong)} of {len(told)} lines ({some([names[place] for place in wrong])})"
+    message = f"acc contradicts the scores and the target in {seen}: the log was changed after the run; left out"
+    out.issues.append(Issue("", "contradiction", message))
+    out.left_out[wrong] = True
+
+
+def check_means(filters: Sequence[str], metrics: Sequence[Mapping[str, float | None]], about: TaskLog) -> list[Issue]:
+    """Hold the mean of each metric over the lines of a whole file against the results file.
+
+    Args:
+        filters: Of each line.
+        metrics: Of each line, its numbers by name.
+        about: What the results file says.
+
+    Returns:
+        An issue for each metric that differs; metrics whose aggregate is no mean are not looked at.
+    """
+    issues = []
+    for name, reported in about.metrics.items():
+        own = [values for place, values in zip(filters, metrics, strict=True) if place == name]
+        for metric, value in reported.items():
+            known = [found for values in own if (found := values.get(metric)) is not None]
+            if not known or not _is_mean(metric, about):
+                continue
+            mean = math.fsum(known) / len(known)
+            if not same_number(mean, value):
+                message = (
+                    f"{metric} of the {len(known)} lines is {mean:.6g}, but the results file says {value:.6g} (filter "
+                    f"{name}): one of the two was changed after the run; all answers of the file are left out"
+                )
+                issues.append(Issue("", "mean_differs", message))
+    return issues
+
+
+def _is_mean(metric: str, about: TaskLog) -> bool:
+    told = about.aggregations.get(metric)
+    return told in _MEAN if told is not None else metric in _MEAN_BY_DEFAULT
+
+
+def same_number(found: float, reported: float) -> bool:
+    """Whether a reported number is the found one, or what is left of it at the reported number of digits."""
+    if math.isclose(found, reported, rel_tol=_CLOSE, abs_tol=_CLOSE):
+        return True
+    digits = len(repr(reported).partition(".")[2])
+    return 3 <= digits <= 8 and "e" not in repr(reported) and abs(found - reported) <= 0.51 * 10**-digits
+
+
+def packed_metrics(metrics: Mapping[str, float | None]) -> str | None:
+    """As the column `metrics` holds them."""
+    return json.dumps(metrics) if metrics else None
+
+
+def with_columns(table: pa.Table, values: Mapping[str, Iterable[Any]]) -> pa.Table:
+    """The table with other values in some of its columns."""
+    for name, column in values.items():
+        kind = table.schema.field(name).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        made = pa.array(column, plain)
+        made = made.dictionary_encode() if pa.types.is_dictionary(kind) else made
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), made)
+    return table

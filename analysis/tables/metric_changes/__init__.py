@@ -1,0 +1,1 @@
+"""Every metric that lm_eval logged for a line, compared with the baseline's."""
