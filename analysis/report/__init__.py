@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .doctor import Examination, examine
 from .headline import HEADLINE, headline
 from .terminal import print_analysis
 from .write import write_report
 
-__all__ = ["HEADLINE", "headline", "print_analysis", "write_report"]
+__all__ = ["HEADLINE", "Examination", "examine", "headline", "print_analysis", "write_report"]
