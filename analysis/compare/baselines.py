@@ -11,7 +11,16 @@ from ..logs.labels import base_groups, same_base
 from .commands import AnalyzeCommand
 from .uncompared import Uncompared, find_uncompared
 
-__all__ = ["Baselines", "choose_baselines"]
+__all__ = ["Baselines", "SeveralBaselinesError", "choose_baselines"]
+
+
+class SeveralBaselinesError(UserError):
+    """Several uncompressed runs hold a task of a compressed run."""
+
+    def __init__(self, seen: str, command: str) -> None:
+        """Say what was seen, and the command that names one of them."""
+        super().__init__(f"{seen}. Name one (`{command}`), or move the other away.")
+        self.seen, self.command = seen, command
 
 
 @dataclass
@@ -52,7 +61,7 @@ def choose_baselines(
         to type.
 
     Raises:
-        UserError: If `named` is no label, or if several uncompressed runs hold a task of a compressed run.
+        UserError: If `named` is no label; SeveralBaselinesError if uncompressed runs share a task of a compressed run.
     """
     if named is not None and named not in runs:
         raise unknown_name("label of a run (--baseline)", named, list(runs))
@@ -119,10 +128,8 @@ def _baseline(
     ]
     if len(candidates) > 1:
         listed = " and ".join(f"{other} ({runs[other].file})" for other in candidates)
-        raise UserError(
-            f"task {task} of {label} has {len(candidates)} possible baselines: {listed}. "
-            f"Name one (`{command.text(baseline=candidates[0])}`), or move the other away."
-        )
+        seen = f"task {task} of {label} has {len(candidates)} possible baselines: {listed}"
+        raise SeveralBaselinesError(seen, command.text(baseline=candidates[0]))
     return candidates[0] if candidates else None
 
 

@@ -11,7 +11,7 @@ from ..logs import RunLog, TaskLog
 from ..logs.faults import some
 from ..logs.results import ROLLING
 
-__all__ = ["DIFFERENCES", "NO_ITEMS", "Difference", "item_differences", "setting_differences"]
+__all__ = ["DIFFERENCES", "NO_ITEMS", "NO_PERPLEXITY", "Difference", "item_differences", "setting_differences"]
 
 DIFFERENCES = {
     "items": "The runs hold different items, or seeds of them; allowed, only the common ones are compared.",
@@ -34,6 +34,8 @@ DIFFERENCES = {
 
 NO_ITEMS = "no_items"
 """Name of a difference that can't be accepted: a run has no answer to any item, so that nothing is left to compare."""
+NO_PERPLEXITY = "no_perplexity"
+"""Likewise of a rolling task, which has nothing but its perplexities: the runs have none in common."""
 
 _HASHES = {"docs": "doc_hash", "targets": "target_hash", "prompts": "prompt_hash", "requests": "request_hash"}
 
@@ -43,7 +45,7 @@ class Difference:
     """One way in which two runs of a task differ."""
 
     name: str
-    """A key of DIFFERENCES, or NO_ITEMS."""
+    """A key of DIFFERENCES, NO_ITEMS or NO_PERPLEXITY."""
     detail: str
     """What was seen, with counts and an example."""
     acceptable: bool = True
@@ -94,7 +96,7 @@ def setting_differences(run: RunLog, baseline: RunLog, task: str) -> list[Differ
         for name, (mine, theirs) in pairs.items()
         if mine != theirs
     ]
-    return _no_items(own, other) + found
+    return _no_items(own, other) + _no_perplexity(own, other) + found
 
 
 def _no_items(own: TaskLog, other: TaskLog) -> list[Difference]:
@@ -112,6 +114,16 @@ def _no_items(own: TaskLog, other: TaskLog) -> list[Difference]:
     return [Difference(name=NO_ITEMS, detail=seen, acceptable=False, remedy=", or ".join(remedies))]
 
 
+def _no_perplexity(own: TaskLog, other: TaskLog) -> list[Difference]:
+    """What is missing where two runs of a rolling task have no perplexity in common."""
+    if not (_rolls(own) and _rolls(other)) or own.perplexities.keys() & other.perplexities.keys():
+        return []
+    has = [", ".join(sorted(log.perplexities)) or "none" for log in (own, other)]
+    detail = f"the run has {has[0]}, the baseline {has[1]}"
+    remedy = "Run lm_eval again, and keep its files as they are"
+    return [Difference(name=NO_PERPLEXITY, detail=detail, acceptable=False, remedy=remedy)]
+
+
 def _rolls(task: TaskLog) -> bool:
     return task.output_type == ROLLING
 
@@ -121,8 +133,8 @@ def _without_rows(task: TaskLog) -> str:
     if task.samples is not None:
         return f"0 of {_documents(task.n_effective)} usable in {task.samples.name}"
     # Only a run that logs its samples hashes them.
-    was = "was written and is missing or left out" if task.task_hash else "was not written"
-    return f"no samples file of {_documents(task.n_effective)} (it {was})"
+    was = "was written, and is missing or left out" if task.task_hash else "was not written"
+    return f"no samples file, which {was}; {_documents(task.n_effective)} were evaluated"
 
 
 def item_differences(run: pd.DataFrame, baseline: pd.DataFrame) -> list[Difference]:

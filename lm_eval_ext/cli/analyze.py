@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand
@@ -11,9 +11,10 @@ from typer.core import TyperCommand
 from lm_eval_ext.analysis import Settings
 from lm_eval_ext.errors import UserError, require_text
 
-__all__ = ["AnalyzeCommand", "analyze"]
+__all__ = ["PIPED", "AnalyzeCommand", "EndsWithExitCodes", "analyze"]
 
-_PIPED = 140
+PIPED = 140
+"""Columns of what is written to a file or a pipe."""
 _DEFAULT = Settings()
 _EXIT_CODES = {
     "0": "The report is written, and every comparison was made.",
@@ -22,17 +23,33 @@ _EXIT_CODES = {
 }
 
 
-class AnalyzeCommand(TyperCommand):
-    """Its help ends with the names that --allow takes, and with the exit codes."""
+class EndsWithExitCodes(TyperCommand):
+    """A command whose help ends with its exit codes."""
+
+    exit_codes: ClassVar[dict[str, str]] = {}
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
-        from lm_eval_ext.analysis import DIFFERENCES
-
         super().format_help(ctx, formatter)
-        for title, rows in (("Differences that --allow takes", DIFFERENCES), ("Exit codes", _EXIT_CODES)):
+        for title, rows in (*self.sections(), ("Exit codes", self.exit_codes)):
             with formatter.section(title):
                 formatter.write_dl(list(rows.items()))
+
+    def sections(self) -> list[tuple[str, dict[str, str]]]:
+        """What else stands before them: titles, and names with their meaning."""
+        return []
+
+
+class AnalyzeCommand(EndsWithExitCodes):
+    """Its help ends with the names that --allow takes, and with the exit codes."""
+
+    exit_codes = _EXIT_CODES
+
+    def sections(self) -> list[tuple[str, dict[str, str]]]:
+        """The differences."""
+        from lm_eval_ext.analysis import DIFFERENCES
+
+        return [("Differences that --allow takes", DIFFERENCES)]
 
 
 def analyze(
@@ -70,6 +87,6 @@ def analyze(
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
-    report.print_analysis(result, Console() if Console().is_terminal else Console(width=_PIPED))
+    report.print_analysis(result, Console() if Console().is_terminal else Console(width=PIPED))
     if not result.complete:
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def test_a_task_without_items_is_refused_as_one_with_fewer_is(
     (refusal,) = found.refusals
     assert [difference.name for difference in refusal.differences] == ["no_items"]
     for name in lost:
-        file = "no samples file of 20 documents (it was written and is missing or left out)"
+        file = "no samples file, which was written, and is missing or left out; 20 documents were evaluated"
         if damage is not Path.unlink:
             file = f"0 of 20 documents usable in {logs.runs['w' if name == 'run' else 'dense'].tasks['t'].samples.name}"
         assert f"the {name} has {file}" in refusal.message
@@ -112,8 +113,8 @@ def test_samples_that_never_were_are_told_from_samples_that_are_gone(tmp_path: P
     both(tmp_path, choices(), run)
     _, found = pair(tmp_path, store)
     assert found.refusals[0].message == (
-        "w on t is not comparable with dense: no_items (the run has no samples file of 20 documents "
-        "(it was not written)). Run lm_eval again with --log_samples"
+        "w on t is not comparable with dense: no_items (the run has no samples file, which was not "
+        "written; 20 documents were evaluated). Run lm_eval again with --log_samples"
     )
 
 
@@ -201,8 +202,10 @@ def test_a_category_that_is_lost_is_named(tmp_path: Path, store: ItemStore) -> N
 
 
 def rolling(count: int = 3, shift: float = 0.0, **changes: Any) -> Task:
-    lines = [rolling_line(i, -20.0 - i - shift) for i in range(count)]
-    return Task(lines, "loglikelihood_rolling", {"word_perplexity,none": 30.0}, **changes)
+    scores = [-20.0 - i - shift for i in range(count)]
+    perplexity = math.exp(-sum(scores) / (5 * count))  # five words a document
+    lines = [rolling_line(i, score) for i, score in enumerate(scores)]
+    return Task(lines, "loglikelihood_rolling", {"word_perplexity,none": perplexity}, **changes)
 
 
 def test_a_rolling_task_has_no_items_to_lose(tmp_path: Path, store: ItemStore) -> None:
@@ -246,3 +249,15 @@ def test_other_documents_of_a_rolling_task_are_refused(tmp_path: Path, store: It
     assert [str(difference) for difference in found.refusals[0].differences] == [
         "items (2 documents against 3 documents)"
     ]
+
+
+def test_a_rolling_task_without_a_perplexity_has_nothing_to_compare(tmp_path: Path, store: ItemStore) -> None:
+    after = rolling(shift=0.5)
+    after.metrics = {"word_perplexity,none": 31.0}  # not what its lines add up to
+    both(tmp_path, rolling(), after)
+    _, found = pair(tmp_path, store)
+    assert found.pairs == []
+    assert found.refusals[0].message == (
+        "w on t is not comparable with dense: no_perplexity (the run has none, the baseline word_perplexity). "
+        "Run lm_eval again, and keep its files as they are"
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def store(tmp_path: Path) -> Iterator[ItemStore]:
 
 def lines(*numbers: int, **changes: Any) -> list[dict[str, Any]]:
     return [choice_line(i, i % 2, **changes) for i in numbers or range(4)]
+
+
+def rolling(number: int = 0) -> Task:
+    """A document of five words, with the perplexity of its log-likelihood."""
+    return Task([rolling_line(number, -3.0)], "loglikelihood_rolling", {"word_perplexity,none": math.exp(3 / 5)})
 
 
 def pair(folder: Path, store: ItemStore, *allow: str) -> Pairing:
@@ -94,10 +100,10 @@ def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     if name == "scoring_dtype":
         compression = {"softmax_dtype": "bfloat16"}
     if name == "window":
-        base, run = (Task([rolling_line(0, -3.0)], "loglikelihood_rolling") for _ in range(2))
+        base, run = (rolling() for _ in range(2))
         top = {"max_length": 2048}
     if name == "rolling_bos":
-        base, run = (Task([rolling_line(0, -3.0)], "loglikelihood_rolling") for _ in range(2))
+        base, run = (rolling() for _ in range(2))
         top = {"config": {"encoding": {"adds": True, "rolling_bos": "once"}}}
     return base, run, top, compression
 
@@ -142,7 +148,7 @@ def test_each_difference_alone_is_refused_by_its_name_and_accepted_by_it(
 def test_what_was_scored_beside_a_documents_own_tokens(
     mine: tuple[bool, str], theirs: tuple[bool, str] | None, refused: bool, tmp_path: Path, store: ItemStore
 ) -> None:
-    base, run = (Task([rolling_line(0, -3.0)], "loglikelihood_rolling") for _ in range(2))
+    base, run = (rolling() for _ in range(2))
     tops = [
         {} if facts is None else {"config": {"encoding": dict(zip(("adds", "rolling_bos"), facts, strict=True))}}
         for facts in (theirs, mine)
@@ -218,7 +224,7 @@ def test_turns_matter_only_with_examples(tmp_path: Path, store: ItemStore) -> No
 
 
 def test_rolling_documents_are_compared_by_their_hash(tmp_path: Path, store: ItemStore) -> None:
-    base, run = (Task([rolling_line(i, -3.0)], "loglikelihood_rolling") for i in range(2))
+    base, run = (rolling(i) for i in range(2))
     (refusal,) = pair(two_runs(tmp_path, base, run), store).refusals
     assert [difference.name for difference in refusal.differences] == ["docs"]
 
