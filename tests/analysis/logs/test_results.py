@@ -51,7 +51,6 @@ def test_every_fact_of_a_compressed_run(tmp_path: Path) -> None:
         "model_name": "org/base",
         "base_hash": "aa" * 32,
         "method": "wanda",
-        "recipe": "wanda-50",
         "sparsity": 0.5,
         "bits": 4.0,
         "achieved_sparsity": 0.4998,
