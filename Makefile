@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 STAMP := .venv/installed
 
-.PHONY: install demo test test-kernels check format bench validity wheel clean
+.PHONY: install demo test test-kernels check format bench validity fuzz wheel clean
 
 install: $(STAMP)
 
@@ -50,6 +50,11 @@ bench: $(STAMP)
 # One thread a process: the processes already fill the cores.
 validity: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m validity
+
+# One thread a process here too. The counts go into docs/reliability.md.
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --write
+	FUZZ_KILLS=20 FUZZ_CACHE_FAULTS=500 $(BIN)/python -m pytest tests/fuzz/test_faults.py
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

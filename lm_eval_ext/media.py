@@ -35,7 +35,8 @@ _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uf
 _MARKS = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=[wW])\.|(?<=\w)\.(?=[^\W\d])")
 _FIRST = re.compile(r"^(\s*)(?:([-+=#])|(\d+)([.)]))")
 # Mail addresses and mentions are links too, and a backslash does not keep them from it; another element between does.
-_AT = re.compile(r"@(?=[\w.+\\-]*\.\w)|(?<!\w)@(?=\w)")
+# Not so pass@1.
+_AT = re.compile(r"(?<!\w)@+|@@+|@(?!\d)|@(?=[\w.+\\-]*\.\w)")
 
 # Breaks and tabs are text in CSV; other control characters end a file, or drive a terminal that shows it.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -72,7 +73,7 @@ def for_markdown(text: str, most: int | None = MESSAGE) -> str:
 
 def for_markdown_cell(text: str, most: int | None = CELL) -> str:
     """As `for_markdown`, inside a row of a table, where a number may keep its sign."""
-    return _AT.sub("`@`", _MARKS.sub(r"\\\g<0>", for_terminal(text, most)))
+    return _AT.sub(r"`\g<0>`", _MARKS.sub(r"\\\g<0>", for_terminal(text, most)))
 
 
 def for_code(text: str, most: int | None = MESSAGE) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .scores import check_scores, check_shares, check_texts
+from .scores import check_scores, check_shares, check_texts, uncertainty
 from .values import LogError, integer, number, score, text
 
-__all__ = ["item_answers", "item_options", "plain_answer"]
+__all__ = ["item_answers", "item_options", "plain_answer", "probabilities_of"]
 
 INVALID = "[invalid]"
 """What lm-eval's regex filters leave of a text in which they find nothing."""
@@ -55,8 +55,10 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     answer = line["answer"]
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
-    probabilities = _probabilities(answer)
+    probabilities = probabilities_of(answer)
     check_answer(answer, probabilities, line.get("acc"), line.get("resps"), options)
+    made = dict(zip(("entropy", "margin"), uncertainty(probabilities), strict=True))
+    answer = answer | {name: value for name, value in made.items() if number(answer.get(name)) is None}
     shares = dict(zip(AXES, options.shares(probabilities), strict=True))
     # The first version of the contract calls the texts draws.
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
@@ -119,8 +121,8 @@ def _row(
     }
 
 
-def _probabilities(answer: Mapping[str, Any]) -> list[float | None] | None:
-    """Of each option, as the log has them."""
+def probabilities_of(answer: Mapping[str, Any]) -> list[float | None] | None:
+    """Of each option, as the log has them. Raises LogError if they are no list of numbers."""
     probabilities = answer.get("probs")
     if probabilities is None:
         return None

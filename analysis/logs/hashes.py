@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["HASHES", "hash_of_document", "hash_of_target", "hash_of_text", "made_hash", "untrue_hashes"]
+import msgspec
+
+__all__ = ["HASHES", "hash_of_document", "hash_of_target", "hash_of_text", "is_hash_of", "made_hash", "untrue_hashes"]
 
 HASHES = ("doc_hash", "prompt_hash", "target_hash")
 
@@ -21,6 +23,17 @@ def hash_of_text(text: str) -> str:
 def hash_of_document(document: Any) -> str:
     """As lm_eval: of the document as JSON with two spaces a level."""
     return hash_of_text(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def is_hash_of(doc_hash: str, raw: bytes) -> bool:
+    """Whether a hash is lm_eval's of a document as it stands in a file."""
+    try:
+        # The same bytes as Python's own, ten times as fast, unless the file escapes characters.
+        if hashlib.sha256(msgspec.json.format(raw, indent=2)).hexdigest() == doc_hash:
+            return True
+    except ValueError:
+        pass
+    return hash_of_document(json.loads(raw)) == doc_hash
 
 
 @lru_cache(maxsize=4096)

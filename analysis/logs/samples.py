@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .answers import item_answers, item_options, plain_answer
+from .answers import item_answers, item_options, plain_answer, probabilities_of
 from .documents import Documents, Gathered, packed
 from .faults import Faults
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
@@ -23,12 +23,13 @@ from .metrics import Line, line_metrics, packed_metrics
 from .old_lines import name_filter, with_arguments, with_hashes
 from .options import PROBLEMS, Options, Problem
 from .results import ROLLING, TaskLog
-from .settle import Doubts, Rolling, Settled, settle
+from .settle import PROBABILITIES, Doubts, Rolling, Settled, settle
 from .stock import StockTask, stock_task
 from .stock.rows import stock_line
 from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
-from .values import LogError, integer
+from .values import LogError, integer, number
+from .witness import agrees
 
 __all__ = ["SamplesRead", "read_file", "read_samples"]
 
@@ -76,7 +77,7 @@ class _State:
     """By row, the numbers that lm_eval logs, of lines without an answer record."""
     rolling: Rolling = field(default_factory=Rolling)
     untrue: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """By hash, the first row and the end of the rows of lines for which it is not that of what they hold."""
+    """By what lines deny of themselves, the first row and the end of the rows of each."""
     n_lines: int = 0
     unnamed: Counter[Any] = field(default_factory=Counter)
     """Lines by document that name no filter."""
@@ -98,7 +99,7 @@ class _State:
             self.rows.pack()
 
     def doubt(self, untrue: tuple[str, ...], count: int) -> None:
-        """Keep in mind which hashes of a line with so many rows, about to be added, are not those of what it holds."""
+        """Keep in mind what a line with so many rows, about to be added, denies of itself."""
         self.n_lines += 1
         for name in untrue:
             self.untrue.setdefault(name, []).append((self.count, self.count + count))
@@ -138,7 +139,7 @@ def read_samples(path: Path, file: str, run: str, task: TaskLog) -> SamplesRead:
 def read_file(path: Path, task: TaskLog) -> SamplesRead:
     """As `read_samples`, without what the file's content does not decide: run, task, and the name in the issues."""
     state, rolling = _State(stock=_stock(path, task)), task.output_type == ROLLING
-    for number, raw in raw_lines(path, state.broken):
+    for place, raw in raw_lines(path, state.broken):
         if state.ours and not rolling and (line := typed_line(raw)) is not None:
             _take_typed(line, state)
             continue
@@ -147,14 +148,14 @@ def read_file(path: Path, task: TaskLog) -> SamplesRead:
         except (ValueError, RecursionError) as error:
             # A last line without its newline is a write that was cut off; anything else is a broken line.
             if raw.endswith(b"\n"):
-                state.faults.line(f"not JSON ({type(error).__name__})", number)
+                state.faults.line(f"not JSON ({type(error).__name__})", place)
             else:
-                state.faults.truncated = f"line {number} breaks off"
+                state.faults.truncated = f"line {place} breaks off"
             continue
         try:
             _take(content, task, state)
         except LogError as fault:
-            state.faults.line(str(fault), number)
+            state.faults.line(str(fault), place)
     found = _settled(state, task)
     given = state.responses.fingerprint()
     return SamplesRead(
@@ -217,7 +218,7 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     if rows and rows[0]["doc_hash"] not in state.documents:
         state.documents.add(rows[0]["doc_hash"], packed(document))
     key = rows[0]["item_id"] if rows else doc_id
-    state.doubt(untrue_hashes(line), len(rows))
+    state.doubt((*untrue_hashes(line), *_untrue(line, ours=bool(rows) and state.ours)), len(rows))
     state.responses.add(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
         values, text, outcome = (
@@ -263,6 +264,16 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
     state.metrics[place] = numbers
     state.lines[place] = Line(numbers, answer.get("choice"), _target(line))
     return document, rows
+
+
+def _untrue(line: dict[str, Any], *, ours: bool) -> tuple[str, ...]:
+    """PROBABILITIES where a scored answer of ours has other ones than its scores give."""
+    if not ours:
+        return ()
+    answer, document = line["answer"], line["doc"]
+    mass, given = number(answer.get("letter_mass")), probabilities_of(answer)
+    true = agrees(answer.get("protocol"), given, mass, line.get("resps"), document.get("option_tokens"))
+    return () if true else (PROBABILITIES,)
 
 
 def _target(line: dict[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .values import LogError, score
 
-__all__ = ["check_scores", "check_shares", "raw_scores"]
+__all__ = ["check_scores", "check_shares", "check_texts", "raw_scores", "uncertainty"]
 
 _EPSILON = 1e-3
 """How far above 0 a log-likelihood may lie: what kernels of few bits round."""
@@ -111,6 +111,15 @@ def check_shares(
         bits = -sum(value * math.log2(value) for value in known if value > 0)
         if abs(entropy - bits) > _CLOSE:
             raise LogError(f"answer.entropy: {entropy:.6g} bits, but the probabilities have {bits:.6g}")
+
+
+def uncertainty(probabilities: Sequence[float | None] | None) -> tuple[float | None, float | None]:
+    """Entropy in bits, and margin, of probabilities that are all known; None without them, or of fewer than two."""
+    known = [value for value in probabilities or () if value is not None]
+    if len(known) < 2 or len(known) < len(probabilities or ()):
+        return None, None
+    first, second = sorted(known, reverse=True)[:2]
+    return sum(-value * math.log2(value) for value in known if value > 0), first - second
 
 
 def check_texts(

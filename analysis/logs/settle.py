@@ -20,7 +20,17 @@ from .results import TaskLog
 from .table import repeated_items
 from .values import LogError, number
 
-__all__ = ["Rolling", "Settled", "settle"]
+__all__ = ["PROBABILITIES", "Rolling", "Settled", "settle"]
+
+
+PROBABILITIES = "answer.probs"
+"""What lines may deny beside their hashes: the probabilities, by the scores that they are made of."""
+_OF = {
+    "doc_hash": "is not lm_eval's hash of the document",
+    "prompt_hash": "is not lm_eval's hash of the prompt",
+    "target_hash": "is not lm_eval's hash of the target",
+    PROBABILITIES: "does not follow from the scores in resps",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Doubts:
     """What lines say of themselves that can't be true, or that they don't say."""
 
     untrue: Mapping[str, Sequence[tuple[int, int]]]
-    """By hash, the first row and the end of the rows of lines for which it is not that of what they hold."""
+    """By name (a hash, or PROBABILITIES), the first row and the end of the rows of lines that deny it."""
     n_lines: int
     unnamed: Counter[Any]
     """Lines by document that name no filter."""
@@ -148,15 +158,14 @@ def _true(
 ) -> npt.NDArray[np.bool_]:
     """Rows whose hash is true. Where hardly any is, another program wrote the lines: that is said, and all are kept."""
     kept = np.ones(size, dtype=bool)
-    of = {"doc_hash": "document", "prompt_hash": "prompt", "target_hash": "target"}[name]
+    seen = f"{name} {_OF[name]} in {len(places)} of {n_lines} lines"
     if 2 * len(places) > n_lines:
-        message = f"{name} is not lm_eval's of the {of} in {len(places)} of {n_lines} lines: whether one was changed "
-        issues.append(Issue("", "untrue_hashes", f"{message}after the run can't be told", "note"))
+        message = f"{seen}: another program or release wrote them; what was changed after the run can't be told"
+        issues.append(Issue("", "untrue", message, "note"))
         return kept
     for first, end in places:
         kept[first:end] = False
-    message = f"{name} is not that of the {of} in {len(places)} of {n_lines} lines: changed after the run; left out"
-    issues.append(Issue("", "untrue_hashes", message))
+    issues.append(Issue("", "untrue", f"{seen}: changed after the run; left out"))
     return kept
 
 

@@ -21,11 +21,13 @@ import msgspec
 from ..schema.fields import SourceField
 from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
-from .hashes import hash_of_target, untrue_hashes
+from .hashes import hash_of_target, is_hash_of, untrue_hashes
 from .options import Options, options_of
-from .scores import check_shares, check_texts
+from .scores import check_shares, check_texts, uncertainty
+from .settle import PROBABILITIES
 from .table import COMPUTED, TAKEN
 from .values import LogError
+from .witness import agrees
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
 
@@ -90,6 +92,7 @@ _Line: Any = _struct(
 class _Doc(msgspec.Struct, gc=False):
     item: _Item
     options: list[Any] | None = None
+    option_tokens: Any = None
 
 
 def _values_of(fields: tuple[SourceField, ...], place: str) -> Callable[[Any], tuple[Any, ...]]:
@@ -158,6 +161,8 @@ class _Asked(msgspec.Struct, gc=False):
     """Values of the columns that a document has once."""
     untrue: tuple[str, ...]
     """Hashes of document and prompt that are not theirs."""
+    tokens: Any
+    """Tokens of each option, where the document has them."""
 
     @property
     def size(self) -> int:
@@ -218,7 +223,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
         asked.options,
         line.filter,
         hashes,
-        asked.untrue if line.target_hash == hash_of_target(str(line.target)) else (*asked.untrue, "target_hash"),
+        _untrue(line, asked, responses),
         responses,
         values,
         list(map(_of_text, texts)),
@@ -227,8 +232,18 @@ def typed_line(raw: bytes) -> TypedLine | None:
     )
 
 
+def _untrue(line: Any, asked: _Asked, responses: Any) -> tuple[str, ...]:
+    """What the line says and other parts of it deny."""
+    found, answer = asked.untrue, line.answer
+    if line.target_hash != hash_of_target(str(line.target)):
+        found = (*found, "target_hash")
+    if not agrees(answer.protocol, answer.probs, answer.letter_mass, responses, asked.tokens):
+        found = (*found, PROBABILITIES)
+    return found
+
+
 def _check(line: Any, options: Options, responses: Any) -> None:
-    """As `answers.check_answer`."""
+    """As `answers.check_answer`, and fill in what it leaves to be made of the probabilities."""
     answer = line.answer
     texts = answer.draws if answer.texts is None else answer.texts
     check_shares(
@@ -238,6 +253,10 @@ def _check(line: Any, options: Options, responses: Any) -> None:
         margin=answer.margin,
         masses=(answer.letter_mass, answer.drawn_letter_mass),
     )
+    if answer.entropy is None or answer.margin is None:
+        entropy, margin = uncertainty(answer.probs)
+        answer.entropy = entropy if answer.entropy is None else answer.entropy
+        answer.margin = margin if answer.margin is None else answer.margin
     if texts is not None:
         check_texts([given.text for given in texts], answer.probs, answer.drawn_letter_mass, responses)
     options.check_right(line.acc, [answer.choice] if texts is None else [given.choice for given in texts])
@@ -251,12 +270,15 @@ def _asked(line: Any) -> _Asked:
     doc = _doc.decode(line.doc)
     sent = _anything.decode(line.arguments)
     options, request = _options(doc), request_hash(sent)
-    made_of = {"doc": parse(bytes(line.doc)), "arguments": sent}
-    given = {"doc_hash": line.doc_hash, "prompt_hash": line.prompt_hash}
-    untrue = untrue_hashes(made_of | given, tuple(given))
+    untrue = untrue_hashes({"arguments": sent, "prompt_hash": line.prompt_hash}, ("prompt_hash",))
+    if not is_hash_of(line.doc_hash, bytes(line.doc)):
+        untrue = ("doc_hash", *untrue)
     made = options.facts | {"$request_hash": request}
     values = (*_of_item(doc.item), *[made[name] for name in _MADE])
-    return _memory.keep(key, _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values, untrue))
+    return _memory.keep(
+        key,
+        _Asked(line.doc.copy(), line.arguments.copy(), doc.item.item_id, options, values, untrue, doc.option_tokens),
+    )
 
 
 def _options(doc: _Doc) -> Options:

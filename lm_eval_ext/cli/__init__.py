@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lm_eval_ext.errors import UserError, debugging
+from lm_eval_ext.errors import UserError, debugging, one_line
 
 __all__ = ["main"]
 
@@ -16,6 +16,6 @@ def main() -> None:
     except UserError as error:
         if debugging():
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(error)}\n")
         sys.exit(2)
     run()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lm_eval_ext.media import for_terminal
+
 __all__ = ["demo", "demo_model"]
 
 
@@ -18,11 +20,11 @@ def demo(
     from lm_eval_ext.demo import run_demo
 
     report = run_demo(output, verbose=verbose)
-    typer.secho(f"Open {report / 'summary.md'}", bold=True)
+    typer.secho(for_terminal(f"Open {report / 'summary.md'}"), bold=True)
 
 
 def demo_model() -> None:
     """Print the folder of the demonstration model, building it once."""
     from lm_eval_ext.demo import demo_model as build
 
-    typer.echo(str(build()))
+    typer.echo(for_terminal(str(build())))

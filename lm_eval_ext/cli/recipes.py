@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, one_line
+from lm_eval_ext.media import for_terminal
 
 __all__ = ["app"]
 
@@ -33,10 +34,10 @@ def list_recipes() -> None:
         rows.append((name, recipe.method, " ".join(recipe.description.split())))
     wide = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     for name, method, description in rows:
-        typer.echo(f"{name:<{wide[0]}}  {method:<{wide[1]}}  {description}".rstrip())
+        typer.echo(for_terminal(f"{name:<{wide[0]}}  {method:<{wide[1]}}  {description}".rstrip()))
     faults += _list_entries()
     for fault in faults:
-        typer.echo(f"error: {fault}", err=True)
+        typer.echo(f"error: {one_line(fault)}", err=True)
     if faults:
         raise typer.Exit(2)
 
@@ -52,7 +53,7 @@ def _list_entries() -> list[UserError]:
     typer.echo()
     for entry in found:
         owners = " and ".join([entry.package, *entry.rivals])
-        typer.echo(f"{entry.kind:<{wide[0]}}  {entry.name:<{wide[1]}}  {owners}")
+        typer.echo(for_terminal(f"{entry.kind:<{wide[0]}}  {entry.name:<{wide[1]}}  {owners}"))
     return [entry.clash() for entry in found if entry.rivals]
 
 
@@ -64,4 +65,5 @@ def show_recipe(
     from lm_eval_ext.models.recipe.files import load_recipe, recipe_text
 
     load_recipe(name)
-    typer.echo(recipe_text(name).rstrip())
+    for line in recipe_text(name).rstrip().split("\n"):
+        typer.echo(for_terminal(line.expandtabs()))

@@ -14,6 +14,7 @@ from lm_eval_ext.demo.model import is_built, model_folder, require_source
 from lm_eval_ext.demo.screen import Screen
 from lm_eval_ext.demo.watch import ended_with_us, last_lines, position, watch
 from lm_eval_ext.errors import UserError, require_text
+from lm_eval_ext.media import for_terminal
 
 __all__ = ["RECIPES", "options", "run_demo"]
 
@@ -103,7 +104,7 @@ def run_demo(output: Path, console: Console | None = None, verbose: bool = False
             screen.begin(steps[-1].title)
             _say_all(steps[-1], log)
     except (KeyboardInterrupt, SystemExit):
-        sys.stderr.write(f"The demonstration was ended; what there is of it is in {output}\n")
+        sys.stderr.write(for_terminal(f"The demonstration was ended; what there is of it is in {output}") + "\n")
         raise
     return output / "report"
 
@@ -127,7 +128,7 @@ def _logged(step: _Step, log: Path, screen: Screen, verbose: bool) -> None:
     if code:
         screen.rest()
         if not verbose:
-            sys.stderr.write("".join(f"{line}\n" for line in last_lines(log, start)))
+            sys.stderr.write("".join(f"{for_terminal(line)}\n" for line in last_lines(log, start)))
         raise UserError(f"the step {step.title} ended with code {code}; all that it said is in {log}")
 
 

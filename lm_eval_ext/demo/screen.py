@@ -6,8 +6,10 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.text import Text
+
+from lm_eval_ext.media import for_terminal
 
 __all__ = ["Screen", "clock"]
 
@@ -35,7 +37,7 @@ class Screen:
         self._moving = moving and console.is_terminal
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[time]}"),
             console=console,
@@ -55,7 +57,7 @@ class Screen:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line as it is."""
-        self._console.print(escape(text), style=style, highlight=False, soft_wrap=True)
+        self._console.print(Text(for_terminal(text), style=style or ""), soft_wrap=True)
 
     def begin(self, title: str) -> None:
         """Go on to the next step."""
@@ -75,7 +77,7 @@ class Screen:
         if self._task is None:
             return
         text = f"{self._number}/{len(self._weights)} {self._title}" + (f": {words}" if words else "")
-        self._bar.update(self._task, completed=self._done(), description=escape(text), time=self._time())
+        self._bar.update(self._task, completed=self._done(), description=for_terminal(text), time=self._time())
 
     def end(self) -> None:
         """The step is over."""

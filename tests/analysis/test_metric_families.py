@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
@@ -114,6 +115,26 @@ def test_truthfulqa_mc2_is_a_mean_of_shares_though_some_lines_are_whole(tmp_path
     assert "- **value**: " in page
     assert "**accuracy**" not in page
     assert "**flips**" not in page
+
+
+def test_of_817_shares_five_are_whole_and_the_mean_falls_by_a_tenth(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    before = rng.uniform(0.2, 0.9, 817)
+    after = before - 0.1 + rng.normal(0, 0.02, 817)
+    # Four of five whole lines right in both runs: read as right and wrong they are an accuracy of 0.8 without a flip.
+    before[:5] = after[:5] = [1, 1, 1, 1, 0]
+    lines = {"none": (each("acc", before.tolist()), each("acc", after.tolist()))}
+    results = ({"acc,none": before.mean()}, {"acc,none": after.mean()})
+    found = analysed(tmp_path, "truthfulqa_mc2", "multiple_choice", {"acc": MEAN_UP}, lines, results)
+    top = shown(found, "w")
+    assert numbers(top, "n", "accuracy", "flip_rate") == [817, pd.NA, pd.NA]
+    assert top["metric_value"] == pytest.approx(after.mean())
+    ends = ttest_rel(after, before).confidence_interval(0.95)
+    row = changes(found)["acc", "number"]
+    assert numbers(row, "change", "conf_low", "conf_high") == pytest.approx(
+        [float((after - before).mean()), float(ends.low), float(ends.high)]
+    )
+    assert row["conf_high"] < -0.09
 
 
 def test_a_run_whose_shares_happen_to_be_whole_is_shown_as_the_other_is(tmp_path: Path) -> None:

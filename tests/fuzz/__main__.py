@@ -13,7 +13,7 @@ import time
 from tqdm import tqdm
 
 from tests.fuzz.campaign import run_many, run_some
-from tests.fuzz.page import counts, put
+from tests.fuzz.page import alone, counts, put
 
 parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
 parser.add_argument("--count", type=int, default=10_000, help="mutations (default 10,000)")
@@ -41,7 +41,8 @@ def main() -> int:
     slowest = max(done, key=lambda entry: entry.seconds)
     print(f"\nslowest: {slowest.seconds:.1f} s, {slowest}")
     if given.write:
-        put(text)
+        put("counts", text)
+        put("alone", alone())
     return 1 if wrong else 0
 
 

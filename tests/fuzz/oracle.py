@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import shutil
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,12 @@ def look(folder: Path, scratch: Path) -> Seen:
     return Seen(issues, hashlib.sha256(repr(found).encode("utf-8", "replace")).hexdigest())
 
 
+_NOT_IN_TABLES = {"samples", "fingerprint", "task_hash", "n_effective", "n_shot", "version"}
+
+
 def _of(task: Any) -> Any:
     """A task without what only tells whether its log is whole and may be compared, which issues and pairs say."""
-    return replace(task, samples=None, score_digest=None, task_hash=None, n_effective=None, n_shot=None, version=None)
+    return {name: value for name, value in vars(task).items() if name not in _NOT_IN_TABLES}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -163,7 +166,7 @@ class Judge:
         if set(other) <= _QUOTES:
             return Outcome("quoted", ", ".join(other))
         shown = ", ".join(name.removesuffix(".parquet") for name in other if name not in _QUOTES)
-        alone = stands_alone(mutation.file, *(_unpacked(raw, mutation) for raw in _both(base, mutation)))
+        alone = stands_alone(mutation.file, mutation.base, *(_unpacked(raw, mutation) for raw in _both(base, mutation)))
         return Outcome("SILENT", shown) if alone is None else Outcome("alone", f"{alone} ({shown})")
 
     @staticmethod

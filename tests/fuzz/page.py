@@ -11,11 +11,14 @@ from pathlib import Path
 from tests.fuzz.campaign import Found
 from tests.fuzz.mutate import KINDS
 from tests.fuzz.oracle import OUTCOMES
+from tests.fuzz.witness import ALONE
 
-__all__ = ["PAGE", "counts", "put"]
+__all__ = ["PAGE", "alone", "counts", "put"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
-_BEGIN, _END = "<!-- counts: made by python -m tests.fuzz -->", "<!-- end of counts -->"
+_MARKS = {
+    name: (f"<!-- {name}: made by python -m tests.fuzz -->", f"<!-- end of {name} -->") for name in ("counts", "alone")
+}
 _LIBRARIES = ("lm-eval-ext", "lm_eval", "pandas", "pyarrow", "numpy", "msgspec")
 
 
@@ -43,9 +46,14 @@ def counts(found: Sequence[Found], seed: int, seconds: float, workers: int) -> s
     )
 
 
-def put(text: str, page: Path = PAGE) -> None:
-    """Put the counts into the page, between its marks."""
-    content = page.read_text(encoding="utf-8")
-    before, rest = content.split(_BEGIN)
-    after = rest.split(_END)[1]
-    page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", encoding="utf-8")
+def alone() -> str:
+    """The values that stand alone in a log, as Markdown."""
+    return "\n".join(f"- {kind.words} (`{'`, `'.join(kind.places)}` of {kind.file} files)" for kind in ALONE)
+
+
+def put(name: str, text: str, page: Path = PAGE) -> None:
+    """Put a text into the page, between the marks of a name."""
+    content, (begin, end) = page.read_text(encoding="utf-8"), _MARKS[name]
+    before, rest = content.split(begin)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")

@@ -59,6 +59,7 @@ def test_kills_at_any_moment_change_no_table(
     ended = runner.start(tmp_path / "runs", tmp_path / "report", tmp_path / "cache").wait()
     assert ended.code == 0, ended.said
     assert tables_of(tmp_path / "report") == tables
+    assert strangers(tmp_path, "runs", "report", "cache") == []
 
 
 def test_three_writers_at_once_leave_one_whole_report(
@@ -69,10 +70,7 @@ def test_three_writers_at_once_leave_one_whole_report(
     for _ in range(2):  # into no folder, then into a report
         under_way = [runner.start(tmp_path / "runs", tmp_path / "report", tmp_path / "cache") for _ in range(3)]
         ends = [running.wait() for running in under_way]
-        assert [end.said for end in ends if end.code not in (0, 2)] == []
-        assert any(end.code == 0 for end in ends)
-        assert [end.said for end in ends if "Traceback" in end.said] == []
-        assert [len(end.said.splitlines()) for end in ends if end.code == 2 and "error: " not in end.said] == []
+        assert [end.said for end in ends if end.code] == []
         assert tables_of(tmp_path / "report") == tables
         assert strangers(tmp_path, "runs", "report", "cache") == []
 

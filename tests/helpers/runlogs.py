@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,13 @@ def bbq_item(number: int, *, category: str = "Age", condition: str = "ambig", co
     }
 
 
+def letter_scores(probabilities: Any, mass: Any, size: int) -> list[list[str]]:
+    """Responses of a model that gives the letters these probabilities, which add up to `mass` among all tokens."""
+    if not isinstance(probabilities, list) or not all(isinstance(p, float) and p > 0 for p in probabilities):
+        return [[str(-1.0 - i), "False"] for i in range(size)]
+    return [[str(math.log((mass or 0.9) * p)), "False"] for p in probabilities]
+
+
 def uncertainty(probabilities: list[float] | None) -> dict[str, float | None]:
     """Entropy in bits and margin of known probabilities."""
     if probabilities is None or None in probabilities or not probabilities:
@@ -106,7 +114,7 @@ def bbq_line(
     } | answer
     given = uncertainty(given["probs"]) | given
     doc = {"item": item, "context": f"context {doc_id}", "options": ["a", "b", "c"], "label": item["correct"]}
-    scores = [[str(-1.0 - i - (0 if i == choice else 2)), "False"] for i in range(3)]
+    scores = letter_scores(given["probs"], given["letter_mass"], 3)
     requests = [(f"{prompt} {item['item_id']}", letter) for letter in "ABC"]
     return sample(doc_id, doc, requests, scores, srs=None, answer=given)
 
@@ -168,7 +176,7 @@ def scheme_line(doc_id: int, item: dict[str, Any], choice: int | None) -> dict[s
     }
     given |= uncertainty(given["probs"])
     doc = {"item": item, "context": f"context {doc_id}", "options": list("abcdefgh"[:size]), "key": item["key"]}
-    scores = [[str(-1.0 - i - (0 if i == choice else 2)), "False"] for i in range(size)]
+    scores = letter_scores(given["probs"], 0.9, size)
     return sample(doc_id, doc, [(f"P {item['item_id']}", letter) for letter in "ABCDEFGH"[:size]], scores, answer=given)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -37,6 +38,7 @@ _NEEDED = ("task", *KEY, "cluster", "protocol", *LINE_COLUMNS)
 _OWN_MEAN = "the mean of the lines, not lm_eval's own aggregate"
 
 _Row = dict[str, object]
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ def metric_changes(items: pd.DataFrame, runs: pd.DataFrame, settings: Settings |
     check_runs(runs, ("run", "baseline"))
     given, rows = settings or Settings(), []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
-        own, base = (items[items["run"] == label] for label in (run, baseline))
-        for (task, name), sides in _by_filter(own, base).items():
-            rows += _named(_compared(_lines(*sides), Reported(), given), run, baseline, task, name)
+        own, base = (_Side(items[items["run"] == label]) for label in (run, baseline))
+        for (task, name), lines in _by_filter(own, base).items():
+            rows += _named(_compared(lines, Reported(), given), run, baseline, task, name)
     return _table(rows)
 
 
@@ -84,16 +86,18 @@ def compare_metrics(logs: Logs, pairing: Pairing, settings: Settings | None = No
     given, issues = settings or Settings(), []
     rows: list[_Row] = []
     gathered = Gathered(logs)
-    for pair, own, base in pairing.both(logs.store, _NEEDED):
+    base: _Side | None = None
+    for pair, own_rows, base_rows in pairing.both(logs.store, _NEEDED):
+        own, base = _Side(own_rows), base if base is not None and base.rows is base_rows else _Side(base_rows)
         run, baseline = (logs.runs[label].tasks[pair.task] for label in (pair.run, pair.baseline))
-        sides = {name: frames for (_, name), frames in _by_filter(own, base).items()}
+        by_filter = {name: lines for (_, name), lines in _by_filter(own, base).items()}
         # Items of our own have columns for what their results files sum up, and tables with intervals.
-        ours = bool((own["protocol"] != run.output_type).any())
+        ours = bool((own_rows["protocol"] != run.output_type).any())
         same = not any(difference.name == "items" for difference in pair.accepted)
         own_task = Reported(higher_is_better=run.higher_is_better)
-        for name in dict.fromkeys([*sides, *(() if ours else (*run.metrics, *baseline.metrics))]):
+        for name in dict.fromkeys([*by_filter, *(() if ours else (*run.metrics, *baseline.metrics))]):
             told = own_task if ours else reported(run, baseline, name, same_items=same)
-            lines = _lines(*sides[name]) if name in sides else {}
+            lines = by_filter.get(name, {})
             gathered.add(pair.run, pair.baseline, name, pair.task, lines)
             found = list(_compared(lines, told, given))
             rows += _named(found, pair.run, pair.baseline, pair.task, name)
@@ -111,25 +115,45 @@ def _named(rows: Iterator[_Row] | list[_Row], run: str, baseline: str, task: str
     return [{"run": run, "baseline": baseline, "task": task, "filter": name, **row} for row in rows]
 
 
-def _by_filter(own: pd.DataFrame, base: pd.DataFrame) -> dict[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]]:
-    """Paired lines by task and filter: the run's, and row by row the baseline's."""
-    both = match(own, base, ["task", *KEY])
-    own, base = (side.iloc[at].reset_index(drop=True) for side, at in ((own, both.run), (base, both.baseline)))
-    groups = own.groupby(["task", "filter"], sort=True, observed=True).indices
-    keys = cast("dict[tuple[str, str], npt.NDArray[np.int64]]", groups)
-    return {(task, name): (own.iloc[at], base.iloc[at]) for (task, name), at in keys.items()}
+class _Side:
+    """The answers of one run, and the values of its metrics: made once for a baseline that several are compared to."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows, self.values = rows, line_values(rows)
+
+    def at(self, places: Places) -> _Side:
+        """Some of the answers. A metric that none of them has is none of theirs: other filters have others."""
+        part = copy(self)
+        part.rows = self.rows.iloc[places]
+        found = {name: column[places] for name, column in self.values.items()}
+        part.values = {name: column for name, column in found.items() if not np.isnan(column).all()}
+        return part
+
+    @property
+    def deciding(self) -> set[str]:
+        """The metrics that say right or wrong."""
+        return {str(name) for name in self.rows["metric"].dropna().unique()}
 
 
-def _lines(own: pd.DataFrame, base: pd.DataFrame) -> dict[str, Lines]:
+def _by_filter(own: _Side, base: _Side) -> dict[tuple[str, str], dict[str, Lines]]:
+    """Every metric of the paired lines by task and filter."""
+    both = match(own.rows, base.rows, ["task", *KEY])
+    keys = own.rows[["task", "filter"]].iloc[both.run].reset_index(drop=True)
+    groups = cast("dict[tuple[str, str], Places]", keys.groupby(["task", "filter"], sort=True, observed=True).indices)
+    return {key: _lines(own.at(both.run[at]), base.at(both.baseline[at])) for key, at in groups.items()}
+
+
+def _lines(own: _Side, base: _Side) -> dict[str, Lines]:
     """Every metric of the paired lines of one task and filter."""
-    after, before = line_values(own), line_values(base)
-    deciding = {str(name) for name in own["metric"].dropna().unique()} & set(base["metric"].dropna().unique())
-    units, nothing = Units.of(own), np.full(len(own), np.nan)
+    units, nothing, deciding = Units.of(own.rows), np.full(len(own.rows), np.nan), own.deciding & base.deciding
     return {
         name: Lines(
-            before=before.get(name, nothing), after=after.get(name, nothing), units=units, decides=name in deciding
+            before=base.values.get(name, nothing),
+            after=own.values.get(name, nothing),
+            units=units,
+            decides=name in deciding,
         )
-        for name in {**after, **before}
+        for name in {**own.values, **base.values}
     }
 
 

@@ -31,7 +31,7 @@ def line_values(rows: pd.DataFrame) -> dict[str, Floats]:
         [rows] values by metric: of `metrics` in its order, then of tasks whose lines have only `correct`.
     """
     codes, texts = pd.factorize(rows["metrics"])
-    values = _table([str(text) for text in texts])
+    values = _table(texts.astype(object).tolist())
     # The last entry serves lines without metrics, whose code is -1.
     out = {name: column[codes] for name, column in values.items() if name not in NO_METRICS}
     deciding = rows["metric"].astype("string")

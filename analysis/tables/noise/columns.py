@@ -56,14 +56,13 @@ NOISE_FLOOR = Table(
 
 REPLICATES = Table(
     name="replicates",
-    doc="The transitions between runs that differ in nothing that compresses (other seeds, batch size, dtype, "
-    "calibration): a floor from logs. Each direction of a pair has its row.",
+    doc="The transitions between runs of one method and dose (other seeds, batch size, dtype): a floor from logs. Each "
+    "direction of a pair has its row.",
     columns=(
         KEYS[0],
         text(
             "replicate_of",
-            "The run that is taken as baseline: same base model, method, sparsity, bits, prompts and recipe (but for "
-            "its seed).",
+            "The run that is taken as baseline: same base model, method, sparsity, bits and prompts; seeds may differ.",
         ),
         text("differs", "Columns of `runs` in which the two differ all the same, and 'seeds' if they share none."),
         *KEYS[2:],

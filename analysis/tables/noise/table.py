@@ -84,8 +84,9 @@ def replicate_floors(
     """The transitions between runs that should be the same: other seeds, batch, dtype or calibration.
 
     Two runs are replicates if they have the same base model, method, sparsity and bits, and, where `runs` has these
-    columns, the same prompts and the same recipe but for its seed. Each is taken as the other's baseline, as nothing
-    says which came first. Items are matched for the item transitions, item and seed for the flips of single answers.
+    columns, the same prompts and the same variant of the method, whatever its seed. Each is taken as the other's
+    baseline, as nothing says which came first. Items are matched for the item transitions, item and seed for the flips
+    of single answers.
 
     Args:
         items: As for `noise_floor`.

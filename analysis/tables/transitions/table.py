@@ -214,7 +214,7 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     out["mean_item_srs"] = out["new"] / at_risk
     out["mean_item_srs_change"] = out["mean_item_srs"] - out["mean_item_srs_baseline"]
     out["rank"] = out["transition"].map({name: i for i, name in enumerate(_UNITS)})
-    return out.assign(unit=out["transition"].map(_UNITS), summary="run", n_runs=1)
+    return out.assign(unit=out["transition"].map(_UNITS), summary="run", methods=None, n_runs=1)
 
 
 def _means_over_methods(table: pd.DataFrame, methods: pd.Series) -> pd.DataFrame:

@@ -235,13 +235,13 @@ def test_a_line_that_was_changed_after_the_run_is_left_out(
     found = read(tmp_path, lines)
     assert column(found, "doc_id") == [0, 2, 3]
     (issue,) = found.issues
-    assert (issue.kind, issue.message.startswith(f"{name} is not that of the ")) == ("untrue_hashes", True)
+    assert (issue.kind, issue.message.startswith(f"{name} is not lm_eval's hash of the ")) == ("untrue", True)
     # Where nearly every line is so, another program wrote them: nothing is left out, and it is said.
     for line in lines:
         line[changed] = lines[1][changed] if changed == "doc_hash" else line[changed]
         line[name] = sha("something else")
     everything = read(tmp_path, lines)
-    assert [(issue.kind, issue.level) for issue in everything.issues] == [("untrue_hashes", "note")]
+    assert [(issue.kind, issue.level) for issue in everything.issues] == [("untrue", "note")]
     assert everything.table.num_rows == 4
 
 
@@ -271,3 +271,29 @@ def test_a_metric_that_a_line_lists_is_there(tmp_path: Path) -> None:
     found = read(tmp_path, lines)
     assert column(found, "doc_id") == [0, 2]
     assert "f1: listed among the metrics, but missing" in found.issues[0].message
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_probabilities_follow_from_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool) -> None:
+    if not quick:
+        monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
+    lines = [bbq_line(i, 0, probs=[0.5, 0.3, 0.2]) for i in range(4)]
+    assert read(tmp_path, lines).issues == []
+    lines[2]["answer"]["probs"] = [0.5, 0.2, 0.3]  # the same choice, entropy and margin
+    found = read(tmp_path, lines)
+    assert column(found, "doc_id") == [0, 1, 3]
+    assert found.issues[0].message == (
+        "answer.probs does not follow from the scores in resps in 1 of 4 lines: changed after the run; left out"
+    )
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_entropy_and_margin_are_made_where_they_lack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    if not quick:
+        monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
+    found = read(tmp_path, [bbq_line(0, 0, entropy=None, margin=None)])
+    # scipy.stats.entropy([0.6, 0.2, 0.2], base=2)
+    assert column(found, "entropy") == [pytest.approx(1.370950594454669)]
+    assert column(found, "margin") == [pytest.approx(0.4)]

@@ -138,6 +138,30 @@ def test_a_threshold_is_named_in_bits() -> None:
     assert row["slope_after"] > row["slope_before"]
 
 
+@pytest.mark.parametrize(("dose", "value", "named"), [("sparsity", 0.5, "50 % sparsity"), ("bits", 4, "4 bits")])
+def test_every_table_names_a_dose_in_its_unit(dose: str, value: float, named: str) -> None:
+    runs = run_table({"run": "dense"}, {"run": "r4", "baseline": "dense", "method": "r", dose: value})
+    tables = dose_tables(items_frame(_plain({"role": "unknown"}, {"role": "stereotype"})), runs, flips=9)
+    said = f"one dose only ({named}), compared with nothing"
+    at_risk = {name: table[table["outcome"] == "new_bias"] for name, table in tables.items()}
+    assert at_risk["dose_response"]["status"].tolist() == [f"not fitted: {said}"]
+    assert at_risk["dose_curves"]["status"].tolist() == [f"not fitted: {said}"]
+    status = at_risk["dose_tests"].set_index("test")["status"]
+    assert status[["trend", "trend_iid"]].tolist() == [f"not tested: {said}"] * 2
+
+
+def test_a_threshold_is_named_in_percent_of_sparsity() -> None:
+    # Flat up to 40 %, then steep: steps of ten points, of which no reader knows.
+    runs = run_table(
+        {"run": "dense"},
+        *({"run": f"w-{n}", "baseline": "dense", "method": "w", "sparsity": n / 100} for n in (20, 40, 60, 70)),
+    )
+    shares = {"dense": -1.5, "w-20": -1.5, "w-40": -1.5, "w-60": 0.5, "w-70": 1.5}
+    tests = dose_tests(items_frame(_answers(shares, n_clusters=30, per=4, seeds=5)), runs, flips=199)
+    row = _row(tests, category="all", outcome="stereotype", test="breakpoint")
+    assert (row["verdict"], row["breakpoint"]) == ("threshold at 40 % sparsity", 40)
+
+
 def test_methods_are_pooled_with_their_interaction() -> None:
     # Percent: 20 and 50 by two methods, of which wanda rises half as fast.
     slopes = {"random": 0.4, "wanda": 0.2}

@@ -140,6 +140,12 @@ def test_a_metric_that_only_one_run_has_is_no_comparison() -> None:
     assert found[["value", "change", "conf_low"]].isna().all(axis=None)
 
 
+def test_a_metric_that_no_line_has_is_none() -> None:
+    # As bbq logs the scores of a category that a task does not have: null in every line.
+    old, new = ([{"acc": 1.0, "none_of_ours": None}, {"acc": value, "none_of_ours": None}] for value in (0.0, 1.0))
+    assert list(changes(lines("dense", old) + lines("w", new)).index) == [("none", "acc")]
+
+
 def test_templates_are_the_unit_where_items_have_some() -> None:
     # Two lines of each of three templates: the unit's mean change is 0, -1 and -1/2.
     before, after = [1.0, 1, 1, 1, 1, 1], [1.0, 1, 0, 0, 1, 0]

@@ -26,6 +26,9 @@ def mc() -> Task:
     return Task([choice_line(0, 0)])
 
 
+WHOLE = {"achieved_sparsity": 0.4998, "bits_per_weight": 32.0, "decoder_sparsity": 0.328}
+
+
 def wiki(perplexity: float) -> Task:
     return Task(
         [rolling_line(0, -5 * math.log(perplexity))], "loglikelihood_rolling", {"word_perplexity,none": perplexity}
@@ -58,7 +61,9 @@ def kinds(folder: Path, store: ItemStore, named: str | None = None) -> list[tupl
 def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> None:
     runs = tmp_path / "runs"
     write_run(runs, 1, {"mc": mc(), "wt": wiki(10.0)}, config={"batch_size": "auto"})
-    write_run(runs, 2, {"mc": mc(), "wt": wiki(float("inf"))}, evidence("wanda-50"), chat_template_sha="c")
+    write_run(
+        runs, 2, {"mc": mc(), "wt": wiki(float("inf"))}, evidence("wanda-50", totals=WHOLE), chat_template_sha="c"
+    )
     logs = read(runs, store)
     dense, wanda = runs_frame(logs, choose_baselines(logs.runs)).to_dict("records")
     assert {name: value for name, value in wanda.items() if name != "weights_hash"} == {
@@ -70,10 +75,13 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
         "base_hash": "aa" * 32,
         "method": "wanda",
         "recipe": "wanda-50",
+        "variant": wanda["variant"],
         "sparsity": 0.5,
         "bits": wanda["bits"],
         "achieved_sparsity": 0.4998,
+        "decoder_sparsity": 0.328,
         "bits_per_weight": 32.0,
+        "decoder_bits_per_weight": wanda["decoder_bits_per_weight"],
         "calibration_source": "c4",
         "calibration_hash": "cc" * 32,
         "dtype": "float32",
@@ -90,6 +98,8 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
         "file": "results_2026-01-02T03-04-05.000002.json",
     }
     assert list(wanda) == RUNS.names
+    # An older log's totals are over the targeted matrices alone.
+    assert (wanda["variant"], wanda["decoder_bits_per_weight"]) == (None, None)
     assert (dense["run"], dense["is_baseline"], dense["method"], dense["batch_size"]) == ("dense", True, "none", "auto")
     assert json.loads(dense["perplexities"]) == {"wt/word_perplexity": 10.0}
     frame = runs_frame(logs, choose_baselines(logs.runs))
