@@ -22,6 +22,9 @@ from .undated import settle
 
 __all__ = ["Logs", "read_logs"]
 
+_LOST = {"unreadable", "our_fault", "bad_task", "samples_without_results"}
+"""Kinds of issues with which a run or a task of it is gone, and so a comparison."""
+
 
 @dataclass
 class Logs:
@@ -77,7 +80,8 @@ def read_logs(
     issues += notes
     complete = _with_samples(labelled, inputs.root, store, documents, issues, workers or usable_cores())
     store.finish()
-    return Logs(runs=complete, store=store, issues=issues)
+    told = [replace(issue, level="error") if issue.kind in _LOST else issue for issue in issues]
+    return Logs(runs=complete, store=store, issues=told)
 
 
 def _results(files: RunFiles, root: Path, patterns: tuple[str, ...]) -> tuple[RunLog | None, list[Issue]]:

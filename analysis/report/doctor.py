@@ -93,13 +93,14 @@ def examine(
         pairing = pair_runs(logs, baselines, allowed)
     findings += [*_refused(pairing, logs.runs, command), *_uncompared(baselines)]
     lost = any(difference.name == NO_ITEMS for refusal in pairing.refusals for difference in refusal.differences)
+    told = {"refused", *(entry.kind for entry in baselines.uncompared)}
     issues = [*logs.issues, *baselines.issues, *pairing.issues]
     return Examination(
         found=_found(logs),
         rows=[_row(label, run, baselines, pairing) for label, run in list(logs.runs.items())[:_RUNS]],
         more=max(len(logs.runs) - _RUNS, 0),
         findings=findings,
-        warnings=_warnings(issues, {"no_samples"} if lost else set()),
+        warnings=_warnings(issues, {*told, "no_samples"} if lost else told),
         comparisons=len(pairing.pairs),
         complete=not findings and not any(issue.level == "error" for issue in issues),
         command=command.text(),
@@ -189,7 +190,7 @@ def _warnings(issues: Iterable[Issue], left_out: set[str]) -> list[str]:
     """What to read before the tables, a line a kind; kinds that a finding speaks of are left out."""
     kinds: dict[str, list[Issue]] = {}
     for issue in issues:
-        if issue.level == "warning" and issue.kind not in left_out:
+        if issue.level != "note" and issue.kind not in left_out:
             kinds.setdefault(issue.kind, []).append(issue)
     lines = [
         f"{kind}: {found[0].message} ({found[0].file})" + (f", and {len(found) - 1} more" if len(found) > 1 else "")

@@ -152,3 +152,29 @@ def test_faults_of_the_user_are_those_of_analyze(folder: Path) -> None:
         examine([folder], None, ["promts"])
     with pytest.raises(UserError, match="no task matches"):
         examine([folder], None, (), ["mmlu"])
+
+
+def test_a_run_that_can_not_be_read_is_missing_and_said(folder: Path) -> None:
+    (folder / "results_2026-01-02T03-04-05.000009.json").write_text("{")
+    options: dict[str, Any] = {"baseline": "smol/dense", "allow": ["prompts"]}
+    found = examine([folder], **options)
+    assert (found.findings, found.complete) == ([], False)
+    (said,) = found.warnings
+    assert said.startswith("unreadable: ")
+    assert "(results_2026-01-02T03-04-05.000009.json)" in said
+
+
+def test_it_takes_several_folders_and_files(folder: Path, tmp_path_factory: Any) -> None:
+    other = tmp_path_factory.mktemp("other")
+    run = write_run(other, 9, {"arc": task(11)}, smol("rtn-2"))
+    found = examine([folder, run], "smol/dense", ["prompts"])
+    assert found.complete
+    assert found.rows[-1]["compared with"] == "smol/dense"
+    assert found.command == f"lm-eval-ext analyze {folder} {run} --allow prompts --baseline smol/dense"
+
+
+def test_where_a_missing_run_would_go(tmp_path: Path) -> None:
+    run = write_run(tmp_path, 1, {"arc": task()}, smol("rtn-4"), config=args(recipe="rtn-4"))
+    (finding,) = examine(run).findings
+    assert finding.command is not None
+    assert f"--output_path {tmp_path} --log_samples" in finding.command

@@ -56,7 +56,7 @@ def test_exit_codes(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "Nothing is missing; this makes all 2 comparisons:\n" in shown
     assert shown.endswith("  lm-eval-ext analyze runs --task bbh --allow prompts\n")
     assert run(monkeypatch, "absent") == 2
-    assert capsys.readouterr().err.startswith("error: absent is not a folder.")
+    assert capsys.readouterr().err.startswith("error: absent is not a folder or a file that is there.")
 
 
 def test_help_ends_with_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
