@@ -166,7 +166,7 @@ class Judge:
         if set(other) <= _QUOTES:
             return Outcome("quoted", ", ".join(other))
         shown = ", ".join(name.removesuffix(".parquet") for name in other if name not in _QUOTES)
-        alone = stands_alone(mutation.file, *(_unpacked(raw, mutation) for raw in _both(base, mutation)))
+        alone = stands_alone(mutation.file, mutation.base, *(_unpacked(raw, mutation) for raw in _both(base, mutation)))
         return Outcome("SILENT", shown) if alone is None else Outcome("alone", f"{alone} ({shown})")
 
     @staticmethod

@@ -48,8 +48,7 @@ def counts(found: Sequence[Found], seed: int, seconds: float, workers: int) -> s
 
 def alone() -> str:
     """The values that stand alone in a log, as Markdown."""
-    said = [(file, words, heads) for file, kinds in ALONE.items() for words, heads in kinds.items()]
-    return "\n".join(f"- {words} (`{'`, `'.join(heads)}`, in {file} files)" for file, words, heads in said)
+    return "\n".join(f"- {kind.words} (`{'`, `'.join(kind.places)}` of {kind.file} files)" for kind in ALONE)
 
 
 def put(name: str, text: str, page: Path = PAGE) -> None:

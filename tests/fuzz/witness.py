@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
-__all__ = ["ALONE", "stands_alone"]
+__all__ = ["ALONE", "Alone", "stands_alone"]
 
-ALONE = {
-    "results": {
-        "what the run says of its model, recipe and evidence": ("config",),
-        "names, versions and sizes at the top of the results file": (
-            *("model_name", "model_source", "max_length", "lm_eval_version", "transformers_version", "versions"),
-        ),
-    },
-    "samples": {},
-}
-"""By file and in words, the places whose values stand there alone: keys from the top, `*` for any."""
+
+@dataclass(frozen=True)
+class Alone:
+    """A kind of such values."""
+
+    file: str
+    """`samples` or `results`."""
+    words: str
+    places: tuple[str, ...]
+    """Keys from the top, joined by dots; `*` for any."""
+    tasks: str = "*"
+    """Shell pattern of the tasks."""
+
+
+ALONE = (
+    Alone("results", "what a run says of its model, its recipe, its evidence and its limit", ("config",)),
+    Alone(
+        "results",
+        "names, versions and sizes",
+        ("model_name", "model_source", "max_length", "lm_eval_version", "transformers_version"),
+    ),
+    Alone("samples", "the text that a filter cut out of a response", ("filtered_resps",), "fuzz_words"),
+    Alone(
+        "samples",
+        "a metric that a task's own code makes of a text or of all scores, where the mean stays the same",
+        ("exact_match", "acc"),
+        "fuzz_[ws]*",
+    ),
+    Alone(
+        "samples",
+        "the same of a metric that divides by lengths, which lm_eval does not log",
+        ("acc_norm",),
+        "fuzz_choice",
+    ),
+)
 
 Place = tuple[Any, ...]
 
 
-def stands_alone(file: str, before: bytes, after: bytes) -> str | None:
+def stands_alone(file: str, task: str, before: bytes, after: bytes) -> str | None:
     """In words, what was altered, if only values were that stand alone in a log; else None.
 
     Args:
         file: `samples` or `results`.
+        task: The task's name.
         before: The unaltered file, unpacked.
         after: The altered one.
     """
@@ -33,7 +61,8 @@ def stands_alone(file: str, before: bytes, after: bytes) -> str | None:
     if None in records or len(records[0] or ()) != len(records[1] or ()):
         return None
     places = [place for pair in zip(*records, strict=True) for place in _differ(*pair)]
-    found = {next((words for words, heads in ALONE[file].items() if _under(place, heads)), None) for place in places}
+    kinds = [kind for kind in ALONE if kind.file == file and fnmatchcase(task, kind.tasks)]
+    found = {next((kind.words for kind in kinds if _under(place, kind.places)), None) for place in places}
     return None if None in found or not found else "; ".join(sorted(words for words in found if words))
 
 
