@@ -1,6 +1,6 @@
 """Errors that a user can act on: the same class as `lm_eval_ext.errors`, so that one `except` serves both packages.
 
-This is the only place where `analysis` takes anything from `lm_eval_ext`; it imports no model code.
+Here and in `media` alone `analysis` takes anything from `lm_eval_ext`; neither imports model code.
 """
 
 from __future__ import annotations

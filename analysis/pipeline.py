@@ -63,7 +63,7 @@ def analyze(
     with staged_folder(output, *inputs.paths) as stage, ItemStore(stage / "items.parquet") as store:
         with DocumentStore(stage / "documents.parquet") as documents:
             logs = read_logs(inputs, store, patterns, documents=documents)
-        baselines = choose_baselines(logs.runs, baseline, _typed(inputs.given, output, allowed, patterns, given))
+        baselines = choose_baselines(logs.runs, baseline, _typed(inputs, output, allowed, patterns, given))
         pairing = pair_runs(logs, baselines, allowed)
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)
         making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
@@ -106,7 +106,7 @@ def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
 
 
 def _typed(
-    runs: tuple[str, ...], output: Path, allowed: frozenset[str], patterns: tuple[str, ...], settings: Settings
+    inputs: Inputs, output: Path, allowed: frozenset[str], patterns: tuple[str, ...], settings: Settings
 ) -> AnalyzeCommand:
     """The command line of this analysis, but for its baseline: what an issue tells the user to type is made from it."""
     usual = Settings().as_dict()
@@ -117,7 +117,7 @@ def _typed(
         "allow": sorted(allowed),
         **changed,
     }
-    return AnalyzeCommand(runs, options)
+    return AnalyzeCommand.of(inputs, options)
 
 
 def _give_roles(making: Making, logs: Logs, baselines: Baselines, pairing: Pairing) -> list[Issue]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ..logs import RunLog
+from ..logs import Inputs, RunLog
 
 __all__ = ["AnalyzeCommand", "lm_eval_command"]
 
@@ -26,6 +27,14 @@ class AnalyzeCommand:
     """Folders and files that are read."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options by name, without the dashes: a value, several of them, or None where it isn't given."""
+    folder: str = "RUNS"
+    """Where another run's files would go, to be found with the others."""
+
+    @classmethod
+    def of(cls, inputs: Inputs, options: Mapping[str, Any]) -> AnalyzeCommand:
+        """The command line that reads these inputs."""
+        folder = inputs.given[0] if Path(inputs.given[0]).is_dir() else str(inputs.root)
+        return cls(inputs.given, options, folder)
 
     def text(self, **changes: Any) -> str:
         """The line, quoted for a shell, with some options changed."""

@@ -105,7 +105,7 @@ class _Search:
             kind="task_without_baseline",
             reason=f"no baseline holds {', '.join(without)}",
             advice="To evaluate the baseline on them, type",
-            command=lm_eval_command(base, without, self.command.runs[0], again=True),
+            command=lm_eval_command(base, without, self.command.folder, again=True),
         )
 
     def _without_baseline(self, label: str, run: RunLog) -> Uncompared:
@@ -121,7 +121,7 @@ class _Search:
             reason = "its weights before compression are not those of the uncompressed run (revision or dtype differ)"
         else:
             reason, source, again = "the uncompressed run holds none of its tasks", same_name[0], True
-        command = lm_eval_command(source, run.tasks, self.command.runs[0], again=again)
+        command = lm_eval_command(source, run.tasks, self.command.folder, again=again)
         advice = "To evaluate its baseline, type"
         return Uncompared(run=label, kind="no_baseline", reason=reason, advice=advice, command=command)
 
@@ -157,7 +157,7 @@ class _Search:
             advice = "Evaluate another model on the same tasks"
         else:
             advice = "To evaluate it compressed too, type"
-            command = lm_eval_command(run, run.tasks, self.command.runs[0], recipe=_EXAMPLE)
+            command = lm_eval_command(run, run.tasks, self.command.folder, recipe=_EXAMPLE)
         return Uncompared(run=label, kind="nothing_to_compare", reason=reason, advice=advice, command=command)
 
     def _group(self, run: RunLog) -> str:

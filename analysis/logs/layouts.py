@@ -25,6 +25,11 @@ _PLAIN = re.compile(r".*\.jsonl?(?:\.gz)?", re.DOTALL)
 _RESULTS_HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"results"\s*:')
 _SAMPLES_HEAD = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"doc_id"\s*:')
 _HEAD = 256
+_WRITTEN_OUT = "_write_out_info.json"
+_TOTALS = (
+    "of lm_eval 0.3 or older, which logs no answers in a form that is read here. "
+    "Run the model again with lm_eval 0.4 and --log_samples"
+)
 _PACKED = (".gz", ".zst", ".xz", ".bz2", ".zip", ".lz4")
 
 
@@ -68,17 +73,23 @@ def recognise(path: Path) -> LogFile | None:
         return found
     if _PLAIN.fullmatch(path.name) and not path.name.startswith(".") and not re.search(_DATE, path.name):
         head = _head(path)
-        if _RESULTS_HEAD.match(head) and path.suffix != ".gz" and _has_configs(path):
-            return LogFile("results")
+        if path.name.endswith(_WRITTEN_OUT):
+            return LogFile("near", why=_TOTALS)
+        if _RESULTS_HEAD.match(head) and path.suffix != ".gz":
+            # Other programs put "results" first as well.
+            if _names(path, b'"configs"'):
+                return LogFile("results")
+            if _names(path, b'"versions"'):
+                return LogFile("near", why=_TOTALS)
         if _SAMPLES_HEAD.match(head):
             return LogFile("samples")
     return LogFile("near", why=_why(path.name)) if _NEAR.fullmatch(path.name) else None
 
 
-def _has_configs(path: Path) -> bool:
-    """Whether the rest has what only lm_eval writes: other programs put "results" first as well."""
+def _names(path: Path, key: bytes) -> bool:
+    """Whether a file names a key."""
     try:
-        return b'"configs"' in path.read_bytes()
+        return key in path.read_bytes()
     except OSError:
         return True  # reading it says what is wrong
 

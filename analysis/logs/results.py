@@ -17,7 +17,7 @@ from .inputs import name_in
 from .issues import Issue
 from .task_groups import TaskGroup, task_groups
 from .undated import claimed, date_of
-from .values import LogError, integer, number, text, words
+from .values import LogError, integer, mapping, number, text, words
 
 __all__ = ["RunLog", "TaskLog", "read_results"]
 
@@ -184,12 +184,19 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     arguments = _model_args(config.get("model_args") if isinstance(config, Mapping) else None)
     facts = take_all(RUN_FIELDS, {**content, "$model_args": arguments})
     facts["arguments"] = arguments
-    for place in sorted({entry.path.rpartition(".")[0] for entry in RUN_FIELDS} - {"", "$model_args"}):
+    for place in _OBJECTS:
         _expect_object(content, place)
     # Another file or adapter on top makes another model of the same name.
     extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]
     return facts
+
+
+_OBJECTS = sorted(
+    {entry.path.rpartition(".")[0] for entry in RUN_FIELDS} - {"", "$model_args"}
+    | {entry.path for entry in RUN_FIELDS if entry.parse is mapping}
+)
+"""Places in a results file that hold an object, or nothing."""
 
 
 def _expect_object(content: dict[str, Any], place: str) -> None:

@@ -29,6 +29,14 @@ A report holds `report.json` (its marker: what made it, from what), `summary.md`
 Columns have the same name and meaning wherever they appear. A missing value is an empty cell in CSV and null in
 Parquet, never NaN and never a number that stands for it. Numbers are written in full; only `summary.md` and the
 terminal round.
+
+Names and texts in a log are whatever somebody wrote. Parquet holds them as they are. In a CSV file a text that a
+spreadsheet would compute (it starts with `=`, `+`, `-`, `@`, a tab or a line break) has a `'` before it, as OWASP
+recommends. The same holds behind a `;`, a tab or a line break inside it; numbers are left alone. Control characters in
+texts are escapes such as `\\x1b`, but for tabs and line breaks. Join by names in Parquet, not in CSV.
+
+`report.json` lists the report's files with their hashes. A later analysis replaces a report only where nothing else
+lies in its folder and no file has changed since.
 """
 
 _MEASURES = """\

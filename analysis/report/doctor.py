@@ -11,7 +11,7 @@ from ..compare.baselines import Baselines, SeveralBaselinesError, choose_baselin
 from ..compare.commands import AnalyzeCommand, lm_eval_command
 from ..compare.differences import NO_ITEMS
 from ..compare.pairing import Pairing, Refusal, check_allowed, pair_runs
-from ..logs import Issue, ItemStore, Logs, RunLog, read_logs
+from ..logs import Inputs, Issue, ItemStore, Logs, RunLog, read_logs
 
 __all__ = ["Examination", "Finding", "examine"]
 
@@ -58,12 +58,15 @@ class Examination:
 
 
 def examine(
-    runs: Sequence[Path | str], baseline: str | None = None, allow: Iterable[str] = (), tasks: Iterable[str] = ()
+    runs: Path | str | Iterable[Path | str],
+    baseline: str | None = None,
+    allow: Iterable[str] = (),
+    tasks: Iterable[str] = (),
 ) -> Examination:
     """Read runs and pair them as `analyze` does, without a report: nothing is written beside them.
 
     Args:
-        runs: Folders of lm-eval outputs.
+        runs: As `analyze` takes them.
         baseline: As `analyze` takes it.
         allow: Likewise.
         tasks: Likewise.
@@ -72,16 +75,19 @@ def examine(
         What was found, what can be compared, and what to type for the rest.
 
     Raises:
-        UserError: If there is no readable run, no task matches, or `baseline` or `allow` holds an unknown name.
+        UserError: If something is not there, there is no readable run, no task matches, or `baseline` or `allow` holds
+            an unknown name.
     """
     allowed, patterns = check_allowed(allow), tuple(tasks)
     options = {"task": patterns, "allow": sorted(allowed)}
-    command = AnalyzeCommand(tuple(map(str, runs)), options | ({"baseline": baseline} if baseline else {}))
+    inputs = Inputs.of(runs)
+    plain = AnalyzeCommand.of(inputs, options)
+    command = AnalyzeCommand.of(inputs, options | ({"baseline": baseline} if baseline else {}))
     with TemporaryDirectory(prefix="lm-eval-ext-") as scratch, ItemStore(Path(scratch) / "items.parquet") as store:
-        logs = read_logs(Path(runs[0]), store, patterns)
+        logs = read_logs(inputs, store, patterns)
         findings, baselines = [], Baselines()
         try:
-            baselines = choose_baselines(logs.runs, baseline, AnalyzeCommand(command.runs, options))
+            baselines = choose_baselines(logs.runs, baseline, plain)
         except SeveralBaselinesError as error:
             findings.append(_undecided(error))
         pairing = pair_runs(logs, baselines, allowed)
@@ -160,7 +166,7 @@ def _alike(refusals: list[Refusal], runs: Mapping[str, RunLog], command: Analyze
         return Finding(text=text, advice=f"{remedy}, or accept it", command=command.allowing(first.flags))
     if first.differences[0].name == NO_ITEMS:
         empty = next(label for label in (first.run, first.baseline) if not runs[label].tasks[first.task].rows)
-        again = lm_eval_command(runs[empty], tasks, command.runs[0], again=True)
+        again = lm_eval_command(runs[empty], tasks, command.folder, again=True)
         return Finding(text=text, advice=remedy, command=again)
     return Finding(text=text, advice=remedy)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import Analysis, Settings, analyze
+from analysis import Analysis, Settings, UserError, analyze
 from analysis.logs import sources
 from tests.helpers.runlogs import DENSE, Task, choice_line, evidence, write_run
 from tests.helpers.venvs import ROOT
@@ -173,7 +173,7 @@ def test_half_characters_anywhere(runs: Path) -> None:
     found = analysed(runs)
     assert "rtn?" in set(found.tables["runs"]["run"])
     assert told(found, "our_fault") == []
-    assert [file for file, _ in told(found, "altered")] == [f"c/{samples.name}"]
+    assert [file for file, _ in told(found, "untrue_hashes")] == [f"c/{samples.name}"] * 2
 
 
 def test_names_of_bytes_that_are_no_text(runs: Path) -> None:
@@ -250,7 +250,8 @@ def test_what_is_no_fault_of_the_file_ends_all(
 ) -> None:
     third(runs)
     failing(monkeypatch, error)
-    with pytest.raises(type(error)):
+    # A full disk is told by the report's folder.
+    with pytest.raises((type(error), UserError), match="No space left" if isinstance(error, OSError) else ""):
         analysed(runs)
     assert sorted(path.name for path in runs.parent.iterdir()) == ["runs"]
 

@@ -56,7 +56,8 @@ NOISE_FLOOR = Table(
 
 REPLICATES = Table(
     name="replicates",
-    doc="The transitions between runs of one method and dose (other seeds, batch size, dtype): a floor from logs. Each direction of a pair has its row.",
+    doc="The transitions between runs of one method and dose (other seeds, batch size, dtype): a floor from logs. Each "
+    "direction of a pair has its row.",
     columns=(
         KEYS[0],
         text(

@@ -55,8 +55,8 @@ def read_text(given: str, what: str, most: int, instead: str) -> str:
             data = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise fault(f"does not exist; {instead}") from None
-    except RuntimeError as error:  # of expanduser
-        raise fault(f"can't be found: {error}") from None
+    except RuntimeError:  # of expanduser
+        raise fault("is in the home folder of a user that is not known here; give the whole path") from None
     except OSError as error:
         raise fault(f"can't be read: {error.strerror or os.strerror(error.errno or 0)}") from None
     if len(data) > most:

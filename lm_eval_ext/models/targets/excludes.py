@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from lm_eval_ext.errors import UserError
+from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.models.targets.matrix import Skip, list_matrices
 from lm_eval_ext.models.targets.target import Target
 from lm_eval_ext.models.targets.wrappers import plain_name
@@ -70,14 +70,14 @@ def refuse_idle(
             first = [target.info for target in blocks if target.block == blocks[0].block]
             # Patterns of other tools: regular expressions, names without what stands before them.
             meant = "*." + pattern.removeprefix("re:").lstrip("^.*").rstrip("$")
-            hint = f" Did you mean {meant!r}?" if any(fnmatchcase(name, meant) for name in names) else ""
+            hint = f" Did you mean {seen(meant)}?" if any(fnmatchcase(name, meant) for name in names) else ""
             raise UserError(
-                f"exclude={pattern!r} matches no module of {kind}.{hint} Matrices of its first block: "
+                f"exclude={seen(pattern)} matches no module of {kind}.{hint} Matrices of its first block: "
                 f"{list_matrices(first)}"
             )
         known = [skip.reason for full in fitting for skip in skips if f"{skip.name}.".startswith(f"{full}.")]
         why = f" ({known[0]})" if known else ""
         raise UserError(
-            f"exclude={pattern!r} removes no target of {kind}: it matches {fitting[0]}, which is left alone "
+            f"exclude={seen(pattern)} removes no target of {kind}: it matches {fitting[0]}, which is left alone "
             f"anyway{why}; take the pattern out"
         )

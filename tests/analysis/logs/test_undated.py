@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from analysis.errors import UserError
 from analysis.logs import ItemStore, Logs, read_logs
 from tests.helpers.runlogs import choice_line
 
@@ -145,3 +146,16 @@ def test_a_results_file_may_have_any_name(name: str, tmp_path: Path) -> None:
     write_old(tmp_path / "runs", ["arc"], name=name)
     logs = read(tmp_path / "runs")
     assert (len(logs.runs), kinds(logs)) == (1, [])
+
+
+@pytest.mark.parametrize("name", ["results.json", "gpt2.json", "arc_easy_write_out_info.json"])
+def test_files_of_lm_eval_0_3_are_named(tmp_path: Path, name: str) -> None:
+    totals = {"results": {"arc_easy": {"acc": 0.5, "acc_stderr": 0.1}}, "versions": {"arc_easy": 0}, "config": {}}
+    answers = [{"doc_id": 0, "prompt_0": "Q", "logit_0": -1.0, "truth": 0, "acc": "1.0"}]
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / name).write_text(json.dumps(answers if "write_out" in name else totals))
+    with pytest.raises(UserError, match=r"of lm_eval 0\.3 or older, which logs no answers .* Run the model again"):
+        read(runs)
+    write_old(runs / "new", ["t"])
+    assert ("near_miss", name) in [(issue.kind, issue.file) for issue in read(runs).issues]

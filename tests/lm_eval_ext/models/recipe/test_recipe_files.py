@@ -301,7 +301,7 @@ def test_names_that_lead_nowhere(suffix: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     refused(f"{'x' * 300}{suffix}", "can't be read: File name too long")
     refused(f"{'x/' * 5000}x{suffix}", "can't be read: File name too long")
-    refused(f"~nosuchuser/x{suffix}", "can't be found: ")
+    refused(f"~nosuchuser/x{suffix}", "is in the home folder of a user that is not known here")
     refused(f"a\0b{suffix}", "has NUL in its name")
     refused(f"a\udcff{suffix}", "has a name that is no text")
     refused(f"none{suffix}", "does not exist; give the path" if suffix != ".yaml" else "does not exist; give a path")
@@ -400,7 +400,8 @@ def test_a_mutated_recipe_is_that_recipe_another_or_a_line(tmp_path: Path) -> No
     file = tmp_path / "mine.yaml"
     stop = time.monotonic() + 4
     kinds = {"equal": 0, "another": 0, "refused": 0}
-    while time.monotonic() < stop and sum(kinds.values()) < 1000:
+    # At least a hundred, however slow the machine is.
+    while sum(kinds.values()) < 100 or (time.monotonic() < stop and sum(kinds.values()) < 1000):
         name, text, recipe = draw.choice(texts)
         file.write_bytes(mutated(text, draw))
         try:
