@@ -50,7 +50,7 @@ def reader_sources() -> list[Path]:
     """The files that the reader's code is in: this package and what it imports from the rest of `analysis`."""
     here = Path(__file__).parent
     schema = here.parent / "schema"
-    return sorted([*here.rglob("*.py"), *schema.glob("*.py"), here.parent / "errors.py"])
+    return sorted([*here.rglob("*.py"), *schema.glob("*.py"), here.parent / "errors.py", here.parent / "media.py"])
 
 
 def _version() -> str:

@@ -104,8 +104,10 @@ def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequenc
     out = Decided([None] * size, [None] * size, np.zeros(size, dtype=bool))
     for name in dict.fromkeys(filters):
         own = [place for place in range(size) if filters[place] == name]
-        metric = _speaks(_candidates([lines[place] for place in own], about.metrics.get(name, {})), lines, own, about)
+        reported = about.metrics.get(name, {})
+        metric = _speaks(_candidates([lines[place] for place in own], reported), lines, own, about)
         if metric is None:
+            out.issues += _unlogged(name, reported, [lines[place] for place in own])
             continue
         for place in own:
             value = lines[place].metrics.get(metric)
@@ -120,6 +122,15 @@ def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequenc
         if metric == "acc":
             _contradictions(out, lines, names, own)
     return out
+
+
+def _unlogged(name: str, reported: Mapping[str, float], lines: Sequence[Line]) -> list[Issue]:
+    """An issue where the results file has a metric of right and wrong that no line has: somebody took it away."""
+    lacking = [
+        metric for metric in PREFERRED if metric in reported and not any(metric in line.metrics for line in lines)
+    ]
+    message = f"{', '.join(lacking)} is in the results file (filter {name}), but in none of the {len(lines)} lines"
+    return [Issue("", "metric_missing", message)] if lacking else []
 
 
 def _candidates(lines: Sequence[Line], reported: Mapping[str, float]) -> list[str]:
@@ -142,7 +153,10 @@ def _speaks(names: list[str], lines: Sequence[Line], own: Sequence[int], about: 
     for name in PREFERRED:
         if name in names:
             return name if whole(name) else None
-    return next((name for name in names if about.higher_is_better.get(name) and whole(name)), None)
+    # lm_eval before 0.4.13 tells the direction of pass@1 under another name.
+    told = about.higher_is_better
+    usual = bool(told) and all(told.values())
+    return next((name for name in names if told.get(name, usual) and whole(name)), None)
 
 
 def _contradictions(out: Decided, lines: Sequence[Line], names: Sequence[str], own: Sequence[int]) -> None:

@@ -117,9 +117,8 @@ def _with_samples(
             read = nothing_read(mishap(error)).of(file, label, task.name)
         issues += read.issues
         store.append(label, task.name, read.table)
-        kept = {name: value for name, value in task.perplexities.items() if name not in read.refuted}
         found[label][task.name] = replace(
-            task, perplexities=kept, rows=read.table.num_rows, has_roles=read.has_roles, fingerprint=read.fingerprint
+            task.without(read.refuted), rows=read.table.num_rows, has_roles=read.has_roles, fingerprint=read.fingerprint
         )
     prune(cached)
     if faults:

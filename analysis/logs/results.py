@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,13 @@ class TaskLog:
     def of_metrics(self) -> tuple[Any, ...]:
         """All that reading the samples is told of metrics."""
         return self.metrics, self.higher_is_better, self.aggregations, self.filters
+
+    def without(self, metrics: Iterable[str]) -> TaskLog:
+        """The task without the aggregates of some metrics."""
+        gone = frozenset(metrics)
+        kept = {name: {m: v for m, v in found.items() if m not in gone} for name, found in self.metrics.items()}
+        own = {name: value for name, value in self.perplexities.items() if name.partition(",")[0] not in gone}
+        return replace(self, metrics=kept, perplexities=own) if gone else self
 
 
 @dataclass(frozen=True, kw_only=True)

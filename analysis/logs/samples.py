@@ -50,7 +50,7 @@ class SamplesRead:
     documents: Documents
     """What the rows' items asked."""
     refuted: tuple[str, ...] = ()
-    """Perplexities of the results file that the lines of a rolling task don't add up to."""
+    """Metrics of the results file that the lines of a rolling task don't add up to."""
     unreadable: bool = False
     """Whether reading broke off before the end of the file, so that another try may find more."""
 

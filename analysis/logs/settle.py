@@ -40,7 +40,7 @@ class Settled:
     table: pa.Table
     issues: list[Issue]
     refuted: tuple[str, ...] = ()
-    """Perplexities of the results file that the lines don't add up to."""
+    """Metrics of a rolling task's results that the lines don't add up to."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def settle(
         if differ:
             kept[:] = False
         issues += differ
-        refuted = [name for name in about.perplexities if _refuted(name, about, rolling, issues)]
+        refuted = _refuted(about, rolling, issues)
     return Settled(table if kept.all() else table.filter(pa.array(kept)), issues, tuple(refuted))
 
 
@@ -209,14 +209,18 @@ def _means(table: pa.Table, about: TaskLog, metrics: Mapping[int, Mapping[str, f
     return check_means([str(key[0]) for key in shares.index], [{"acc": value} for value in shares], about)
 
 
-def _refuted(name: str, about: TaskLog, rolling: Rolling, issues: list[Issue]) -> bool:
-    found = rolling.aggregate(name.partition(",")[0])
-    reported = about.perplexities[name]
-    if found is None or same_number(found, reported) or found == reported:
-        return False
-    message = (
-        f"{name} of the lines is {found:.6g}, but the results file says {reported:.6g}: one of the two was changed "
-        "after the run; it is not compared"
-    )
-    issues.append(Issue("", "mean_differs", message))
-    return True
+def _refuted(about: TaskLog, rolling: Rolling, issues: list[Issue]) -> list[str]:
+    """Metrics of a rolling task that the lines do not add up to, each with an issue."""
+    out = []
+    for name, metrics in about.metrics.items():
+        for metric, reported in metrics.items():
+            found = rolling.aggregate(metric)
+            if found is None or found == reported or same_number(found, reported):
+                continue
+            message = (
+                f"{metric} of the lines is {found:.6g}, but the results file says {reported:.6g} (filter {name}): one "
+                "of the two was changed after the run; it is not compared"
+            )
+            issues.append(Issue("", "mean_differs", message))
+            out.append(metric)
+    return out

@@ -24,7 +24,7 @@ _DTYPES = {
     pa.bool_(): pd.BooleanDtype(),
 }
 
-CATEGORIES = DICTIONARY - {"run", "task", "filter", "condition", "polarity", "status", "role", "axis"}
+CATEGORIES = DICTIONARY - {"run", "task", "filter", "condition", "polarity", "status", "role", "axis", "metrics"}
 """Columns that are read as categories. The others are what rows are grouped, filled and labelled by: plain strings,
 since categories would bring groups without rows and refuse values that they lack."""
 

@@ -152,9 +152,27 @@ def test_what_counts_as_the_same_number(found: float, reported: float, same: boo
 def test_a_perplexity_is_made_again_from_the_lines(tmp_path: Path) -> None:
     lines = [rolling_line(0, -10.0), rolling_line(1, -5.0)]  # exp(15 / 10) = 4.4817
     told: dict[str, Any] = {"output_type": "loglikelihood_rolling"}
-    assert read(tmp_path, lines, **told, perplexities={"word_perplexity": 4.4816890703}).refuted == ()
-    found = read(tmp_path, lines, **told, perplexities={"word_perplexity": 4.9})
+    assert read(tmp_path, lines, **told, metrics={"none": {"word_perplexity": 4.4816890703}}).refuted == ()
+    found = read(tmp_path, lines, **told, metrics={"none": {"word_perplexity": 4.9}})
     assert (found.refuted, kinds(found)) == (("word_perplexity",), ["mean_differs"])
+    task = about(**told, metrics={"none": {"word_perplexity": 4.9, "bits_per_byte": 0.7}})
+    assert task.without(found.refuted).metrics == {"none": {"bits_per_byte": 0.7}}
+
+
+def test_a_metric_that_was_taken_from_every_line_is_missed(tmp_path: Path) -> None:
+    lines = [listed(choice_line(i, 0), f1=0.5) for i in range(3)]
+    found = read(tmp_path, lines, metrics={"none": {"acc": 0.5, "f1": 0.5}})
+    (issue,) = found.issues
+    assert issue.message == "acc is in the results file (filter none), but in none of the 3 lines"
+    assert column(found, "correct") == [None] * 3
+
+
+def test_a_direction_under_another_name_counts_if_all_are_one(tmp_path: Path) -> None:
+    lines = [listed(text_line(i, "x"), **{"pass@1": float(i)}) for i in range(2)]
+    told: dict[str, Any] = {"output_type": "generate_until", "metrics": {"none": {"pass@1": 0.5}}}
+    assert column(read(tmp_path, lines, **told, higher_is_better={"pass_at_k": True}), "correct") == [False, True]
+    assert column(read(tmp_path, lines, **told, higher_is_better={"pass_at_k": False}), "correct") == [None, None]
+    assert column(read(tmp_path, lines, **told), "correct") == [None, None]
 
 
 def test_a_target_that_is_the_options_number_shows_a_changed_line(tmp_path: Path) -> None:
