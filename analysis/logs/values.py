@@ -23,7 +23,10 @@ def number(value: Any) -> float | None:
 def score(value: Any) -> float:
     """A log-likelihood as a float; NaN stays NaN, so that the caller can name the answer unscored."""
     if isinstance(value, (bool, int, float)):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise LogError(f"expected a number that a float can hold, got {_short(value)}") from None
     if isinstance(value, str):
         flags = {"True": 1.0, "False": 0.0}
         try:

@@ -173,7 +173,7 @@ def test_half_characters_anywhere(runs: Path) -> None:
     found = analysed(runs)
     assert "rtn?" in set(found.tables["runs"]["run"])
     assert told(found, "our_fault") == []
-    assert [file for file, _ in told(found, "untrue_hashes")] == [f"c/{samples.name}"] * 2
+    assert [file for file, _ in told(found, "untrue")] == [f"c/{samples.name}"] * 2
 
 
 def test_names_of_bytes_that_are_no_text(runs: Path) -> None:

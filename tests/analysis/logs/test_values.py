@@ -59,3 +59,8 @@ def test_a_wrong_value_is_named(read: object, value: object, expected: str) -> N
 def test_half_characters_become_question_marks() -> None:
     assert text("a\ud83db\u00e9") == "a?b\u00e9"
     assert words(1.0) == "1.0"
+
+
+def test_an_integer_that_no_float_can_hold() -> None:
+    with pytest.raises(LogError, match="a float can hold, got 1000"):
+        score(10**400)
