@@ -5,6 +5,6 @@ Here and in `media` alone `analysis` takes anything from `lm_eval_ext`; neither 
 
 from __future__ import annotations
 
-from lm_eval_ext.errors import UserError, debugging, unknown_name
+from lm_eval_ext.errors import UserError, debugging, require_extra, unknown_name
 
-__all__ = ["UserError", "debugging", "unknown_name"]
+__all__ = ["UserError", "debugging", "require_extra", "unknown_name"]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .inspect_logs import inspect_results, is_inspect
 from .values import LogError
 
 __all__ = ["load_object"]
@@ -19,12 +20,16 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 def load_object(path: Path) -> dict[str, Any]:
     r"""Read a JSON file that holds an object. Bare NaN and Infinity are numbers, as lm_eval writes them.
 
+    A log of Inspect gives what a results file of lm_eval would say of it.
+
     Half characters (`"\ud800"`), which no file of ours can hold, become "?".
 
     Raises:
         LogError: If the file can't be read or holds anything else; a key that stands twice in one object says two
             things, of which nothing tells the right one.
     """
+    if is_inspect(path):
+        return inspect_results(path)
     try:
         data = path.read_bytes()
     except OSError as error:

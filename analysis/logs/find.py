@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from pathlib import Path
 from ..errors import UserError
 from .copies import first_copies
 from .inputs import Inputs
+from .inspect_logs import is_inspect, require_reader
 from .issues import Issue
 from .layouts import LogFile, dated_name, is_like_log, recognise
 from .walk import Walk, walk
@@ -46,7 +48,7 @@ def find_runs(given: Inputs | Path | str | Iterable[Path | str]) -> tuple[list[R
         .jsonl.gz), samples that two results files claim. In each of the last three the sample files are left out.
 
     Raises:
-        UserError: If something is not there, or there is no results file.
+        UserError: If something is not there, or there is no results file; or a log of Inspect without its reader.
     """
     inputs = Inputs.of(given)
     groups, issues = _gather(inputs)
@@ -55,6 +57,8 @@ def find_runs(given: Inputs | Path | str | Iterable[Path | str]) -> tuple[list[R
                for key, files in groups.items()}  # fmt: skip
     if not any(results.values()):
         raise UserError(_nothing(inputs, issues))
+    if any(map(is_inspect, itertools.chain(*results.values()))):
+        require_reader()
     counts = {path: (key[1], len(samples[key])) for key, paths in results.items() for path in paths}
     dropped, notes = first_copies(counts, inputs.root)
     issues += notes
@@ -65,7 +69,8 @@ def find_runs(given: Inputs | Path | str | Iterable[Path | str]) -> tuple[list[R
             own = _unambiguous(samples[key], paths, inputs, issues)
             runs += [RunFiles(path, key[1], own) for path in paths]
         elif paths:
-            runs += [RunFiles(path, None, loose=tuple(samples[key])) for path in paths]
+            # A log of Inspect has its samples in it.
+            runs += [RunFiles(path, None, loose=() if is_inspect(path) else tuple(samples[key])) for path in paths]
         elif not all_paths:
             issues += [_without_results(path, file, inputs) for path, file in samples[key].items()]
     return sorted(runs, key=lambda run: (run.date_id or "", run.results)), issues

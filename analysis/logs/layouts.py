@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .inspect_logs import is_inspect
+
 __all__ = ["LogFile", "dated_name", "is_like_log", "recognise"]
 
 # datetime.isoformat() with ":" replaced; it leaves the fraction out when that happens to be 0.
@@ -71,6 +73,8 @@ def recognise(path: Path) -> LogFile | None:
         if found.kind == "samples" and path.suffix == ".json" and _RESULTS_HEAD.match(_head(path)):
             return LogFile("results", found.date)
         return found
+    if is_inspect(path):
+        return LogFile("results")
     if _PLAIN.fullmatch(path.name) and not path.name.startswith(".") and not re.search(_DATE, path.name):
         head = _head(path)
         if path.name.endswith(_WRITTEN_OUT):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from .inspect_logs import inspect_lines, is_inspect
+
 __all__ = ["raw_lines"]
 
 _BUFFER = 1 << 20
@@ -27,6 +29,9 @@ def raw_lines(path: Path, broken: Callable[[str], None]) -> Iterator[tuple[int, 
         The number of each line from 1, and its bytes; blank lines are left out. Of a file that is one JSON array, its
         elements in their place.
     """
+    if is_inspect(path):
+        yield from inspect_lines(path, broken)
+        return
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb", buffering=_BUFFER) as stream:

@@ -14,6 +14,7 @@ from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
 from .fingerprint import Fingerprint
 from .inputs import name_in
+from .inspect_logs import is_inspect
 from .issues import Issue
 from .task_groups import TaskGroup, task_groups
 from .undated import claimed, date_of
@@ -139,6 +140,8 @@ def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) ->
         _demand(content, "configs")
         date_id, told = (files.date_id, True) if files.date_id is not None else date_of(content, files.results)
         own = {task: [path] for task, path in files.samples.items()} | claimed(content, files.loose)
+        if is_inspect(files.results):
+            own = {task: [files.results] for task in content["configs"]}
         samples = {task: paths[0] for task, paths in own.items() if len(paths) == 1}
         found, issues = _tasks(content, samples, name)
     except (ValueError, RecursionError) as fault:

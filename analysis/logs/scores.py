@@ -13,6 +13,7 @@ __all__ = ["check_scores", "check_shares", "check_texts", "raw_scores", "uncerta
 
 _EPSILON = 1e-3
 """How far above 0 a log-likelihood may lie: what kernels of few bits round."""
+_FLAGS = frozenset(("True", "False"))
 _CLOSE = 1e-6
 _MASS = 0.01
 """How far a sum of letters' probabilities may lie above 1: what log-probabilities in bfloat16 round."""
@@ -24,6 +25,12 @@ def raw_scores(responses: Any, *, rolling: bool) -> list[str] | None:
     Scored responses are [log-likelihood, is greedy] per repeat; for rolling tasks the bare number, which in any
     other task would be a generated text that happens to be one.
     """
+    try:
+        # One pair a request, as nearly always; the way below knows the rest, and is slower.
+        if responses and {flag for ((_, flag),) in responses} <= _FLAGS:
+            return [repr(float(value) if type(value) is str else score(value)) for ((value, _),) in responses]
+    except (TypeError, ValueError):
+        pass
     flat: list[str] = []
     for request in responses if isinstance(responses, list) else []:
         for entry in request if isinstance(request, list) else []:

@@ -121,14 +121,25 @@ def settle(
         kept &= ~_any_of(table["item_id"], repeated)
         message = f"{len(repeated)} items are there more than once ({some(repeated)}); all their rows are left out"
         issues.append(Issue("", "duplicate_items", message))
+    issues += _unscored(table)
     refuted: list[str] = []
-    if whole and all(issue.level == "note" for issue in issues):
+    if whole and all(issue.level == "note" or issue.kind == "unscored" for issue in issues):
         differ = _means(table, about, metrics)
         if differ:
             kept[:] = False
         issues += differ
         refuted = [name for name in about.perplexities if _refuted(name, about, rolling, issues)]
     return Settled(table if kept.all() else table.filter(pa.array(kept)), issues, tuple(refuted))
+
+
+def _unscored(table: pa.Table) -> list[Issue]:
+    """Answers without a usable score, where they are half of all or more: what NaN weights come to."""
+    status = table["status"].to_pylist()
+    count = status.count("unscored")
+    if 2 * count < len(status) or not count:
+        return []
+    message = f"{count} of {len(status)} answers have no usable score (NaN, infinite, or all the same): nothing chosen"
+    return [Issue("", "unscored", message)]
 
 
 def _decided(

@@ -45,38 +45,40 @@ def agrees(protocol: Any, probabilities: Sequence[float | None] | None, mass: An
         return True
     block = len(scores) // rounds
     parts = [_by_letters(scores[start : start + block], size) for start in range(0, len(scores), block)]
+    totals = [sum(chances) for chances in parts]
+    if min(totals) <= 0:  # too small for a float; the shares can't be made this way
+        return True
     # In rotation t letter j stands for option (j + t) mod k.
-    made = [math.fsum(shares[(i - t) % size] for t, (shares, _) in enumerate(parts)) / rounds for i in range(size)]
-    total = math.fsum(chance for _, chance in parts) / rounds
-    return _close(made, probabilities) and (
-        not isinstance(mass, float) or abs(min(total, 1.0) - min(mass, 1.0)) < _CLOSE
-    )
+    shares = [[chance / total for chance in chances] for chances, total in zip(parts, totals, strict=True)]
+    made = [sum([part[(i - t) % size] for t, part in enumerate(shares)]) / rounds for i in range(size)]
+    total = sum(totals) / rounds
+    same_mass = not isinstance(mass, float) or abs(min(total, 1.0) - min(mass, 1.0)) < _CLOSE
+    return same_mass and _close(made, probabilities)
 
 
 def _scores(responses: Any) -> list[float]:
     """One log-likelihood a request; nothing where they are no scores."""
-    out = []
     try:
-        for request in responses:
-            ((value, _),) = request
-            out.append(score(value))
+        # Numbers as text, nearly always: `score` knows the rest, and is slower.
+        out = [float(value) if type(value) is str else score(value) for ((value, _),) in responses]
     except (TypeError, ValueError, LogError):
         return []
-    return out if all(map(math.isfinite, out)) else []
+    # A sum is finite where all its parts are.
+    return out if math.isfinite(sum(out)) else []
 
 
-def _by_letters(scores: Sequence[float], size: int) -> tuple[list[float], float]:
-    """Shares of the letters, and their sum among all tokens."""
-    rows: list[Sequence[float]] = []
-    for start in range(0, len(scores), size):
-        row = scores[start : start + size]
-        if not any(all(abs(a - b) < _SAME for a, b in zip(row, other, strict=True)) for other in rows):
-            rows.append(row)
-    chances = [math.fsum(math.exp(min(row[i], 1.0)) for row in rows) for i in range(size)]
-    top = max(max(row) for row in rows)
-    weights = [math.fsum(math.exp(row[i] - top) for row in rows) for i in range(size)]
-    total = math.fsum(weights)
-    return [weight / total for weight in weights], math.fsum(chances)
+def _by_letters(scores: Sequence[float], size: int) -> list[float]:
+    """Probability of each letter among all tokens, over its spellings."""
+    rows = [scores[start : start + size] for start in range(0, len(scores), size)]
+    if len(rows) > 1:
+        rows = [row for place, row in enumerate(rows) if not any(_same(row, other) for other in rows[:place])]
+    exp = math.exp
+    chances = [[exp(value) if value < 1 else math.e for value in row] for row in rows]
+    return chances[0] if len(chances) == 1 else [sum(column) for column in zip(*chances, strict=True)]
+
+
+def _same(row: Sequence[float], other: Sequence[float]) -> bool:
+    return max([abs(a - b) for a, b in zip(row, other, strict=True)]) < _SAME
 
 
 def _by_texts(scores: Sequence[float], size: int, tokens: Any) -> list[float] | None:

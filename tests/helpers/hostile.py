@@ -49,7 +49,7 @@ def write_hostile(folder: Path) -> None:
         return {
             FILE: Task(lines),
             f"{FILE} drawn": Task(drawn, "generate_until"),
-            f"{FILE} plain": Task(plain, metrics={f"acc,{NASTY}": 0.5}),
+            f"{FILE} plain": Task(plain, metrics={f"acc,{NASTY}": 1.0 if choice == 0 else 1 / 3}),
             f"{FILE} text": Task(texts, "generate_until"),
             f"{NASTY} rolled": Task([], "loglikelihood_rolling", {"word_perplexity,none": 20.0 + choice}, log=False),
         }

@@ -297,3 +297,14 @@ def test_entropy_and_margin_are_made_where_they_lack(
     # scipy.stats.entropy([0.6, 0.2, 0.2], base=2)
     assert column(found, "entropy") == [pytest.approx(1.370950594454669)]
     assert column(found, "margin") == [pytest.approx(0.4)]
+
+
+@pytest.mark.parametrize(("count", "level"), [(2, None), (3, "warning")])
+def test_answers_without_a_score_are_counted_where_they_are_half(tmp_path: Path, count: int, level: str | None) -> None:
+    lines = [choice_line(i, 0) for i in range(6)]
+    for line in lines[:count]:
+        line |= {"resps": [[["nan", "False"]]] * 3, "filtered_resps": [["nan", "False"]] * 3}
+    found = read(tmp_path, lines)
+    assert [(issue.kind, issue.level) for issue in found.issues] == ([] if level is None else [("unscored", level)])
+    if level:
+        assert found.issues[0].message.startswith(f"{count} of 6 answers have no usable score")

@@ -53,6 +53,11 @@ def _row(table: pd.DataFrame, **keys: str) -> pd.Series:
     return table.iloc[0]
 
 
+def test_items_of_which_none_is_answered_have_no_changes() -> None:
+    nobody = [(item, cluster, None, None) for item, cluster, *_ in EIGHT]
+    assert len(group_changes(_frame(nobody, options="old || young || "), RUNS, min_items=1)) == 0
+
+
 def test_counts_rates_and_interval_by_hand() -> None:
     row = _row(group_changes(_frame(EIGHT), RUNS, min_items=1), outcome="non_unknown")
     assert (row["n_items"], row["n"], row["n_clusters"]) == (8, 8, 2)
