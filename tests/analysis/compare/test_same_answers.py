@@ -179,6 +179,8 @@ def test_the_same_texts_of_weights_that_changed_are_a_note(tmp_path: Path) -> No
 def test_drawn_texts_are_held_against_each_other_too(tmp_path: Path) -> None:
     def draws(texts: Sequence[str]) -> Task:
         lines = [drawn_line(i, [0]) | {"resps": [[text]]} for i, text in enumerate(texts)]
+        for line, text in zip(lines, texts, strict=True):
+            line["answer"]["draws"][0]["text"] = text
         return Task(lines, "generate_until")
 
     two_stock(tmp_path, draws(words()), draws(words()))
