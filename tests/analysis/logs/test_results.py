@@ -31,7 +31,7 @@ def test_every_fact_of_a_compressed_run(tmp_path: Path) -> None:
         config={
             "batch_size": "auto:4",
             "limit": 0.5,
-            "model_args": {"gguf_file": "a.gguf"},
+            "model_args": {"gguf_file": "a.gguf", "recipe": "my.yaml"},
             "encoding": {"adds": True, "rolling_bos": "once"},
         },
         chat_template_sha="ct",
@@ -51,11 +51,16 @@ def test_every_fact_of_a_compressed_run(tmp_path: Path) -> None:
         "model_name": "org/base",
         "base_hash": "aa" * 32,
         "method": "wanda",
-        "recipe": "wanda-50",
+        "recipe_values": {"name": "wanda-50", "version": 1},
+        "recipe_args": "my.yaml",
+        "method_args": None,
+        "calibration_values": {"source": "c4", "samples": 128, "token_hash": "cc" * 32},
         "sparsity": 0.5,
         "bits": 4.0,
         "achieved_sparsity": 0.4998,
         "bits_per_weight": 32.0,
+        "decoder_sparsity": None,
+        "decoder_bits_per_weight": None,
         # printf 'wanda-50' | sha256sum
         "weights_hash": "b45a571cd58f0ab5ab37fd71b3f0eedb5b0643993e99208a35351f23c10c58b4",
         "calibration_source": "c4",
@@ -75,6 +80,9 @@ def test_every_fact_of_a_compressed_run(tmp_path: Path) -> None:
         "lm_eval_version": "0.4.13",
         "transformers_version": "5.17.0",
         "attachments": ["a.gguf"],
+        "arguments": {"gguf_file": "a.gguf", "recipe": "my.yaml"},
+        "system_instruction": None,
+        "use_cache": None,
     }
     assert run.base_model == "org/base+a.gguf@v2"
     assert run.date == "2026-01-02T03:04:05.000007"
@@ -135,7 +143,7 @@ def test_patterns_choose_tasks(tmp_path: Path) -> None:
     assert list(read(tmp_path)[0].tasks) == ["bbq_age", "bbq_ses", "arc"]
 
 
-@pytest.mark.parametrize(("version", "noted"), [(1, []), (2, []), (3, [("evidence_version", "note")])])
+@pytest.mark.parametrize(("version", "noted"), [(1, []), (2, []), (3, []), (4, [("evidence_version", "note")])])
 def test_newer_evidence_is_noted(version: int, noted: list[tuple[str, str]], tmp_path: Path) -> None:
     write_run(tmp_path, 1, tasks(), evidence("x", schema_version=version))
     assert read(tmp_path)[1] == noted
