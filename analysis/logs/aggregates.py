@@ -23,7 +23,11 @@ def aggregates(results: Any, config: Any, better: Any) -> dict[str, Any]:
         better: Its entry in `higher_is_better`.
 
     Returns:
-        metrics, higher_is_better, aggregations and filters. What is not of the kind that lm_eval writes is left out.
+        metrics, higher_is_better, aggregations, own_results and filters. What is not of the kind that lm_eval writes is
+        left out.
+
+    Raises:
+        LogError: If `higher_is_better` is no object.
     """
     metrics: Aggregates = {}
     for name, metric, value in _values(results):
@@ -34,10 +38,19 @@ def aggregates(results: Any, config: Any, better: Any) -> dict[str, Any]:
     named = [entry.get("name") for entry in _list(config.get("filter_list"))]
     return {
         "metrics": metrics,
-        "higher_is_better": {str(key): bool(value) for key, value in _known(better) if isinstance(value, bool)},
+        "higher_is_better": _directions(better, listed),
+        "own_results": config.get("process_results") is not None or not listed,
         "aggregations": {metric: way for metric, way in ways.items() if isinstance(way, str)},
         "filters": tuple(name for name in named if isinstance(name, str)) or tuple(metrics),
     }
+
+
+def _directions(better: Any, listed: list[Mapping[str, Any]]) -> dict[str, bool]:
+    """By metric; what the configuration says where the results, as before 0.4.3, do not."""
+    if better is not None and not isinstance(better, Mapping):
+        raise LogError(f"higher_is_better: expected an object, got {str(better)[:40]}")
+    found = {entry["metric"]: entry.get("higher_is_better") for entry in listed} | dict(better or {})
+    return {str(name): value for name, value in found.items() if isinstance(value, bool)}
 
 
 def _values(results: Any) -> Iterator[tuple[str, str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .scores import check_scores, check_shares, check_texts, uncertainty
+from .scores import check_scores, check_shares, check_texts, demand_probabilities, uncertainty
 from .values import LogError, integer, number, score, text
 
 __all__ = ["item_answers", "item_options", "plain_answer", "probabilities_of"]
@@ -57,8 +57,9 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
         raise LogError("answer: missing")
     probabilities = probabilities_of(answer)
     check_answer(answer, probabilities, line.get("acc"), line.get("resps"), options)
-    made = dict(zip(("entropy", "margin"), uncertainty(probabilities), strict=True))
-    answer = answer | {name: value for name, value in made.items() if number(answer.get(name)) is None}
+    made = uncertainty(probabilities)
+    if made is not None:
+        answer = answer | dict(zip(("entropy", "margin"), made, strict=True))
     shares = dict(zip(AXES, options.shares(probabilities), strict=True))
     # The first version of the contract calls the texts draws.
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
@@ -90,6 +91,7 @@ def check_answer(
         margin=number(answer.get("margin")),
         masses=[number(answer.get(name)) for name in ("letter_mass", "drawn_letter_mass")],
     )
+    demand_probabilities(answer.get("protocol"), answer.get("status"), probabilities)
     choices = [answer.get("choice")] if scored else [given.get("choice") for given in _records(texts)]
     options.check_right(number(right), choices)
     if not scored:

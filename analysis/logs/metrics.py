@@ -18,7 +18,7 @@ from .issues import Issue
 from .results import TaskLog
 from .values import LogError, number
 
-__all__ = ["PREFERRED", "Line", "check_means", "line_metrics", "right_or_wrong"]
+__all__ = ["PREFERRED", "Line", "check_means", "line_metrics", "odd_kinds", "right_or_wrong"]
 
 PREFERRED = ("acc", "exact_match", "em", "acc_norm")
 """Metrics that say right or wrong: the first of them that a task has is the one that speaks."""
@@ -58,8 +58,8 @@ class Decided:
     issues: list[Issue] = field(default_factory=list)
 
 
-def line_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
-    """The metrics of a line that are numbers, sorted by name.
+def line_metrics(line: Mapping[str, Any]) -> tuple[dict[str, float | None], frozenset[str]]:
+    """The metrics of a line that are numbers, sorted by name, and the names of those that are none.
 
     Truth values are 1 and 0, also as lm_eval's "True" and "False". NaN and null are None: not defined for the line. A
     metric that is a list, a record or a text is none.
@@ -70,17 +70,44 @@ def line_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
     listed = line.get("metrics")
     names = listed if isinstance(listed, list) else [name for name in line if name not in _NO_METRICS]
     found: dict[str, float | None] = {}
+    others = set()
     for name in names:
         if listed is names and (not isinstance(name, str) or name not in line):
             raise LogError(f"{name}: listed among the metrics, but missing")
         if isinstance(name, str) and name in line and name[:1] != "$" and name not in _NO_METRICS:
             value = line[name]
-            if value is None or isinstance(value, (bool, int, float, str)):
-                try:
-                    found[name] = number(value)
-                except (LogError, OverflowError):
-                    continue
-    return dict(sorted(found.items()))
+            try:
+                found[name] = number(value)
+            except (LogError, OverflowError):
+                others.add(name)
+    return dict(sorted(found.items())), frozenset(others)
+
+
+def odd_kinds(
+    filters: Sequence[str], metrics: Sequence[Mapping[str, Any]], others: Sequence[frozenset[str]]
+) -> dict[str, list[int]]:
+    """Lines whose metric is a number where it is none in nearly all others, or the other way round.
+
+    Args:
+        filters: Of each line.
+        metrics: Of each line, its numbers by name.
+        others: Of each line, the names of metrics that are none.
+
+    Returns:
+        By metric, the places of the odd lines: at most a tenth of those that have it.
+    """
+    kinds: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+    for place, name in enumerate(filters):
+        for metric in metrics[place]:
+            kinds.setdefault((name, metric), ([], []))[0].append(place)
+        for metric in others[place]:
+            kinds.setdefault((name, metric), ([], []))[1].append(place)
+    out: dict[str, list[int]] = {}
+    for (_, metric), both in kinds.items():
+        few = min(both, key=len)
+        if few and len(few) <= (1 - _TARGET_HOLDS) * (len(both[0]) + len(both[1])):
+            out.setdefault(metric, []).extend(few)
+    return out
 
 
 def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequence[str], about: TaskLog) -> Decided:
@@ -105,6 +132,7 @@ def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequenc
     for name in dict.fromkeys(filters):
         own = [place for place in range(size) if filters[place] == name]
         reported = about.metrics.get(name, {})
+        _fractions(out, name, lines, names, own, about)
         metric = _speaks(_candidates([lines[place] for place in own], reported), lines, own, about)
         if metric is None:
             out.issues += _unlogged(name, reported, [lines[place] for place in own])
@@ -122,6 +150,23 @@ def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequenc
         if metric == "acc":
             _contradictions(out, lines, names, own)
     return out
+
+
+def _fractions(
+    out: Decided, name: str, lines: Sequence[Line], names: Sequence[str], own: list[int], about: TaskLog
+) -> None:
+    """Leave out lines of multiple choice whose acc is a fraction: where lm_eval makes it, it is 0 or 1."""
+    if about.output_type != "multiple_choice" or about.own_results:
+        return
+    for metric in ("acc", "acc_norm"):
+        values = {place: lines[place].metrics.get(metric) for place in own}
+        odd = [place for place, value in values.items() if value not in (None, 0, 1)]
+        if odd:
+            seen = f"{len(odd)} of {len(own)} lines ({some([names[place] for place in odd])})"
+            message = f"{metric} of multiple choice is 0 or 1, but another number in {seen}, filter {name}; left out"
+            out.issues.append(Issue("", "metric_fraction", message))
+            out.left_out[odd] = True
+            own[:] = [place for place in own if place not in odd]
 
 
 def _unlogged(name: str, reported: Mapping[str, float], lines: Sequence[Line]) -> list[Issue]:
@@ -193,7 +238,7 @@ def check_means(filters: Sequence[str], metrics: Sequence[Mapping[str, float | N
             if not same_number(mean, value):
                 message = (
                     f"{metric} of the {len(known)} lines is {mean:.6g}, but the results file says {value:.6g} (filter "
-                    f"{name}): one of the two was changed after the run; all answers of the file are left out"
+                    f"{name}). One of the two was changed after the run; all answers of the file are left out"
                 )
                 issues.append(Issue("", "mean_differs", message))
     return issues

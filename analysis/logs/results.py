@@ -48,6 +48,8 @@ class TaskLog:
     """By metric, where the file tells."""
     aggregations: dict[str, str] = field(default_factory=dict)
     """By metric, the name or source text of its aggregation, where the configuration tells."""
+    own_results: bool = True
+    """Whether the task makes its metrics by a function of its own, or its configuration does not say how."""
     filters: tuple[str, ...] = ()
     """Names of the filters in lm_eval's order."""
     rows: int = 0
@@ -60,7 +62,7 @@ class TaskLog:
     @property
     def of_metrics(self) -> tuple[Any, ...]:
         """All that reading the samples is told of metrics."""
-        return self.metrics, self.higher_is_better, self.aggregations, self.filters
+        return self.metrics, self.higher_is_better, self.aggregations, self.own_results, self.filters
 
     def without(self, metrics: Iterable[str]) -> TaskLog:
         """The task without the aggregates of some metrics."""

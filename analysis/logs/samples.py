@@ -75,6 +75,8 @@ class _State:
     """By row, what right or wrong is decided from, where the item does not say."""
     metrics: dict[int, dict[str, float | None]] = field(default_factory=dict)
     """By row, the numbers that lm_eval logs, of lines without an answer record."""
+    others: dict[int, frozenset[str]] = field(default_factory=dict)
+    """By row, the metrics of such a line that are no numbers."""
     rolling: Rolling = field(default_factory=Rolling)
     untrue: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """By what lines deny of themselves, the first row and the end of the rows of each."""
@@ -167,7 +169,7 @@ def _settled(state: _State, task: TaskLog) -> Settled:
     """The rows with what only the whole file tells, and all issues."""
     issues = _line_issues(state, task)
     whole = not issues or {issue.kind for issue in issues} <= {*PROBLEMS}
-    doubts = Doubts(state.untrue, state.n_lines, state.unnamed)
+    doubts = Doubts(state.untrue, state.n_lines, state.unnamed, state.others)
     found = settle(state.rows.table(), task, state.lines, state.metrics, doubts, state.rolling, whole=whole)
     # A copied line changes the hash of all lines too: that is no second fault.
     own = [issue for issue in issues if not (found.issues and issue.kind == "altered")]
@@ -245,7 +247,7 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
         rows = [take_all(OWN_FIELDS, {**line, **answer}) for answer in item_answers(line, options)]
         state.note(options)
         return document, rows
-    numbers = line_metrics(line)
+    numbers, others = line_metrics(line)
     line["$metrics"] = packed_metrics(numbers)
     place = state.count
     if state.stock is not None:
@@ -257,11 +259,11 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
             state.faults.problem(Problem("stock_document", (str(fault),)))
         else:
             state.note(options)
-            state.metrics[place] = numbers
+            state.metrics[place], state.others[place] = numbers, others
             return made["doc"], rows
     answer = plain_answer(line, task.output_type)
     rows = [take_all(PLAIN_FIELDS, {**line, "$answer": answer})]
-    state.metrics[place] = numbers
+    state.metrics[place], state.others[place] = numbers, others
     state.lines[place] = Line(numbers, answer.get("choice"), _target(line))
     return document, rows
 

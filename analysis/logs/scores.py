@@ -9,12 +9,14 @@ from typing import Any
 
 from .values import LogError, score
 
-__all__ = ["check_scores", "check_shares", "check_texts", "raw_scores", "uncertainty"]
+__all__ = ["check_scores", "check_shares", "check_texts", "demand_probabilities", "raw_scores", "uncertainty"]
 
 _EPSILON = 1e-3
 """How far above 0 a log-likelihood may lie: what kernels of few bits round."""
 _FLAGS = frozenset(("True", "False"))
 _CLOSE = 1e-6
+_EXACT = 1e-12
+"""How far a number may lie from the same made again."""
 _MASS = 0.01
 """How far a sum of letters' probabilities may lie above 1: what log-probabilities in bfloat16 round."""
 
@@ -120,11 +122,17 @@ def check_shares(
             raise LogError(f"answer.entropy: {entropy:.6g} bits, but the probabilities have {bits:.6g}")
 
 
-def uncertainty(probabilities: Sequence[float | None] | None) -> tuple[float | None, float | None]:
+def demand_probabilities(protocol: Any, status: Any, probabilities: Any) -> None:
+    """See that an answer that scores chose has its probabilities. Raises LogError if not."""
+    if probabilities is None and status == "answered" and protocol in ("letters", "cyclic", "text"):
+        raise LogError("answer.probs: missing, but scores chose the option")
+
+
+def uncertainty(probabilities: Sequence[float | None] | None) -> tuple[float, float] | None:
     """Entropy in bits, and margin, of probabilities that are all known; None without them, or of fewer than two."""
     known = [value for value in probabilities or () if value is not None]
     if len(known) < 2 or len(known) < len(probabilities or ()):
-        return None, None
+        return None
     first, second = sorted(known, reverse=True)[:2]
     return sum(-value * math.log2(value) for value in known if value > 0), first - second
 
@@ -153,10 +161,10 @@ def check_texts(
         return
     chances = [math.exp(min(value, 1.0)) for value in drawn]
     total = math.fsum(chances)
-    if abs(min(total, 1.0) - mass) > _CLOSE:
+    if abs(min(total, 1.0) - mass) > _EXACT:
         raise LogError(f"answer.drawn_letter_mass: {mass:.6g}, but the first token's scores give {total:.6g}")
     for chance, value in zip(chances, probabilities, strict=True):
-        if value is not None and total > 0 and abs(chance / total - value) > _CLOSE:
+        if value is not None and total > 0 and abs(chance / total - value) > _EXACT:
             raise LogError(f"answer.probs: {_shown(probabilities)}, but the first token's scores give other ones")
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from .faults import some
 from .issues import Issue
-from .metrics import PREFERRED, Line, check_means, right_or_wrong, same_number, with_columns
+from .metrics import PREFERRED, Line, check_means, odd_kinds, right_or_wrong, same_number, with_columns
 from .results import TaskLog
 from .table import repeated_items
 from .values import LogError, number
@@ -52,6 +52,8 @@ class Doubts:
     n_lines: int
     unnamed: Counter[Any]
     """Lines by document that name no filter."""
+    others: Mapping[int, frozenset[str]]
+    """By row, the metrics of a line without an answer record that are no numbers."""
 
 
 @dataclass
@@ -115,6 +117,7 @@ def settle(
         issues += found
     if doubts.unnamed and len(about.filters) > 1:
         kept &= _told_apart(table, about, doubts.unnamed, issues)
+    kept &= _of_one_kind(table, metrics, doubts, issues)
     for name, places in doubts.untrue.items():
         kept &= _true(table.num_rows, name, places, doubts.n_lines, issues)
     if repeated := repeated_items(table):
@@ -177,6 +180,23 @@ def _true(
     for first, end in places:
         kept[first:end] = False
     issues.append(Issue("", "untrue", f"{seen}: changed after the run; left out"))
+    return kept
+
+
+def _of_one_kind(
+    table: pa.Table, metrics: Mapping[int, Mapping[str, float | None]], doubts: Doubts, issues: list[Issue]
+) -> npt.NDArray[np.bool_]:
+    """Rows of which each metric is a number, or none, as in the other lines."""
+    kept = np.ones(table.num_rows, dtype=bool)
+    if not any(doubts.others.values()):
+        return kept
+    filters, rows = table["filter"].to_pylist(), list(metrics)
+    odd = odd_kinds([filters[row] for row in rows], list(metrics.values()), [doubts.others[row] for row in rows])
+    for metric, places in odd.items():
+        seen = f"{len(places)} of {len(rows)} lines"
+        message = f"{metric} is a number in some lines and none in others; {seen} are unlike the rest and left out"
+        issues.append(Issue("", "metric_kind", message))
+        kept[[rows[place] for place in places]] = False
     return kept
 
 

@@ -23,7 +23,7 @@ from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .hashes import hash_of_target, is_hash_of, untrue_hashes
 from .options import Options, options_of
-from .scores import check_shares, check_texts, uncertainty
+from .scores import check_shares, check_texts, demand_probabilities, uncertainty
 from .settle import PROBABILITIES
 from .table import COMPUTED, TAKEN
 from .values import LogError
@@ -243,7 +243,7 @@ def _untrue(line: Any, asked: _Asked, responses: Any) -> tuple[str, ...]:
 
 
 def _check(line: Any, options: Options, responses: Any) -> None:
-    """As `answers.check_answer`, and fill in what it leaves to be made of the probabilities."""
+    """As `answers.check_answer`, with entropy and margin as the probabilities have them."""
     answer = line.answer
     texts = answer.draws if answer.texts is None else answer.texts
     check_shares(
@@ -253,10 +253,10 @@ def _check(line: Any, options: Options, responses: Any) -> None:
         margin=answer.margin,
         masses=(answer.letter_mass, answer.drawn_letter_mass),
     )
-    if answer.entropy is None or answer.margin is None:
-        entropy, margin = uncertainty(answer.probs)
-        answer.entropy = entropy if answer.entropy is None else answer.entropy
-        answer.margin = margin if answer.margin is None else answer.margin
+    demand_probabilities(answer.protocol, answer.status, answer.probs)
+    made = uncertainty(answer.probs)
+    if made is not None:
+        answer.entropy, answer.margin = made
     if texts is not None:
         check_texts([given.text for given in texts], answer.probs, answer.drawn_letter_mass, responses)
     options.check_right(line.acc, [answer.choice] if texts is None else [given.choice for given in texts])

@@ -10,7 +10,7 @@ from .values import LogError, score
 
 __all__ = ["agrees"]
 
-_CLOSE = 1e-6
+_CLOSE = 1e-12
 _SAME = 1e-4
 """Scores of one token in two requests differ by less: two spellings that are one count once."""
 
@@ -29,7 +29,7 @@ def agrees(protocol: Any, probabilities: Sequence[float | None] | None, mass: An
         tokens: Tokens of each option's text, for text.
 
     Returns:
-        False if a probability or the mass differs by more than 1e-6; true where there is nothing to hold them against.
+        False if a probability or the mass differs by more than 1e-12; true where there is nothing to hold them against.
     """
     if probabilities is None or protocol not in ("letters", "cyclic", "text"):
         return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.helpers.runlogs import (
     drawn_line,
     evidence,
     rolling_line,
+    sha,
     text_line,
     write_run,
 )
@@ -68,6 +70,11 @@ def test_equal_conditions_make_a_pair(tmp_path: Path, store: ItemStore) -> None:
     assert (found.refusals, found.issues) == ([], [])
 
 
+def redone(**doc: Any) -> dict[str, Any]:
+    """Another document with its hash."""
+    return {"doc": doc, "doc_hash": sha(json.dumps(doc, indent=2, ensure_ascii=False))}
+
+
 def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     """Two tasks that differ in one way only: baseline, run, the run's top level, the run's evidence."""
     base, run, top, compression = Task(lines()), Task(lines()), {}, {}
@@ -76,9 +83,9 @@ def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     if name == "filters":
         base = Task([*lines(), *lines(filter="other")])
     if name == "docs":
-        run.lines[2] |= {"doc_hash": "other"}
+        run.lines[2] |= redone(question="another question")
     if name == "targets":
-        run.lines[2] |= {"target_hash": "other"}
+        run.lines[2] |= {"target": "7", "target_hash": sha("7")}
     if name == "prompts":
         run.lines[2] = choice_line(2, 0, prompt="Please") | {"doc_hash": base.lines[2]["doc_hash"]}
     if name == "requests":
@@ -161,7 +168,7 @@ def test_what_was_scored_beside_a_documents_own_tokens(
 
 def test_a_refusal_counts_and_names_an_item(tmp_path: Path, store: ItemStore) -> None:
     run = Task([*lines(0, 1, 2), choice_line(9, 0)])
-    run.lines[1] |= {"doc_hash": "other"}
+    run.lines[1] |= redone(question="another question")
     (refusal,) = pair(two_runs(tmp_path, Task(lines()), run), store).refusals
     assert refusal.message == (
         "w on t is not comparable with dense: items (1 answers of 4 only in the run, 1 of 4 only in the "

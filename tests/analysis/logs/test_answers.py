@@ -126,12 +126,12 @@ def test_options_that_share_a_role_add_up_and_a_missing_role_has_no_probability(
     ],
 )
 def test_an_item_is_determined_by_its_roles_alone(roles: list[str], determined: bool | None) -> None:
-    # The unknown option or nothing is answered, and no option has a probability: the answer tells nothing.
+    # The unknown option or nothing is answered: the answer tells nothing.
     item = bbq_item(0) | {"roles": roles}
     (unanswered,) = answers(bbq_line(0, None, item=item))
     assert unanswered["determined"] is determined
     if roles:
-        (scored,) = answers(bbq_line(0, 2, item=item, protocol="text", probs=None))
+        (scored,) = answers(bbq_line(0, 2, item=item, probs=[0.2, 0.2, 0.6]))
         drawn = answers(drawn_line(0, [2, None], item=item))
         assert [answer["determined"] for answer in (scored, *drawn)] == [determined] * 3
 

@@ -103,6 +103,24 @@ def test_another_metric_speaks_if_it_is_higher_for_the_better_and_whole(tmp_path
     assert column(lower, "correct") == [None, None]
 
 
+def test_acc_of_multiple_choice_is_whole_where_lm_eval_makes_it(tmp_path: Path) -> None:
+    lines = [choice_line(i, 0, acc=1.0 if i else 0.5) for i in range(4)]
+    found = read(tmp_path, lines, own_results=False)
+    assert column(found, "correct") == [True] * 3
+    (issue,) = found.issues
+    assert issue.message.startswith("acc of multiple choice is 0 or 1, but another number in 1 of 4 lines (t/0)")
+
+
+def test_a_metric_that_is_a_list_in_nearly_all_lines_is_no_number_in_one(tmp_path: Path) -> None:
+    lines = [listed(choice_line(i, 0), acc=1.0, f1=[i, 1]) for i in range(12)]
+    lines[3]["f1"] = -1
+    found = read(tmp_path, lines)
+    assert column(found, "doc_id") == [0, 1, 2, *range(4, 12)]
+    assert found.issues[0].message == (
+        "f1 is a number in some lines and none in others; 1 of 12 lines are unlike the rest and left out"
+    )
+
+
 def test_a_number_that_is_not_defined_for_a_line_is_null(tmp_path: Path) -> None:
     lines = [listed(choice_line(i, 0), acc=1.0, bias=float("nan") if i else 0.5, name="red") for i in range(2)]
     found = column(read(tmp_path, lines), "metrics")
@@ -271,7 +289,10 @@ def test_texts_and_first_tokens_are_those_that_the_model_gave(
         monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
     lines = [drawn_line(i, [0, 1]) for i in range(4)]
     for line in lines:  # exp(-0.5) + exp(-1) + exp(-4) = 0.992726
-        line["answer"] |= {"probs": [0.610975051, 0.370575101, 0.018449848], "drawn_letter_mass": 0.99272574}
+        line["answer"] |= {
+            "probs": [0.6109750512275837, 0.3705751008890263, 0.01844984788339003],
+            "drawn_letter_mass": 0.99272573977281,
+        }
         line["answer"] |= uncertainty(line["answer"]["probs"])
         line["resps"] = [["A", "B"], ['{"plain": [-1, -2, -3], "drawn": [-0.5, -1, -4]}']]
     assert read(tmp_path, lines).issues == []

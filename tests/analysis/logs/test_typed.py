@@ -74,7 +74,8 @@ def lines_of_ours(draw: st.DrawFn, doc_id: int) -> dict[str, Any]:
         drawn_line(doc_id, draw(choices), item=item) if made else bbq_line(doc_id, draw(st.integers(0, 2)), item=item)
     )
     line["answer"] |= {name: draw(NUMBERS) for name in ("letter_mass", "drawn_letter_mass")}
-    line["answer"] |= draw(st.one_of(st.just({"probs": None}), st.permutations([0.5, 0.3, 0.2]).map(shares)))
+    known = st.permutations([0.5, 0.3, 0.2]).map(shares)
+    line["answer"] |= draw(st.one_of(st.just({"probs": None}), known) if made else known)
     if not made and line["answer"]["probs"]:
         best = line["answer"]["probs"].index(0.5)
         line["answer"] |= {"choice": best, "role": item["roles"][best] or None}
