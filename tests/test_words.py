@@ -18,7 +18,7 @@ PAGES += [
     f"docs/{name}.md"
     for name in (
         *("architecture", "compression", "extending", "notebook", "plugin"),
-        *("reliability", "sampling", "scoring", "statistics", "studies", "versions"),
+        *("compatibility", "reliability", "sampling", "scoring", "statistics", "studies", "versions"),
     )
 ]
 for folder, pattern in (("lm_eval_ext/tasks", "README.md"), ("docs/methods", "*.md")):
