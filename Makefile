@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 STAMP := .venv/installed
 
-.PHONY: install demo test test-kernels check format bench validity fuzz wheel clean
+.PHONY: install demo test test-kernels test-lm-eval-main check format bench validity fuzz wheel clean
 
 install: $(STAMP)
 
@@ -30,6 +30,12 @@ OLDER := OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTI
 test-kernels: $(STAMP)
 	set -e; for n in 1 2; do \
 		env $(OLDER) OMP_NUM_THREADS=$$n OPENBLAS_NUM_THREADS=$$n MKL_NUM_THREADS=$$n $(BIN)/python -m pytest; done
+
+# Our model, tasks and reader under a checkout of lm_eval: CHECKOUT=/path/to/lm-evaluation-harness.
+test-lm-eval-main: $(STAMP)
+	@test -d '$(CHECKOUT)/lm_eval' || { echo 'Name a checkout of lm_eval: make $@ CHECKOUT=/path/to/lm-evaluation-harness'; exit 2; }
+	LM_EVAL_EXT_LM_EVAL='$(abspath $(CHECKOUT))' PYTHONPATH='$(abspath $(CHECKOUT))' $(BIN)/python -m pytest \
+		tests/lm_eval_ext/test_main_branch.py tests/lm_eval_ext/protocols tests/lm_eval_ext/tasks
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ def task_groups(content: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, T
     results, better = _mapping(content.get("results")), _mapping(content.get("higher_is_better"))
     out = {}
     for name in listed:
-        told = aggregates(results.get(name), None, better.get(name))
+        told = aggregates(results.get(name), None, _mapping(better.get(name)))
         members = sorted(_below(name, listed, known))
         if isinstance(name, str) and name not in known and members and told["metrics"]:
             out[name] = TaskGroup(

@@ -36,7 +36,7 @@ class _ExactMatch:
 
 
 def _put_back() -> None:
-    """Names that releases before 0.4.10 import, and an argument that 0.4.0 gives."""
+    """Names that releases before 0.4.10 import, and arguments that 0.4.0 gives."""
     import datasets
     import evaluate
     import transformers
@@ -49,9 +49,9 @@ def _put_back() -> None:
 
     load = transformers.AutoModelForCausalLM.from_pretrained
 
-    def load_without(*arguments: Any, load_in_8bit: bool = False, **options: Any) -> Any:
-        if load_in_8bit:
-            raise NotImplementedError("load_in_8bit is no argument of transformers any more")
+    def load_without(*arguments: Any, load_in_8bit: bool = False, load_in_4bit: bool = False, **options: Any) -> Any:
+        if load_in_8bit or load_in_4bit:
+            raise NotImplementedError("load_in_8bit and load_in_4bit are no arguments of transformers any more")
         return load(*arguments, **options)
 
     transformers.AutoModelForCausalLM.from_pretrained = load_without

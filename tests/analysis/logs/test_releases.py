@@ -1,4 +1,7 @@
-"""Real logs of every lm_eval release: two tiny models and three tasks, as `python -m tools.release_logs` keeps them."""
+"""Real logs of every lm_eval release, and of 0.5's first preview: two tiny models and three tasks.
+
+`python -m tools.release_logs` keeps them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ from zipfile import ZipFile
 
 import pandas as pd
 import pytest
+from packaging.version import Version
 
 from analysis import Analysis, analyze
 from tests.helpers import raw_logs
 from tests.helpers.shared import ROOT
 
 KEPT = ROOT / "tests" / "data" / "lm_eval_logs"
-RELEASES = sorted((path.stem for path in KEPT.glob("*.zip")), key=lambda name: [int(part) for part in name.split(".")])
+RELEASES = sorted((path.stem for path in KEPT.glob("*.zip")), key=Version)
 TASKS = {"ferry_choice": ["none"], "ferry_letter": ["first", "last"], "ferry_text": ["none"]}
 
 
@@ -50,7 +54,8 @@ def results(folder: Path, model: str) -> dict[str, Any]:
 
 def test_every_release_has_its_logs() -> None:
     patches = {"0.4.9": ["0.4.9.1", "0.4.9.2"]}
-    assert [one for n in range(14) for one in (f"0.4.{n}", *patches.get(f"0.4.{n}", []))] == RELEASES
+    known = [one for n in range(14) for one in (f"0.4.{n}", *patches.get(f"0.4.{n}", []))]
+    assert [*known, "0.5.0.dev2"] == RELEASES
 
 
 def test_nothing_is_left_out(report: Analysis) -> None:
@@ -106,4 +111,22 @@ def test_every_release_says_the_same(report: Analysis) -> None:
     # The same models and items: what differs between releases is the form of their files.
     flips = report.tables["flips"].set_index(["task", "filter"])
     counts = flips[["both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct"]]
+    assert counts.to_numpy().tolist() == [[2, 2, 1, 0], [0, 1, 2, 1], [0, 2, 1, 1]]
+
+
+NOT_LOGGED = ["scoring_dtype", "items", "window"]
+"""What 0.4.0 to 0.4.2 do not tell; 0.4.0 gives "Yaml" for the task's version besides."""
+
+
+@pytest.mark.parametrize(
+    ("before", "differ"), [("0.4.0", [*NOT_LOGGED, "task_version"]), ("0.4.2", NOT_LOGGED), ("0.4.3", [])]
+)
+def test_an_old_log_is_compared_with_one_of_today(before: str, differ: list[str], tmp_path: Path) -> None:
+    for name, model in ((before, "base"), ("0.4.13", "rounded")):
+        with ZipFile(KEPT / f"{name}.zip") as archive:
+            archive.extractall(tmp_path / "runs", [entry for entry in archive.namelist() if entry.startswith(model)])
+    report = analyze(tmp_path / "runs", tmp_path / "report", baseline="base/dense", allow=differ)
+    assert len(report.pairing.refusals) == 0
+    assert {name for name in differ if any(f"{name} (" in issue.message for issue in report.issues)} == set(differ)
+    counts = report.tables["flips"][["both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct"]]
     assert counts.to_numpy().tolist() == [[2, 2, 1, 0], [0, 1, 2, 1], [0, 2, 1, 1]]
