@@ -48,7 +48,7 @@ def aggregates(results: Any, config: Any, better: Any) -> dict[str, Any]:
 def _directions(better: Any, listed: list[Mapping[str, Any]]) -> dict[str, bool]:
     """By metric; what the configuration says where the results, as before 0.4.3, do not."""
     if better is not None and not isinstance(better, Mapping):
-        raise LogError(f"higher_is_better: expected an object, got {str(better)[:40]}")
+        raise LogError(f"higher_is_better: expected an object, got {str(better)[:40]!r}")
     found = {entry["metric"]: entry.get("higher_is_better") for entry in listed} | dict(better or {})
     return {str(name): value for name, value in found.items() if isinstance(value, bool)}
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..answers.measures import NOT_OFFERED
+from ..tables.metric_changes.columns import AGGREGATE
 from ..tables.noise.table import FIRST_TOKENS
 
-__all__ = ["MEASURES", "changes_that_hold", "noise_beside"]
+__all__ = ["MEASURES", "changes_that_hold", "metrics_beside", "noise_beside"]
 
 MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
 """Measures of the first page; the tables hold all."""
@@ -41,6 +42,27 @@ def changes_that_hold(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     out["p_holm"], out["p_equivalence"] = rows["p_value_holm"], rows["p_equivalence"]
     out["verdict"], out["could_see"] = rows["verdict"], 100 * rows["smallest_detectable"]
     return out.reset_index(drop=True)
+
+
+def metrics_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Metrics of tasks without roles beside the baseline's, each in its own unit.
+
+    Args:
+        tables: Tables of the report by name: metric_changes is used, without the tasks that have rows in
+            paired_changes, and without perplexities, which the headline has.
+
+    Returns:
+        Columns run, task, filter, metric, baseline, value, metric_change, low, high, flip_rate, n; empty without.
+    """
+    rows = tables["metric_changes"]
+    with_roles = set(tables["paired_changes"]["task"])
+    perplexity = rows["metric"].str.endswith(("perplexity", "bits_per_byte")) & (rows["metric_kind"] == AGGREGATE)
+    rows = rows[~rows["task"].isin(with_roles) & ~perplexity.fillna(False) & rows["change"].notna()]
+    named = {"baseline": "value_baseline", "metric_change": "change", "low": "conf_low", "high": "conf_high"}
+    same = [*_KEYS[:3], "metric", "value", "flip_rate", "n"]
+    out = rows[same].assign(**{name: rows[column] for name, column in named.items()})
+    order = [*_KEYS[:3], "metric", "baseline", "value", "metric_change", "low", "high", "flip_rate", "n"]
+    return out[order].reset_index(drop=True)
 
 
 def noise_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from ..logs import Issue
 from ..media import for_code, for_markdown, for_markdown_cell
 from ..result import Analysis
 from ..result.render import cells, present, present_headline
-from .first_page import changes_that_hold, noise_beside
+from .first_page import changes_that_hold, metrics_beside, noise_beside
 
 __all__ = ["READING", "summary_markdown"]
 
@@ -57,6 +57,7 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
         "## Headline",
         _markdown(present_headline(analysis.headline)),
         *_reading(analysis),
+        *_metrics(analysis),
         *_holds(analysis),
         "## Runs",
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
@@ -68,10 +69,25 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
 
 
 def _reading(analysis: Analysis) -> list[str]:
-    shown = present(analysis.headline).columns
+    shown = present_headline(analysis.headline).columns
     metric = for_markdown_cell(str(analysis.perplexity_metric))
     lines = [text.format(metric=metric) for name, text in READING.items() if name in shown]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _metrics(analysis: Analysis) -> list[str]:
+    """Changes of the metrics of tasks without roles, as many as a page takes."""
+    found = metrics_beside(analysis.tables)
+    if found.empty:
+        return []
+    more = f" The first {_MOST} of {len(found)} rows." if len(found) > _MOST else ""
+    return [
+        "## Metrics of other tasks",
+        f"Each metric in its own unit, with the {analysis.settings.level:.0%} interval of its change over documents "
+        "(paired). Not corrected for their number: choose the one to report before looking."
+        f"{more} All: `metric_changes`.",
+        _markdown(present(found.head(_MOST))),
+    ]
 
 
 def _holds(analysis: Analysis) -> list[str]:
