@@ -23,7 +23,9 @@ def family_runs(demo_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     common = f"pretrained={demo_checkpoint},dtype=float32,softmax_dtype=float32"
     models = {"dense": ("hf", common), "rtn-3": ("compressed_hf", f"{common},recipe=rtn-3")}
     # lm_eval's bootstrap of a standard error would start a pool of processes for each task.
-    found = {"PYTHONPATH": str(ROOT), "DISABLE_MULTIPROC": "1", "OMP_NUM_THREADS": "1"}
+    found = {"PYTHONPATH": str(ROOT), "DISABLE_MULTIPROC": "1"}
+    # One thread each: two processes with two threads each wait for one another most of the time.
+    found |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     running = {}
     for name, (model, arguments) in models.items():
         command = [str(LM_EVAL), "--model", model, "--model_args", arguments, "--include_path", "tasks"]
