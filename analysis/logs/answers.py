@@ -9,8 +9,8 @@ from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .scores import check_scores, check_shares, check_texts, demand_probabilities, uncertainty
-from .values import LogError, integer, number, score, text
+from .scores import check_scores, check_shares, check_texts, one_score, uncertainty
+from .values import LogError, integer, number, text
 
 __all__ = ["item_answers", "item_options", "plain_answer", "probabilities_of"]
 
@@ -91,7 +91,6 @@ def check_answer(
         margin=number(answer.get("margin")),
         masses=[number(answer.get(name)) for name in ("letter_mass", "drawn_letter_mass")],
     )
-    demand_probabilities(answer.get("protocol"), answer.get("status"), probabilities)
     choices = [answer.get("choice")] if scored else [given.get("choice") for given in _records(texts)]
     options.check_right(number(right), choices)
     if not scored:
@@ -178,8 +177,8 @@ def _texts(responses: Any) -> Iterator[str]:
 
 
 def _scores(responses: Sequence[Any]) -> list[float]:
-    """The log-likelihood of each request: responses are [log-likelihood, is greedy], or the bare number."""
-    return [score(entry[0] if isinstance(entry, list) and entry else entry) for entry in responses]
+    """The log-likelihood of each request."""
+    return [one_score(entry) for entry in responses]
 
 
 def _own_scores(line: Mapping[str, Any], scores: list[float]) -> list[float]:

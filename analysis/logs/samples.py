@@ -23,13 +23,13 @@ from .metrics import Line, line_metrics, packed_metrics
 from .old_lines import name_filter, with_arguments, with_hashes
 from .options import PROBLEMS, Options, Problem
 from .results import ROLLING, TaskLog
-from .settle import PROBABILITIES, Doubts, Rolling, Settled, settle
+from .settle import Doubts, Rolling, Settled, settle
 from .stock import StockTask, stock_task
 from .stock.rows import stock_line
 from .table import CHOICE_COLUMN, LINE_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Rows, with_file_columns
 from .typed import TypedLine, parse, request_hash, typed_line
 from .values import LogError, integer, number
-from .witness import agrees
+from .witness import deny
 
 __all__ = ["SamplesRead", "read_file", "read_samples"]
 
@@ -269,13 +269,14 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
 
 
 def _untrue(line: dict[str, Any], *, ours: bool) -> tuple[str, ...]:
-    """PROBABILITIES where a scored answer of ours has other ones than its scores give."""
+    """What the rest of a line of ours denies of its answer."""
     if not ours:
         return ()
     answer, document = line["answer"], line["doc"]
     mass, given = number(answer.get("letter_mass")), probabilities_of(answer)
-    true = agrees(answer.get("protocol"), given, mass, line.get("resps"), document.get("option_tokens"))
-    return () if true else (PROBABILITIES,)
+    how, status = answer.get("protocol"), answer.get("status")
+    denied = deny(how, status, given, mass, line.get("resps"), document.get("option_tokens"))
+    return (denied,) if denied else ()
 
 
 def _target(line: dict[str, Any]) -> int | None:

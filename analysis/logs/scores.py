@@ -9,7 +9,7 @@ from typing import Any
 
 from .values import LogError, score
 
-__all__ = ["check_scores", "check_shares", "check_texts", "demand_probabilities", "raw_scores", "uncertainty"]
+__all__ = ["check_scores", "check_shares", "check_texts", "raw_scores", "uncertainty"]
 
 _EPSILON = 1e-3
 """How far above 0 a log-likelihood may lie: what kernels of few bits round."""
@@ -60,7 +60,7 @@ def check_scores(line: Mapping[str, Any], scores: Sequence[float]) -> None:
     if isinstance(sent, dict) and sent and len(sent) != len(scores):
         raise LogError(f"filtered_resps: {len(scores)} scores for {len(sent)} requests")
     if isinstance(given, list) and given:
-        first = [_first(request) for request in given]
+        first = [one_score(request) for request in given]
         if len(first) != len(scores) or any(_differ(*pair) for pair in zip(first, scores, strict=True)):
             raise LogError("resps and filtered_resps hold different scores")
     # All at 0 or above is what a server gives that scores no prompt: answers.py calls that unscored.
@@ -68,9 +68,15 @@ def check_scores(line: Mapping[str, Any], scores: Sequence[float]) -> None:
         raise LogError(f"filtered_resps: a log-likelihood of {max(scores):.6g}, expected at most 0")
 
 
-def _first(request: Any) -> float:
-    entry = request[0] if isinstance(request, list) and request else request
-    return score(entry[0] if isinstance(entry, list) and entry else entry)
+def one_score(response: Any) -> float:
+    """A request's log-likelihood: the bare number, or [log-likelihood, is greedy], also as the first of its repeats.
+
+    Raises:
+        LogError: If it is no number.
+    """
+    while isinstance(response, list) and response:
+        response = response[0]
+    return score(response)
 
 
 def _differ(one: float, other: float) -> bool:
@@ -120,12 +126,6 @@ def check_shares(
         bits = -sum(value * math.log2(value) for value in known if value > 0)
         if abs(entropy - bits) > _CLOSE:
             raise LogError(f"answer.entropy: {entropy:.6g} bits, but the probabilities have {bits:.6g}")
-
-
-def demand_probabilities(protocol: Any, status: Any, probabilities: Any) -> None:
-    """See that an answer that scores chose has its probabilities. Raises LogError if not."""
-    if probabilities is None and status == "answered" and protocol in ("letters", "cyclic", "text"):
-        raise LogError("answer.probs: missing, but scores chose the option")
 
 
 def uncertainty(probabilities: Sequence[float | None] | None) -> tuple[float, float] | None:

@@ -23,11 +23,10 @@ from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .hashes import hash_of_target, is_hash_of, untrue_hashes
 from .options import Options, options_of
-from .scores import check_shares, check_texts, demand_probabilities, uncertainty
-from .settle import PROBABILITIES
+from .scores import check_shares, check_texts, uncertainty
 from .table import COMPUTED, TAKEN
 from .values import LogError
-from .witness import agrees
+from .witness import deny
 
 __all__ = ["TypedLine", "parse", "request_hash", "typed_line"]
 
@@ -237,9 +236,8 @@ def _untrue(line: Any, asked: _Asked, responses: Any) -> tuple[str, ...]:
     found, answer = asked.untrue, line.answer
     if line.target_hash != hash_of_target(str(line.target)):
         found = (*found, "target_hash")
-    if not agrees(answer.protocol, answer.probs, answer.letter_mass, responses, asked.tokens):
-        found = (*found, PROBABILITIES)
-    return found
+    denied = deny(answer.protocol, answer.status, answer.probs, answer.letter_mass, responses, asked.tokens)
+    return (*found, denied) if denied else found
 
 
 def _check(line: Any, options: Options, responses: Any) -> None:
@@ -253,7 +251,6 @@ def _check(line: Any, options: Options, responses: Any) -> None:
         margin=answer.margin,
         masses=(answer.letter_mass, answer.drawn_letter_mass),
     )
-    demand_probabilities(answer.protocol, answer.status, answer.probs)
     made = uncertainty(answer.probs)
     if made is not None:
         answer.entropy, answer.margin = made

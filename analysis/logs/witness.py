@@ -8,11 +8,24 @@ from typing import Any
 
 from .values import LogError, score
 
-__all__ = ["agrees"]
+__all__ = ["MISSING", "PROBABILITIES", "agrees", "deny"]
 
+_SCORED = ("letters", "cyclic", "text")
 _CLOSE = 1e-12
 _SAME = 1e-4
 """Scores of one token in two requests differ by less: two spellings that are one count once."""
+
+
+PROBABILITIES, MISSING = "answer.probs", "answer"
+"""What lines may deny beside their hashes: the probabilities, by the scores that they are made of; or that there are
+any."""
+
+
+def deny(protocol: Any, status: Any, probabilities: Any, mass: Any, responses: Any, tokens: Any) -> str | None:
+    """What the rest of a line denies of its answer: PROBABILITIES, MISSING, or nothing."""
+    if probabilities is None:
+        return MISSING if status == "answered" and protocol in _SCORED else None
+    return None if agrees(protocol, probabilities, mass, responses, tokens) else PROBABILITIES
 
 
 def agrees(protocol: Any, probabilities: Sequence[float | None] | None, mass: Any, responses: Any, tokens: Any) -> bool:
@@ -31,7 +44,7 @@ def agrees(protocol: Any, probabilities: Sequence[float | None] | None, mass: An
     Returns:
         False if a probability or the mass differs by more than 1e-12; true where there is nothing to hold them against.
     """
-    if probabilities is None or protocol not in ("letters", "cyclic", "text"):
+    if probabilities is None or protocol not in _SCORED:
         return True
     scores = _scores(responses)
     size = len(probabilities)

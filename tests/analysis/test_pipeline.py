@@ -136,7 +136,7 @@ def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
     assert "wikitext/word_perplexity" in summary
     headings = re.findall(r"^## (.*)$", summary, re.M)
     # The answers were scored: there is no floor of draws to show.
-    assert headings == ["Headline", "What holds", "Runs", "Where everything is"]
+    assert headings == ["Headline", "Metrics of other tasks", "What holds", "Runs", "Where everything is"]
     links = re.findall(r"\]\(([^)]*)\)", summary)
     assert links
     assert all((runs.parent / "report" / link).is_file() for link in links)

@@ -30,7 +30,17 @@ def raw_lines(file: Path, filters: list[str] | None = None) -> Lines:
 
 def scores(line: Mapping[str, Any]) -> list[float]:
     """The loglikelihood of every request, as text or as a number."""
-    return [float(first[0] if isinstance(first, list) else first) for first in line["filtered_resps"]]
+
+    def bare(value: Any) -> float:
+        return bare(value[0]) if isinstance(value, list) else float(value)
+
+    return [bare(first) for first in line["filtered_resps"]]
+
+
+def words(line: Mapping[str, Any]) -> str:
+    """The text that a filter left: of the first request, and, in a list, of its first repeat."""
+    found = line["filtered_resps"][0]
+    return str(found[0] if isinstance(found, list) else found)
 
 
 def best(line: Mapping[str, Any]) -> int:

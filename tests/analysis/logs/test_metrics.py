@@ -347,3 +347,18 @@ def test_answers_without_a_score_are_counted_where_they_are_half(tmp_path: Path,
     assert [(issue.kind, issue.level) for issue in found.issues] == ([] if level is None else [("unscored", level)])
     if level:
         assert found.issues[0].message.startswith(f"{count} of 6 answers have no usable score")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_probabilities_that_one_line_lacks_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    if not quick:
+        monkeypatch.setattr("analysis.logs.samples.typed_line", lambda raw: None)
+    lines = [bbq_line(i, 0, probs=None if i == 2 else [0.6, 0.2, 0.2]) for i in range(4)]
+    found = read(tmp_path, lines)
+    assert column(found, "doc_id") == [0, 1, 3]
+    assert found.issues[0].message.startswith("answer has no probabilities, though scores chose the option, in 1 of 4")
+    # A log of answers alone is read as it is.
+    bare = read(tmp_path, [bbq_line(i, 0, probs=None) for i in range(4)])
+    assert (bare.issues, bare.table.num_rows) == ([], 4)

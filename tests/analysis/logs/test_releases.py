@@ -74,7 +74,7 @@ def test_choices_and_texts_are_those_of_the_lines(release: tuple[str, Path], rep
     for name in TASKS["ferry_letter"]:
         texts = items[(items["task"] == "ferry_letter") & (items["filter"] == name)].set_index("doc_id")
         told = own["ferry_letter"][name]
-        assert texts["text"].to_dict() == raw_logs.by_document(told, lambda line: line["filtered_resps"][0])
+        assert texts["text"].to_dict() == raw_logs.by_document(told, raw_logs.words)
         assert texts["correct"].to_dict() == raw_logs.by_document(told, lambda line: line["exact_match"] == 1)
     assert len(items) == 5 + 2 * 4
 

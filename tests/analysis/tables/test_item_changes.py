@@ -156,6 +156,7 @@ def test_answers_that_the_log_does_not_name_are_listed_as_unknown(tmp_path: Path
     other = [choice_line(0, 1, acc_norm=1.0), choice_line(1, 0, acc_norm=1.0)]
     for line in (*lines, *other):
         del line["acc"]
+        line["metrics"] = ["acc_norm"]
     analysis = analysed(tmp_path, {"t": Task(lines)}, {"t": Task(other)})
     found = analysis.tables["item_changes"]
     assert found["changed"].tolist() == [pd.NA, True]
