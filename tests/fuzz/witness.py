@@ -30,6 +30,12 @@ ALONE = (
         "names, versions and sizes",
         ("model_name", "model_source", "max_length", "lm_eval_version", "transformers_version"),
     ),
+    Alone(
+        "results",
+        "an aggregate that a task's own function makes of lists: the bias scores of lm_eval's `bbq`",
+        ("results.bbq",),
+        "bbq",
+    ),
     Alone("samples", "the text that a filter cut out of a response", ("filtered_resps",), "fuzz_words"),
     Alone(
         "samples",
