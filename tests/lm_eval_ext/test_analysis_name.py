@@ -112,7 +112,7 @@ except ModuleNotFoundError as error:
     ("files", "found"), [({}, "is missing"), ({"analysis/__init__.py": "x = 1\n"}, "is another package's")]
 )
 def test_a_package_that_is_not_there_is_a_line(files: dict[str, str], found: str, tmp_path: Path) -> None:
-    ours = ["__init__.py", "__main__.py", "analysis.py", "errors.py", "outputs.py", "cli"]
+    ours = ["__init__.py", "__main__.py", "analysis.py", "errors.py", "media.py", "outputs.py", "cli"]
     (tmp_path / "site" / "lm_eval_ext").mkdir(parents=True)
     for name in ours:
         source, target = ROOT / "lm_eval_ext" / name, tmp_path / "site" / "lm_eval_ext" / name

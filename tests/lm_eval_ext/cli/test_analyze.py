@@ -52,7 +52,7 @@ def test_help_says_what_allow_takes_and_what_exit_codes_mean(
     below = shown.partition("Differences that --allow takes:\n")[2]
     listed, _, codes = below.partition("Exit codes:\n")
     assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == list(DIFFERENCES)
-    assert len(DIFFERENCES) == 14
+    assert len(DIFFERENCES) == 15
     read = " ".join(listed.split())
     assert all(f"{name} {meaning}" in read for name, meaning in DIFFERENCES.items())
     # A line each: nothing wraps in the middle of a sentence.
@@ -69,7 +69,7 @@ def test_the_table_on_the_terminal_is_that_of_the_summary(
     assert "2 runs of 1 base model, 1 task comparison with dense. Task: arc." in shown
     (line,) = [line for line in shown.splitlines() if line.startswith("│ wanda-50")]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
-    assert cells == ["wanda-50", "4", "0.500", "50.0%"]
+    assert cells == ["wanda-50", "4", "0.500", "50.0%", "50.0%"]
     assert "| " + " | ".join(cells) + " |" in (output / "summary.md").read_text()
     assert str(output) in shown
 

@@ -203,11 +203,11 @@ def test_calibration_is_looked_for_before_the_model(tmp_path: Path, monkeypatch:
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
     (tmp_path / "folder.txt").mkdir()
     for name, message in {
-        "none.txt": "can't be read: .*No such file",
-        "none.jsonl": "can't be read: .*No such file",
+        "none.txt": "none.txt' does not exist; give the path",
+        "none.jsonl": "none.jsonl' does not exist; give the path",
         "empty.txt": "is empty",
-        "bytes.txt": "can't be read: .*utf-8",
-        "folder.txt": "can't be read: .*Is a directory",
+        "bytes.txt": "is UTF-16; save it as UTF-8",
+        "folder.txt": "is a folder",
         "broken.jsonl": "line 2: not JSON",
         "text.csv": "expected c4, wikitext, demo, or the path",
     }.items():

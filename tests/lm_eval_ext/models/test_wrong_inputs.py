@@ -114,12 +114,12 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "calibration file not there",
         {**WANDA, "calibration": "no.txt"},
-        r"calibration file no.txt can't be read",
+        r"calibration file 'no.txt' does not exist",
     ),
     (
         "empty calibration",
         {**WANDA, "calibration": "{}/empty.txt"},
-        r"empty.txt is empty; give a file with text",
+        r"empty.txt' is empty; give a file with text",
     ),
     (
         "short calibration",
@@ -131,7 +131,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         {**WANDA, "calibration": "{}/two.jsonl", "samples": 3, "seqlen": 4},
         r"2 of 2 documents have 4 tokens, 3 asked",
     ),
-    ("broken calibration", {**WANDA, "calibration": "{}/broken.jsonl"}, r"broken.jsonl, line 2: not JSON"),
+    ("broken calibration", {**WANDA, "calibration": "{}/broken.jsonl"}, r"broken.jsonl', line 2: not JSON"),
     (
         "calibration from the hub, offline",
         {**WANDA, "calibration": "c4"},
