@@ -29,7 +29,8 @@ _NO_METRICS = frozenset(
 _MEAN = frozenset(("mean", "nanmean"))
 _MEAN_BY_DEFAULT = frozenset((*PREFERRED, "acc_mutual_info"))
 """Metrics whose aggregate is a mean where the configuration does not say."""
-_CLOSE = 1e-6
+_CLOSE = 1e-9
+"""How far sums in another order may lie apart, in parts of their size."""
 _TARGET_HOLDS = 0.9
 """Share of lines that are right where the choice is the target, from which the others are called contradictory."""
 

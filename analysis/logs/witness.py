@@ -105,4 +105,5 @@ def _by_texts(scores: Sequence[float], size: int, tokens: Any) -> list[float] | 
 
 
 def _close(found: Sequence[float], said: Sequence[float | None]) -> bool:
-    return all(value is None or abs(one - value) < _CLOSE for one, value in zip(found, said, strict=True))
+    # One that is not known, though its scores are, is one that somebody took away.
+    return all(value is not None and abs(one - value) < _CLOSE for one, value in zip(found, said, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,7 +24,10 @@ class Alone:
     """Shell pattern of the tasks."""
 
 
+ROUNDING = "a number that moves by less than 1e-9 of its size"
+
 ALONE = (
+    Alone("results", "how lm_eval aggregates a metric, by its task's configuration", ("configs.*.metric_list",)),
     Alone("results", "what a run says of its model, its recipe, its evidence and its limit", ("config",)),
     Alone(
         "results",
@@ -67,6 +71,8 @@ def stands_alone(file: str, task: str, before: bytes, after: bytes) -> str | Non
     if None in records or len(records[0] or ()) != len(records[1] or ()):
         return None
     places = [place for pair in zip(*records, strict=True) for place in _differ(*pair)]
+    if records[0] != records[1] and not places:
+        return ROUNDING
     kinds = [kind for kind in ALONE if kind.file == file and fnmatchcase(task, kind.tasks)]
     found = {next((kind.words for kind in kinds if _under(place, kind.places)), None) for place in places}
     return None if None in found or not found else "; ".join(sorted(words for words in found if words))
@@ -90,6 +96,8 @@ def _differ(one: Any, other: Any, place: Place = ()) -> list[Place]:
         return [found for some in inner for found in some]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [found for i, pair in enumerate(zip(one, other, strict=True)) for found in _differ(*pair, (*place, i))]
+    if isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-9):
+        return []
     return [] if type(one) is type(other) and repr(one) == repr(other) else [place]
 
 
