@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .values import LogError, number
+from .values import LogError, boolean, number
 
 __all__ = ["Aggregates", "aggregates"]
 
@@ -27,7 +27,7 @@ def aggregates(results: Any, config: Any, better: Any) -> dict[str, Any]:
         left out.
 
     Raises:
-        LogError: If `higher_is_better` is no object.
+        LogError: If `higher_is_better` is no object of truth values.
     """
     metrics: Aggregates = {}
     for name, metric, value in _values(results):
@@ -50,7 +50,8 @@ def _directions(better: Any, listed: list[Mapping[str, Any]]) -> dict[str, bool]
     if better is not None and not isinstance(better, Mapping):
         raise LogError(f"higher_is_better: expected an object, got {str(better)[:40]!r}")
     found = {entry["metric"]: entry.get("higher_is_better") for entry in listed} | dict(better or {})
-    return {str(name): value for name, value in found.items() if isinstance(value, bool)}
+    told = {str(name): boolean(value) for name, value in found.items()}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _values(results: Any) -> Iterator[tuple[str, str, float]]:

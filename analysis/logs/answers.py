@@ -9,7 +9,7 @@ from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .scores import check_scores, check_shares, check_texts, one_score, uncertainty
+from .scores import check_scores, check_shares, check_texts, check_unsampled, one_score, uncertainty
 from .values import LogError, integer, number, text
 
 __all__ = ["item_answers", "item_options", "plain_answer", "probabilities_of"]
@@ -93,7 +93,9 @@ def check_answer(
     )
     choices = [answer.get("choice")] if scored else [given.get("choice") for given in _records(texts)]
     options.check_right(number(right), choices)
-    if not scored:
+    if scored:
+        check_unsampled(answer.get("drawn_letter_mass"))
+    else:
         words = [given.get("text") for given in _records(texts)]
         check_texts(words, probabilities, number(answer.get("drawn_letter_mass")), responses)
 

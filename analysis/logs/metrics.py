@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from .issues import Issue
 from .results import TaskLog
 from .values import LogError, number
 
-__all__ = ["PREFERRED", "Line", "check_means", "line_metrics", "odd_kinds", "right_or_wrong"]
+__all__ = ["PREFERRED", "Line", "line_metrics", "packed_metrics", "right_or_wrong", "with_columns"]
 
 PREFERRED = ("acc", "exact_match", "em", "acc_norm")
 """Metrics that say right or wrong: the first of them that a task has is the one that speaks."""
@@ -26,11 +25,6 @@ _NO_METRICS = frozenset(
     ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "answer", *HASHES)
 )
 """Keys of a line that are no metric: lines of lm_eval before 0.4.7 do not list those that are."""
-_MEAN = frozenset(("mean", "nanmean"))
-_MEAN_BY_DEFAULT = frozenset((*PREFERRED, "acc_mutual_info"))
-"""Metrics whose aggregate is a mean where the configuration does not say."""
-_CLOSE = 1e-9
-"""How far sums in another order may lie apart, in parts of their size."""
 _TARGET_HOLDS = 0.9
 """Share of lines that are right where the choice is the target, from which the others are called contradictory."""
 
@@ -44,6 +38,8 @@ class Line:
     choice: int | None = None
     target: int | None = None
     """The target where it is the number of an option."""
+    says_target: bool | None = None
+    """Whether the text of the choice is the target's; None where nothing was chosen."""
 
 
 @dataclass
@@ -84,33 +80,6 @@ def line_metrics(line: Mapping[str, Any]) -> tuple[dict[str, float | None], froz
     return dict(sorted(found.items())), frozenset(others)
 
 
-def odd_kinds(
-    filters: Sequence[str], metrics: Sequence[Mapping[str, Any]], others: Sequence[frozenset[str]]
-) -> dict[str, list[int]]:
-    """Lines whose metric is a number where it is none in nearly all others, or the other way round.
-
-    Args:
-        filters: Of each line.
-        metrics: Of each line, its numbers by name.
-        others: Of each line, the names of metrics that are none.
-
-    Returns:
-        By metric, the places of the odd lines: at most a tenth of those that have it.
-    """
-    kinds: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
-    for place, name in enumerate(filters):
-        for metric in metrics[place]:
-            kinds.setdefault((name, metric), ([], []))[0].append(place)
-        for metric in others[place]:
-            kinds.setdefault((name, metric), ([], []))[1].append(place)
-    out: dict[str, list[int]] = {}
-    for (_, metric), both in kinds.items():
-        few = min(both, key=len)
-        if few and len(few) <= (1 - _TARGET_HOLDS) * (len(both[0]) + len(both[1])):
-            out.setdefault(metric, []).extend(few)
-    return out
-
-
 def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequence[str], about: TaskLog) -> Decided:
     """Decide for each filter of a file which metric says right or wrong, and read it from every line.
 
@@ -149,14 +118,18 @@ def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequenc
             out.issues.append(Issue("", "metric_missing", message))
             out.left_out[lacking] = True
         if metric == "acc":
-            _contradictions(out, lines, names, own)
+            plain = about.output_type == "multiple_choice" and not about.own_results
+            _contradictions(out, lines, names, own, plain=plain)
     return out
 
 
 def _fractions(
     out: Decided, name: str, lines: Sequence[Line], names: Sequence[str], own: list[int], about: TaskLog
 ) -> None:
-    """Leave out lines of multiple choice whose acc is a fraction: where lm_eval makes it, it is 0 or 1."""
+    """Leave out the few lines of multiple choice whose acc is a fraction: where lm_eval makes it, it is 0 or 1.
+
+    Where they are many, a function that the configuration does not show made it, and a note says so.
+    """
     if about.output_type != "multiple_choice" or about.own_results:
         return
     for metric in ("acc", "acc_norm"):
@@ -164,8 +137,12 @@ def _fractions(
         odd = [place for place, value in values.items() if value not in (None, 0, 1)]
         if odd:
             seen = f"{len(odd)} of {len(own)} lines ({some([names[place] for place in odd])})"
-            message = f"{metric} of multiple choice is 0 or 1, but another number in {seen}, filter {name}; left out"
-            out.issues.append(Issue("", "metric_fraction", message))
+            message = f"{metric} of multiple choice is 0 or 1, but another number in {seen}, filter {name}"
+            if len(odd) > (1 - _TARGET_HOLDS) * len(own):
+                issue = Issue("", "metric_fraction", f"{message}: taken for a mean", "note")
+                out.issues.append(issue)
+                continue
+            out.issues.append(Issue("", "metric_fraction", f"{message}; left out"))
             out.left_out[odd] = True
             own[:] = [place for place in own if place not in odd]
 
@@ -205,57 +182,29 @@ def _speaks(names: list[str], lines: Sequence[Line], own: Sequence[int], about: 
     return next((name for name in names if told.get(name, usual) and whole(name)), None)
 
 
-def _contradictions(out: Decided, lines: Sequence[Line], names: Sequence[str], own: Sequence[int]) -> None:
+def _holds(told: Sequence[int]) -> float:
+    return _TARGET_HOLDS * len(told)
+
+
+def _contradictions(
+    out: Decided, lines: Sequence[Line], names: Sequence[str], own: Sequence[int], *, plain: bool
+) -> None:
     told = [place for place in own if lines[place].choice is not None and lines[place].target is not None]
     told = [place for place in told if out.correct[place] is not None]
     wrong = [place for place in told if (lines[place].choice == lines[place].target) != out.correct[place]]
-    if not wrong or len(wrong) > (1 - _TARGET_HOLDS) * len(told):
-        return  # the target is no number of an option here
+    if not wrong:
+        return
+    if len(wrong) > (1 - _TARGET_HOLDS) * len(told):
+        # The target is no number of an option here, but perhaps its text.
+        if plain and sum(lines[place].says_target != out.correct[place] for place in told) > len(told) - _holds(told):
+            seen = f"{len(told) - len(wrong)} of {len(told)} lines"
+            message = f"acc follows from scores and target in only {seen}: whether it was changed can't be told"
+            out.issues.append(Issue("", "contradiction", message, "note"))
+        return
     seen = f"{len(wrong)} of {len(told)} lines ({some([names[place] for place in wrong])})"
     message = f"acc contradicts the scores and the target in {seen}: the log was changed after the run; left out"
     out.issues.append(Issue("", "contradiction", message))
     out.left_out[wrong] = True
-
-
-def check_means(filters: Sequence[str], metrics: Sequence[Mapping[str, float | None]], about: TaskLog) -> list[Issue]:
-    """Hold the mean of each metric over the lines of a whole file against the results file.
-
-    Args:
-        filters: Of each line.
-        metrics: Of each line, its numbers by name.
-        about: What the results file says.
-
-    Returns:
-        An issue for each metric that differs; metrics whose aggregate is no mean are not looked at.
-    """
-    issues = []
-    for name, reported in about.metrics.items():
-        own = [values for place, values in zip(filters, metrics, strict=True) if place == name]
-        for metric, value in reported.items():
-            known = [found for values in own if (found := values.get(metric)) is not None]
-            if not known or not _is_mean(metric, about):
-                continue
-            mean = math.fsum(known) / len(known)
-            if not same_number(mean, value):
-                message = (
-                    f"{metric} of the {len(known)} lines is {mean:.6g}, but the results file says {value:.6g} (filter "
-                    f"{name}). One of the two was changed after the run; all answers of the file are left out"
-                )
-                issues.append(Issue("", "mean_differs", message))
-    return issues
-
-
-def _is_mean(metric: str, about: TaskLog) -> bool:
-    told = about.aggregations.get(metric)
-    return told in _MEAN if told is not None else metric in _MEAN_BY_DEFAULT
-
-
-def same_number(found: float, reported: float) -> bool:
-    """Whether a reported number is the found one, or what is left of it at the reported number of digits."""
-    if math.isclose(found, reported, rel_tol=_CLOSE, abs_tol=_CLOSE):
-        return True
-    digits = len(repr(reported).partition(".")[2])
-    return 3 <= digits <= 8 and "e" not in repr(reported) and abs(found - reported) <= 0.51 * 10**-digits
 
 
 def packed_metrics(metrics: Mapping[str, float | None]) -> str | None:

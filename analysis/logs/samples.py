@@ -264,7 +264,7 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
     answer = plain_answer(line, task.output_type)
     rows = [take_all(PLAIN_FIELDS, {**line, "$answer": answer})]
     state.metrics[place], state.others[place] = numbers, others
-    state.lines[place] = Line(numbers, answer.get("choice"), _target(line))
+    state.lines[place] = Line(numbers, answer.get("choice"), _target(line), _says_target(line, answer.get("choice")))
     return document, rows
 
 
@@ -283,6 +283,15 @@ def _target(line: dict[str, Any]) -> int | None:
     """The target where it is a whole number."""
     given = line.get("target")
     return int(given) if isinstance(given, (int, str)) and str(given).isdecimal() and len(str(given)) < 4 else None
+
+
+def _says_target(line: dict[str, Any], choice: int | None) -> bool | None:
+    """Whether the text of the chosen option is the target."""
+    if choice is None or not isinstance(line.get("arguments"), dict):
+        return None
+    sent = line["arguments"].get(f"gen_args_{choice}")
+    words = sent.get("arg_1") if isinstance(sent, dict) else None
+    return isinstance(words, str) and words.strip() == str(line.get("target")).strip()
 
 
 def _line_issues(state: _State, task: TaskLog) -> list[Issue]:

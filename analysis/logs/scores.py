@@ -9,7 +9,7 @@ from typing import Any
 
 from .values import LogError, score
 
-__all__ = ["check_scores", "check_shares", "check_texts", "raw_scores", "uncertainty"]
+__all__ = ["check_scores", "check_shares", "check_texts", "check_unsampled", "raw_scores", "uncertainty"]
 
 _EPSILON = 1e-3
 """How far above 0 a log-likelihood may lie: what kernels of few bits round."""
@@ -81,6 +81,12 @@ def one_score(response: Any) -> float:
 
 def _differ(one: float, other: float) -> bool:
     return one != other and not (math.isnan(one) and math.isnan(other))
+
+
+def check_unsampled(drawn_letter_mass: Any) -> None:
+    """See that an answer without texts says nothing of a first token drawn. Raises LogError if it does."""
+    if drawn_letter_mass is not None:
+        raise LogError(f"answer.drawn_letter_mass: {drawn_letter_mass!r}, but nothing was drawn"[:120])
 
 
 def check_shares(

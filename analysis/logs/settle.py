@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .agreement import check_means, odd_kinds, one_sided, same_number
 from .faults import some
 from .issues import Issue
-from .metrics import PREFERRED, Line, check_means, odd_kinds, right_or_wrong, same_number, with_columns
+from .metrics import PREFERRED, Line, right_or_wrong, with_columns
 from .results import TaskLog
 from .table import repeated_items
 from .values import LogError, number
@@ -125,6 +126,10 @@ def settle(
         message = f"{len(repeated)} items are there more than once ({some(repeated)}); all their rows are left out"
         issues.append(Issue("", "duplicate_items", message))
     issues += _unscored(table)
+    if metrics or rolling.sums:
+        filters, rows = table["filter"].to_pylist(), list(metrics)
+        named = [{*metrics[row], *doubts.others[row]} for row in rows]
+        issues += one_sided([filters[row] for row in rows], named, about, rolling.sums)
     refuted: list[str] = []
     if whole and all(issue.level == "note" or issue.kind == "unscored" for issue in issues):
         differ = _means(table, about, metrics)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .aggregates import Aggregates, aggregates
+from .values import LogError
 
 __all__ = ["TaskGroup", "task_groups"]
 
@@ -37,7 +38,10 @@ def task_groups(content: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, T
     results, better = _mapping(content.get("results")), _mapping(content.get("higher_is_better"))
     out = {}
     for name in listed:
-        told = aggregates(results.get(name), None, _mapping(better.get(name)))
+        try:
+            told = aggregates(results.get(name), None, _mapping(better.get(name)))
+        except LogError:  # the task of this name, if it is one, says what is wrong
+            continue
         members = sorted(_below(name, listed, known))
         if isinstance(name, str) and name not in known and members and told["metrics"]:
             out[name] = TaskGroup(

@@ -23,7 +23,7 @@ from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .hashes import hash_of_target, is_hash_of, untrue_hashes
 from .options import Options, options_of
-from .scores import check_shares, check_texts, uncertainty
+from .scores import check_shares, check_texts, check_unsampled, uncertainty
 from .table import COMPUTED, TAKEN
 from .values import LogError
 from .witness import deny
@@ -254,7 +254,9 @@ def _check(line: Any, options: Options, responses: Any) -> None:
     made = uncertainty(answer.probs)
     if made is not None:
         answer.entropy, answer.margin = made
-    if texts is not None:
+    if texts is None:
+        check_unsampled(answer.drawn_letter_mass)
+    else:
         check_texts([given.text for given in texts], answer.probs, answer.drawn_letter_mass, responses)
     options.check_right(line.acc, [answer.choice] if texts is None else [given.choice for given in texts])
 

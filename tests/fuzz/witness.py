@@ -28,6 +28,7 @@ ROUNDING = "a number that moves by less than 1e-9 of its size"
 
 ALONE = (
     Alone("results", "how lm_eval aggregates a metric, by its task's configuration", ("configs.*.metric_list",)),
+    Alone("results", "which way a metric is better", ("higher_is_better",)),
     Alone("results", "what a run says of its model, its recipe, its evidence and its limit", ("config",)),
     Alone(
         "results",
@@ -38,6 +39,12 @@ ALONE = (
         "results",
         "an aggregate that a task's own function makes of lists: the bias scores of lm_eval's `bbq`",
         ("results.bbq",),
+        "bbq",
+    ),
+    Alone(
+        "samples",
+        "a metric that lm_eval's `bbq` makes by a function of its own",
+        ("*amb_bias_score*", "accuracy_*amb"),
         "bbq",
     ),
     Alone("samples", "the text that a filter cut out of a response", ("filtered_resps",), "fuzz_words"),
@@ -103,6 +110,6 @@ def _differ(one: Any, other: Any, place: Place = ()) -> list[Place]:
 
 def _under(place: Place, heads: tuple[str, ...]) -> bool:
     return any(
-        len(keys) <= len(place) and all(key in ("*", str(at)) for key, at in zip(keys, place, strict=False))
+        len(keys) <= len(place) and all(fnmatchcase(str(at), key) for key, at in zip(keys, place, strict=False))
         for keys in (head.split(".") for head in heads)
     )

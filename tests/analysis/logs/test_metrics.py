@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.logs.metrics import same_number
+from analysis.logs.agreement import same_number
 from analysis.logs.results import TaskLog
 from analysis.logs.samples import SamplesRead, read_samples
 from tests.helpers.runlogs import (
@@ -104,11 +104,14 @@ def test_another_metric_speaks_if_it_is_higher_for_the_better_and_whole(tmp_path
 
 
 def test_acc_of_multiple_choice_is_whole_where_lm_eval_makes_it(tmp_path: Path) -> None:
-    lines = [choice_line(i, 0, acc=1.0 if i else 0.5) for i in range(4)]
+    lines = [choice_line(i, 0, acc=1.0 if i else 0.5) for i in range(12)]
     found = read(tmp_path, lines, own_results=False)
-    assert column(found, "correct") == [True] * 3
+    assert column(found, "correct") == [True] * 11
     (issue,) = found.issues
-    assert issue.message.startswith("acc of multiple choice is 0 or 1, but another number in 1 of 4 lines (t/0)")
+    assert issue.message.startswith("acc of multiple choice is 0 or 1, but another number in 1 of 12 lines (t/0)")
+    many = read(tmp_path, [choice_line(i, 0, acc=i / 12) for i in range(12)], own_results=False)
+    assert column(many, "metric") == [None] * 12
+    assert [(issue.kind, issue.level) for issue in many.issues] == [("metric_fraction", "note")]
 
 
 def test_a_metric_that_is_a_list_in_nearly_all_lines_is_no_number_in_one(tmp_path: Path) -> None:
@@ -180,8 +183,10 @@ def test_a_perplexity_is_made_again_from_the_lines(tmp_path: Path) -> None:
 def test_a_metric_that_was_taken_from_every_line_is_missed(tmp_path: Path) -> None:
     lines = [listed(choice_line(i, 0), f1=0.5) for i in range(3)]
     found = read(tmp_path, lines, metrics={"none": {"acc": 0.5, "f1": 0.5}})
-    (issue,) = found.issues
-    assert issue.message == "acc is in the results file (filter none), but in none of the 3 lines"
+    assert [issue.message for issue in found.issues] == [
+        "acc is in the results file (filter none), but in none of the 3 lines",
+        "metrics of filter none: acc only in the results",
+    ]
     assert column(found, "correct") == [None] * 3
 
 

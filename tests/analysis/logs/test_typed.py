@@ -73,7 +73,7 @@ def lines_of_ours(draw: st.DrawFn, doc_id: int) -> dict[str, Any]:
     line = (
         drawn_line(doc_id, draw(choices), item=item) if made else bbq_line(doc_id, draw(st.integers(0, 2)), item=item)
     )
-    line["answer"] |= {name: draw(NUMBERS) for name in ("letter_mass", "drawn_letter_mass")}
+    line["answer"] |= {"letter_mass": draw(NUMBERS), "drawn_letter_mass": draw(NUMBERS) if made else None}
     known = st.permutations([0.5, 0.3, 0.2]).map(shares)
     line["answer"] |= draw(st.one_of(st.just({"probs": None}), known) if made else known)
     if not made and line["answer"]["probs"]:
