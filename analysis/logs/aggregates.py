@@ -23,25 +23,29 @@ def aggregates(results: Any, config: Any, better: Any) -> dict[str, Any]:
         better: Its entry in `higher_is_better`.
 
     Returns:
-        metrics, higher_is_better, aggregations, own_results and filters. What is not of the kind that lm_eval writes is
-        left out.
+        metrics, reported, higher_is_better, aggregations, own_results and filters. What is not of the kind that lm_eval
+        writes is left out.
 
     Raises:
         LogError: If `higher_is_better` is no object of truth values.
     """
     metrics: Aggregates = {}
+    reported: dict[str, list[str]] = {}
     for name, metric, value in _values(results):
-        metrics.setdefault(name, {})[metric] = value
+        reported.setdefault(name, []).append(metric)
+        if value is not None:
+            metrics.setdefault(name, {})[metric] = value
     config = config if isinstance(config, Mapping) else {}
     listed = [entry for entry in _list(config.get("metric_list")) if isinstance(entry.get("metric"), str)]
     ways = {entry["metric"]: entry.get("aggregation") for entry in listed}
     named = [entry.get("name") for entry in _list(config.get("filter_list"))]
     return {
         "metrics": metrics,
+        "reported": {name: tuple(found) for name, found in reported.items()},
         "higher_is_better": _directions(better, listed),
         "own_results": config.get("process_results") is not None or not listed,
         "aggregations": {metric: way for metric, way in ways.items() if isinstance(way, str)},
-        "filters": tuple(name for name in named if isinstance(name, str)) or tuple(metrics),
+        "filters": tuple(name for name in named if isinstance(name, str)) or tuple(reported),
     }
 
 
@@ -54,7 +58,7 @@ def _directions(better: Any, listed: list[Mapping[str, Any]]) -> dict[str, bool]
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _values(results: Any) -> Iterator[tuple[str, str, float]]:
+def _values(results: Any) -> Iterator[tuple[str, str, float | None]]:
     for key, value in _known(results):
         metric, comma, name = str(key).rpartition(",") if "," in str(key) else (str(key), "", _NONE)
         if not comma or metric.endswith("_stderr"):
@@ -62,9 +66,8 @@ def _values(results: Any) -> Iterator[tuple[str, str, float]]:
         try:
             found = number(value)
         except (LogError, OverflowError):
-            continue
-        if found is not None:
-            yield name or _NONE, metric, found
+            found = None
+        yield name or _NONE, metric, found
 
 
 def _known(section: Any) -> Iterator[tuple[Any, Any]]:

@@ -67,12 +67,12 @@ def one_sided(
     for name, metrics in zip(filters, named, strict=True):
         logged.setdefault(name, set()).update(metrics)
     if sums := set(sums):
-        logged = dict.fromkeys(about.metrics, sums)
+        logged = dict.fromkeys(about.reported, sums)
     issues = []
     for name, metrics in logged.items():
-        reported = set(about.metrics.get(name, {}))
+        reported = set(about.reported.get(name, ()))
         lines, results = sorted(metrics - reported), sorted(reported - metrics)
-        if about.metrics and (lines or results):
+        if about.reported and (lines or results):
             parts = [f"{some(lines)} only in the lines"] * bool(lines) + [
                 f"{some(results)} only in the results"
             ] * bool(results)

@@ -44,6 +44,8 @@ class TaskLog:
     samples: Path | None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     """By filter and metric, the aggregates that are numbers; without standard errors."""
+    reported: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By filter, the names of all aggregates, numbers or not."""
     higher_is_better: dict[str, bool] = field(default_factory=dict)
     """By metric, where the file tells."""
     aggregations: dict[str, str] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class TaskLog:
     @property
     def of_metrics(self) -> tuple[Any, ...]:
         """All that reading the samples is told of metrics."""
-        return self.metrics, self.higher_is_better, self.aggregations, self.own_results, self.filters
+        return self.metrics, self.reported, self.higher_is_better, self.aggregations, self.own_results, self.filters
 
     def without(self, metrics: Iterable[str]) -> TaskLog:
         """The task without the aggregates of some metrics."""

@@ -32,8 +32,11 @@ ALONE = (
     Alone("results", "what a run says of its model, its recipe, its evidence and its limit", ("config",)),
     Alone(
         "results",
-        "names, versions and sizes",
-        ("model_name", "model_source", "max_length", "lm_eval_version", "transformers_version"),
+        "names, versions, sizes and the system instruction's hash",
+        (
+            *("model_name", "model_source", "max_length", "lm_eval_version", "transformers_version"),
+            "system_instruction_sha",
+        ),
     ),
     Alone(
         "results",
@@ -63,6 +66,7 @@ ALONE = (
 )
 
 Place = tuple[Any, ...]
+_NOTHING = object()
 
 
 def stands_alone(file: str, task: str, before: bytes, after: bytes) -> str | None:
@@ -81,7 +85,10 @@ def stands_alone(file: str, task: str, before: bytes, after: bytes) -> str | Non
     if records[0] != records[1] and not places:
         return ROUNDING
     kinds = [kind for kind in ALONE if kind.file == file and fnmatchcase(task, kind.tasks)]
-    found = {next((kind.words for kind in kinds if _under(place, kind.places)), None) for place in places}
+    # A key that only the altered file has is what another one was renamed to.
+    new = [place for place in places if not any(_has(record, place) for record in records[0] or ())]
+    old = [place for place in places if place not in new] or places
+    found = {next((kind.words for kind in kinds if _under(place, kind.places)), None) for place in old}
     return None if None in found or not found else "; ".join(sorted(words for words in found if words))
 
 
@@ -106,6 +113,18 @@ def _differ(one: Any, other: Any, place: Place = ()) -> list[Place]:
     if isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-9):
         return []
     return [] if type(one) is type(other) and repr(one) == repr(other) else [place]
+
+
+def _has(record: Any, place: Place) -> bool:
+    """Whether a record has something at a place."""
+    for key in place:
+        inside = record.get(key, _NOTHING) if isinstance(record, dict) else _NOTHING
+        if isinstance(record, list) and isinstance(key, int) and key < len(record):
+            inside = record[key]
+        if inside is _NOTHING:
+            return False
+        record = inside
+    return True
 
 
 def _under(place: Place, heads: tuple[str, ...]) -> bool:

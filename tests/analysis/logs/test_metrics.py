@@ -182,7 +182,7 @@ def test_a_perplexity_is_made_again_from_the_lines(tmp_path: Path) -> None:
 
 def test_a_metric_that_was_taken_from_every_line_is_missed(tmp_path: Path) -> None:
     lines = [listed(choice_line(i, 0), f1=0.5) for i in range(3)]
-    found = read(tmp_path, lines, metrics={"none": {"acc": 0.5, "f1": 0.5}})
+    found = read(tmp_path, lines, metrics={"none": {"acc": 0.5, "f1": 0.5}}, reported={"none": ("acc", "f1")})
     assert [issue.message for issue in found.issues] == [
         "acc is in the results file (filter none), but in none of the 3 lines",
         "metrics of filter none: acc only in the results",
