@@ -59,8 +59,8 @@ validity: $(STAMP)
 
 # One thread a process here too. The counts go into docs/reliability.md.
 fuzz: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --write
 	FUZZ_KILLS=20 FUZZ_CACHE_FAULTS=500 $(BIN)/python -m pytest tests/fuzz/test_faults.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --write
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -80,5 +80,5 @@ def lm_eval_command(
     words += ["--fewshot_as_multiturn"] if run.facts["fewshot_as_multiturn"] else []
     for option in ("system_instruction", "batch_size", "limit"):
         if (value := run.facts.get(option)) is not None:
-            words += [f"--{option}", f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [f"--{option}", str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)]
     return shlex.join([*words, "--output_path", output, "--log_samples"])

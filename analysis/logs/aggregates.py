@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .values import LogError, boolean, number
+from .values import LogError, boolean, mapping, number
 
 __all__ = ["Aggregates", "aggregates"]
 
@@ -59,8 +59,8 @@ def _directions(better: Any, listed: list[Mapping[str, Any]]) -> dict[str, bool]
 
 
 def _values(results: Any) -> Iterator[tuple[str, str, float | None]]:
-    for key, value in _known(results):
-        metric, comma, name = str(key).rpartition(",") if "," in str(key) else (str(key), "", _NONE)
+    for key, value in mapping(results).items():
+        metric, comma, name = str(key).rpartition(",")
         if not comma or metric.endswith("_stderr"):
             continue  # name, alias and sample_len have no filter
         try:
@@ -68,10 +68,6 @@ def _values(results: Any) -> Iterator[tuple[str, str, float | None]]:
         except (LogError, OverflowError):
             found = None
         yield name or _NONE, metric, found
-
-
-def _known(section: Any) -> Iterator[tuple[Any, Any]]:
-    yield from section.items() if isinstance(section, Mapping) else ()
 
 
 def _list(section: Any) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..schema.schemes import AXES
 from .options import Options, options_of
-from .scores import check_scores, check_shares, check_texts, check_unsampled, one_score, uncertainty
+from .scores import check_scores, check_shares, check_texts, check_unsampled, one_score
 from .values import LogError, integer, number, text
 
 __all__ = ["item_answers", "item_options", "plain_answer", "probabilities_of"]
@@ -56,8 +56,7 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     if not isinstance(answer, dict):
         raise LogError("answer: missing")
     probabilities = probabilities_of(answer)
-    check_answer(answer, probabilities, line.get("acc"), line.get("resps"), options)
-    made = uncertainty(probabilities)
+    made = _checked(answer, probabilities, line, options)
     if made is not None:
         answer = answer | dict(zip(("entropy", "margin"), made, strict=True))
     shares = dict(zip(AXES, options.shares(probabilities), strict=True))
@@ -72,19 +71,15 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     return [_row(answer, given, options, probabilities, shares) for given in numbered]
 
 
-def check_answer(
-    answer: Mapping[str, Any], probabilities: list[float | None] | None, right: Any, responses: Any, options: Options
-) -> None:
-    """See that an answer's numbers go together, and that it is as right as the line says.
-
-    Raises:
-        LogError: If not.
-    """
+def _checked(
+    answer: Mapping[str, Any], probabilities: list[float | None] | None, line: Mapping[str, Any], options: Options
+) -> tuple[float, float] | None:
+    """Entropy and margin of an answer whose numbers go together, and that is as right as its line says."""
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
     scored = texts is None
     if probabilities is not None and options.size not in (None, len(probabilities)):
-        return  # options.shares says so
-    check_shares(
+        return None  # options.shares says so
+    made = check_shares(
         probabilities,
         choice=integer(answer.get("choice")) if scored else None,
         entropy=number(answer.get("entropy")),
@@ -92,12 +87,13 @@ def check_answer(
         masses=[number(answer.get(name)) for name in ("letter_mass", "drawn_letter_mass")],
     )
     choices = [answer.get("choice")] if scored else [given.get("choice") for given in _records(texts)]
-    options.check_right(number(right), choices)
+    options.check_right(number(line.get("acc")), choices)
     if scored:
         check_unsampled(answer.get("drawn_letter_mass"))
     else:
         words = [given.get("text") for given in _records(texts)]
-        check_texts(words, probabilities, number(answer.get("drawn_letter_mass")), responses)
+        check_texts(words, probabilities, number(answer.get("drawn_letter_mass")), line.get("resps"))
+    return made
 
 
 def _records(texts: Any) -> list[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from .scores import raw_scores
 __all__ = ["Fingerprint", "Gathering"]
 
 _KEPT = 64
+_TEXTS = 16
 _DISTINCT = 16
 
 
@@ -49,8 +50,10 @@ class Fingerprint:
             set(entry.smallest[: bisect_right(entry.smallest, min(ends))] if ends else entry.smallest)
             for entry in (self, other)
         )
-        common = len(own & theirs)
-        return common > 0 and common == min(len(own), len(theirs))
+        # Of a long file and a short one few lines are held against each other. A score to the last digit is one model's;
+        # a few short texts may be anybody's.
+        common, least = len(own & theirs), _TEXTS if ends and not self.scored else 1
+        return common >= least and common == min(len(own), len(theirs))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The numbers that lm_eval logs of an answer: which of them says right or wrong, and whether they add up."""
+"""The numbers that lm_eval logs of an answer, and which of them says right or wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .issues import Issue
 from .results import TaskLog
 from .values import LogError, number
 
-__all__ = ["PREFERRED", "Line", "line_metrics", "packed_metrics", "right_or_wrong", "with_columns"]
+__all__ = ["FEW", "PREFERRED", "Decided", "Line", "line_metrics", "packed_metrics", "right_or_wrong", "with_columns"]
 
 PREFERRED = ("acc", "exact_match", "em", "acc_norm")
 """Metrics that say right or wrong: the first of them that a task has is the one that speaks."""
@@ -25,8 +25,8 @@ _NO_METRICS = frozenset(
     ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "answer", *HASHES)
 )
 """Keys of a line that are no metric: lines of lm_eval before 0.4.7 do not list those that are."""
-_TARGET_HOLDS = 0.9
-"""Share of lines that are right where the choice is the target, from which the others are called contradictory."""
+FEW = 0.1
+"""Share of lines up to which those that are unlike the rest are called odd, and left out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Line:
     """The target where it is the number of an option."""
     says_target: bool | None = None
     """Whether the text of the choice is the target's; None where nothing was chosen."""
+    others: frozenset[str] = frozenset()
+    """Names of its metrics that are no numbers."""
 
 
 @dataclass
@@ -101,7 +103,8 @@ def right_or_wrong(filters: Sequence[str], lines: Sequence[Line], names: Sequenc
     out = Decided([None] * size, [None] * size, np.zeros(size, dtype=bool))
     for name in dict.fromkeys(filters):
         own = [place for place in range(size) if filters[place] == name]
-        reported = about.metrics.get(name, {})
+        # A results file that has NaN of a metric has the metric.
+        reported = about.reported.get(name) or tuple(about.metrics.get(name, ()))
         _fractions(out, name, lines, names, own, about)
         metric = _speaks(_candidates([lines[place] for place in own], reported), lines, own, about)
         if metric is None:
@@ -138,25 +141,26 @@ def _fractions(
         if odd:
             seen = f"{len(odd)} of {len(own)} lines ({some([names[place] for place in odd])})"
             message = f"{metric} of multiple choice is 0 or 1, but another number in {seen}, filter {name}"
-            if len(odd) > (1 - _TARGET_HOLDS) * len(own):
-                issue = Issue("", "metric_fraction", f"{message}: taken for a mean", "note")
-                out.issues.append(issue)
+            if len(odd) > FEW * len(own):
+                out.issues.append(Issue("", "metric_fraction", f"{message}: taken for a mean", "note"))
                 continue
             out.issues.append(Issue("", "metric_fraction", f"{message}; left out"))
             out.left_out[odd] = True
-            own[:] = [place for place in own if place not in odd]
+            own[:] = [place for place in own if not out.left_out[place]]
 
 
-def _unlogged(name: str, reported: Mapping[str, float], lines: Sequence[Line]) -> list[Issue]:
+def _unlogged(name: str, reported: Sequence[str], lines: Sequence[Line]) -> list[Issue]:
     """An issue where the results file has a metric of right and wrong that no line has: somebody took it away."""
     lacking = [
-        metric for metric in PREFERRED if metric in reported and not any(metric in line.metrics for line in lines)
+        metric
+        for metric in PREFERRED
+        if metric in reported and not any(metric in line.metrics or metric in line.others for line in lines)
     ]
     message = f"{', '.join(lacking)} is in the results file (filter {name}), but in none of the {len(lines)} lines"
     return [Issue("", "metric_missing", message)] if lacking else []
 
 
-def _candidates(lines: Sequence[Line], reported: Mapping[str, float]) -> list[str]:
+def _candidates(lines: Sequence[Line], reported: Sequence[str]) -> list[str]:
     """The metrics of a filter: those that the results file has of it, else those that most lines have."""
     if reported:
         return list(reported)
@@ -182,10 +186,6 @@ def _speaks(names: list[str], lines: Sequence[Line], own: Sequence[int], about: 
     return next((name for name in names if told.get(name, usual) and whole(name)), None)
 
 
-def _holds(told: Sequence[int]) -> float:
-    return _TARGET_HOLDS * len(told)
-
-
 def _contradictions(
     out: Decided, lines: Sequence[Line], names: Sequence[str], own: Sequence[int], *, plain: bool
 ) -> None:
@@ -194,9 +194,10 @@ def _contradictions(
     wrong = [place for place in told if (lines[place].choice == lines[place].target) != out.correct[place]]
     if not wrong:
         return
-    if len(wrong) > (1 - _TARGET_HOLDS) * len(told):
+    if len(wrong) > FEW * len(told):
         # The target is no number of an option here, but perhaps its text.
-        if plain and sum(lines[place].says_target != out.correct[place] for place in told) > len(told) - _holds(told):
+        denied = sum(lines[place].says_target != out.correct[place] for place in told)
+        if plain and denied > FEW * len(told):
             seen = f"{len(told) - len(wrong)} of {len(told)} lines"
             message = f"acc follows from scores and target in only {seen}: whether it was changed can't be told"
             out.issues.append(Issue("", "contradiction", message, "note"))

@@ -221,7 +221,7 @@ def _expect_object(content: dict[str, Any], place: str) -> None:
         if value is None:
             return
         try:
-            _mapping(value)
+            _object(value)
         except LogError as fault:
             raise LogError(f"{place}: {fault}") from None
 
@@ -268,15 +268,15 @@ def _task(name: str, content: dict[str, Any], samples: Path | None) -> TaskLog:
         except LogError as fault:
             raise LogError(f"{key}: {fault}") from None
 
-    config, metrics, counts = parsed(_mapping, "configs"), of("results"), of("n-samples")
+    config, metrics, counts = parsed(_object, "configs"), of("results"), of("n-samples")
     return TaskLog(
         name=name,
         output_type=text(config.get("output_type")) or "generate_until",
         version=parsed(words, "versions"),
         n_shot=parsed(integer, "n-shot"),
-        n_effective=None if counts is None else integer(parsed(_mapping, "n-samples").get("effective")),
+        n_effective=None if counts is None else integer(parsed(_object, "n-samples").get("effective")),
         task_hash=parsed(text, "task_hashes"),
-        perplexities={} if metrics is None else dict(_perplexities(parsed(_mapping, "results"))),
+        perplexities={} if metrics is None else dict(_perplexities(parsed(_object, "results"))),
         samples=samples,
         **aggregates(metrics, config, of("higher_is_better")),
     )
@@ -285,7 +285,7 @@ def _task(name: str, content: dict[str, Any], samples: Path | None) -> TaskLog:
 _KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise LogError(f"expected an object, got {_KINDS.get(type(value), 'null')}")
     return value

@@ -16,7 +16,7 @@ from .documents import Documents, Gathered, packed
 from .faults import Faults
 from .fields import OWN_FIELDS, PLAIN_FIELDS, take_all
 from .fingerprint import Fingerprint, Gathering
-from .hashes import untrue_hashes
+from .hashes import HASHES, untrue_hashes
 from .issues import Issue
 from .lines import raw_lines
 from .metrics import Line, line_metrics, packed_metrics
@@ -205,10 +205,10 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
         raise LogError("expected an object")
     rolling = task.output_type == ROLLING
     with_arguments(line)
+    told = [name for name in HASHES if line.get(name) is not None]
     with_hashes(line)
-    hashes = [line.get(name) for name in ("doc_hash", "prompt_hash", "target_hash")]
-    state.chain.update("".join(map(str, hashes)).encode("utf-8", "replace"))
-    doc_id = integer(line.get("doc_id"))
+    state.chain.update("".join(str(line.get(name)) for name in HASHES).encode("utf-8", "replace"))
+    line["doc_id"] = doc_id = integer(line.get("doc_id"))
     if doc_id is None:
         raise LogError("doc_id: missing")
     if "filter" not in line:
@@ -220,7 +220,7 @@ def _take(line: Any, task: TaskLog, state: _State) -> None:
     if rows and rows[0]["doc_hash"] not in state.documents:
         state.documents.add(rows[0]["doc_hash"], packed(document))
     key = rows[0]["item_id"] if rows else doc_id
-    state.doubt((*untrue_hashes(line), *_untrue(line, ours=bool(rows) and state.ours)), len(rows))
+    state.doubt((*untrue_hashes(line, told), *_untrue(line, ours=bool(rows) and state.ours)), len(rows))
     state.responses.add(line.get("filter"), key, line.get("resps"), rolling=rolling)
     for row in rows:
         values, text, outcome = (
@@ -264,7 +264,8 @@ def _rows(line: dict[str, Any], task: TaskLog, state: _State) -> tuple[Any, list
     answer = plain_answer(line, task.output_type)
     rows = [take_all(PLAIN_FIELDS, {**line, "$answer": answer})]
     state.metrics[place], state.others[place] = numbers, others
-    state.lines[place] = Line(numbers, answer.get("choice"), _target(line), _says_target(line, answer.get("choice")))
+    choice = answer.get("choice")
+    state.lines[place] = Line(numbers, choice, _target(line), _says_target(line, choice), others)
     return document, rows
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .values import LogError, score
 
-__all__ = ["check_scores", "check_shares", "check_texts", "check_unsampled", "raw_scores", "uncertainty"]
+__all__ = ["check_scores", "check_shares", "check_texts", "check_unsampled", "one_score", "raw_scores", "uncertainty"]
 
 _EPSILON = 1e-3
 """How far above 0 a log-likelihood may lie: what kernels of few bits round."""
@@ -96,7 +96,7 @@ def check_shares(
     entropy: float | None,
     margin: float | None,
     masses: Sequence[float | None],
-) -> None:
+) -> tuple[float, float] | None:
     """See that an answer's probabilities are some, and that what is made of them is.
 
     Args:
@@ -106,6 +106,9 @@ def check_shares(
         margin: Highest minus second highest probability.
         masses: Probabilities of letters among all tokens.
 
+    Returns:
+        Entropy and margin as the probabilities have them (`uncertainty`).
+
     Raises:
         LogError: If one is out of [0, 1], they do not add up to 1, the choice is not the best scored, or entropy or
             margin are not those of the probabilities.
@@ -114,24 +117,24 @@ def check_shares(
         if mass is not None and not 0 <= mass <= 1 + _MASS:
             raise LogError(f"answer: a probability of letters of {mass:.6g}, expected 0 to 1")
     if probabilities is None:
-        return
+        return None
     known = [value for value in probabilities if value is not None]
     if any(not 0 <= value <= 1 + _CLOSE for value in known):
         raise LogError(f"answer.probs: expected probabilities from 0 to 1, got {_shown(probabilities)}")
     total = sum(known)
     if total > 1 + _CLOSE or (len(known) == len(probabilities) and total < 1 - _CLOSE):
         raise LogError(f"answer.probs: expected a sum of 1, got {_shown(probabilities)}, which add up to {total:.6g}")
-    if len(known) < len(probabilities) or not known:
-        return
-    top, second = _best(known)
+    made = uncertainty(probabilities)
+    if made is None:
+        return None
+    (bits, gap), top = made, max(known)
     if choice is not None and 0 <= choice < len(known) and known[choice] < top - _CLOSE:
         raise LogError(f"answer.choice: option {choice} was chosen, but {known.index(top)} is the likeliest")
-    if margin is not None and second is not None and abs(margin - (top - second)) > _CLOSE:
-        raise LogError(f"answer.margin: {margin:.6g}, but the probabilities differ by {top - second:.6g}")
-    if entropy is not None:
-        bits = -sum(value * math.log2(value) for value in known if value > 0)
-        if abs(entropy - bits) > _CLOSE:
-            raise LogError(f"answer.entropy: {entropy:.6g} bits, but the probabilities have {bits:.6g}")
+    if margin is not None and abs(margin - gap) > _CLOSE:
+        raise LogError(f"answer.margin: {margin:.6g}, but the probabilities differ by {gap:.6g}")
+    if entropy is not None and abs(entropy - bits) > _CLOSE:
+        raise LogError(f"answer.entropy: {entropy:.6g} bits, but the probabilities have {bits:.6g}")
+    return made
 
 
 def uncertainty(probabilities: Sequence[float | None] | None) -> tuple[float, float] | None:
@@ -184,16 +187,6 @@ def _drawn(request: Any) -> list[float] | None:
         return [score(value) for value in values] if isinstance(values, list) else None
     except (ValueError, AttributeError, RecursionError):
         return None
-
-
-def _best(values: Sequence[float]) -> tuple[float, float | None]:
-    top = second = -1.0
-    for value in values:
-        if value > top:
-            top, second = value, top
-        elif value > second:
-            second = value
-    return top, second if len(values) > 1 else None
 
 
 def _shown(values: Sequence[float | None]) -> str:

@@ -22,7 +22,7 @@ from .table import repeated_items
 from .values import LogError, number
 from .witness import MISSING, PROBABILITIES
 
-__all__ = ["Rolling", "Settled", "settle"]
+__all__ = ["Doubts", "Rolling", "Settled", "settle"]
 
 
 _OF = {
@@ -175,14 +175,13 @@ def _decided(
 def _true(
     size: int, name: str, places: Sequence[tuple[int, int]], n_lines: int, issues: list[Issue]
 ) -> npt.NDArray[np.bool_]:
-    """Rows whose hash is true. Where hardly any is, another program wrote the lines: that is said, and all are kept."""
+    """Rows of lines that deny nothing. Where most do, another program wrote them: that is said, and all are kept."""
     kept = np.ones(size, dtype=bool)
     seen = f"{name} {_OF[name]} in {len(places)} of {n_lines} lines"
-    if 2 * len(places) > n_lines and name == MISSING:  # a log of answers alone
-        return kept
     if 2 * len(places) > n_lines:
-        message = f"{seen}: another program or release wrote them; what was changed after the run can't be told"
-        issues.append(Issue("", "untrue", message, "note"))
+        if name != MISSING:  # or else it is a log of answers alone
+            message = f"{seen}: another program or release wrote them; what was changed after the run can't be told"
+            issues.append(Issue("", "untrue", message, "note"))
         return kept
     for first, end in places:
         kept[first:end] = False

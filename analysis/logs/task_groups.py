@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .aggregates import Aggregates, aggregates
-from .values import LogError
+from .values import LogError, mapping
 
 __all__ = ["TaskGroup", "task_groups"]
 
@@ -34,12 +34,12 @@ def task_groups(content: Mapping[str, Any], tasks: Iterable[str]) -> dict[str, T
         Those with tasks and with a number of their own. What is not of the kind that lm_eval writes is left out.
     """
     known = frozenset(tasks)
-    listed = _mapping(content.get("group_subtasks"))
-    results, better = _mapping(content.get("results")), _mapping(content.get("higher_is_better"))
+    listed = mapping(content.get("group_subtasks"))
+    results, better = mapping(content.get("results")), mapping(content.get("higher_is_better"))
     out = {}
     for name in listed:
         try:
-            told = aggregates(results.get(name), None, _mapping(better.get(name)))
+            told = aggregates(results.get(name), None, mapping(better.get(name)))
         except LogError:  # the task of this name, if it is one, says what is wrong
             continue
         members = sorted(_below(name, listed, known))
@@ -63,7 +63,3 @@ def _below(name: Any, listed: Mapping[str, Any], known: frozenset[str]) -> set[s
         below = listed.get(current)
         waiting += below if isinstance(below, list) else []
     return found
-
-
-def _mapping(section: Any) -> Mapping[str, Any]:
-    return section if isinstance(section, Mapping) else {}

@@ -23,7 +23,7 @@ from ..schema.schemes import AXES
 from .groups import encode_groups, encode_options
 from .hashes import hash_of_target, is_hash_of, untrue_hashes
 from .options import Options, options_of
-from .scores import check_shares, check_texts, check_unsampled, uncertainty
+from .scores import check_shares, check_texts, check_unsampled
 from .table import COMPUTED, TAKEN
 from .values import LogError
 from .witness import deny
@@ -241,17 +241,16 @@ def _untrue(line: Any, asked: _Asked, responses: Any) -> tuple[str, ...]:
 
 
 def _check(line: Any, options: Options, responses: Any) -> None:
-    """As `answers.check_answer`, with entropy and margin as the probabilities have them."""
+    """As in answers.py, with entropy and margin as the probabilities have them."""
     answer = line.answer
     texts = answer.draws if answer.texts is None else answer.texts
-    check_shares(
+    made = check_shares(
         answer.probs,
         choice=answer.choice if texts is None else None,
         entropy=answer.entropy,
         margin=answer.margin,
         masses=(answer.letter_mass, answer.drawn_letter_mass),
     )
-    made = uncertainty(answer.probs)
     if made is not None:
         answer.entropy, answer.margin = made
     if texts is None:

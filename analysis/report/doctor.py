@@ -12,6 +12,7 @@ from ..compare.commands import AnalyzeCommand, lm_eval_command
 from ..compare.differences import NO_ITEMS
 from ..compare.pairing import Pairing, Refusal, check_allowed, pair_runs
 from ..logs import Inputs, Issue, ItemStore, Logs, RunLog, read_logs
+from ..result.render import many
 
 __all__ = ["Examination", "Finding", "examine"]
 
@@ -51,10 +52,15 @@ class Examination:
     """What to read before the tables, a line a kind."""
     comparisons: int
     """How many comparisons `analyze` makes."""
-    complete: bool
-    """Whether these are all, so that `analyze` ends with exit code 0."""
+    exit_code: int
+    """That `analyze` ends with: 0 where these are all, 1 where some are missing, 2 where it makes no report."""
     command: str
     """The line that makes them."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether `analyze` makes every comparison."""
+        return self.exit_code == 0
 
 
 def examine(
@@ -85,11 +91,12 @@ def examine(
     command = AnalyzeCommand.of(inputs, options | ({"baseline": baseline} if baseline else {}))
     with TemporaryDirectory(prefix="lm-eval-ext-") as scratch, ItemStore(Path(scratch) / "items.parquet") as store:
         logs = read_logs(inputs, store, patterns)
-        findings, baselines = [], Baselines()
+        findings, baselines, undecided = [], Baselines(), False
         try:
             baselines = choose_baselines(logs.runs, baseline, plain)
         except SeveralBaselinesError as error:
             findings.append(_undecided(error))
+            undecided = True
         pairing = pair_runs(logs, baselines, allowed)
     findings += [*_refused(pairing, logs.runs, command), *_uncompared(baselines)]
     lost = any(difference.name == NO_ITEMS for refusal in pairing.refusals for difference in refusal.differences)
@@ -102,7 +109,7 @@ def examine(
         findings=findings,
         warnings=_warnings(issues, {*told, "no_samples"} if lost else told),
         comparisons=len(pairing.pairs),
-        complete=not findings and not any(issue.level == "error" for issue in issues),
+        exit_code=2 if undecided else int(bool(findings) or any(issue.level == "error" for issue in issues)),
         command=command.text(),
     )
 
@@ -117,7 +124,7 @@ def _found(logs: Logs) -> str:
     versions = sorted({str(run.facts["lm_eval_version"] or "unknown") for run in runs})
     answers = sum(task.rows for run in runs for task in run.tasks.values())
     models = len({run.base_model for run in runs})
-    parts = [_many(len(runs), "run"), _many(models, "base model"), _many(len(tasks), "task"), _many(answers, "answer")]
+    parts = [many(len(runs), "run"), many(models, "base model"), many(len(tasks), "task"), many(answers, "answer")]
     return f"{parts[0]} of {parts[1]}, {parts[2]}, {parts[3]}, lm_eval {', '.join(versions)}"
 
 
@@ -126,7 +133,7 @@ def _row(label: str, run: RunLog, baselines: Baselines, pairing: Pairing) -> dic
         "run": label,
         "base model": run.base_model,
         "lm_eval": str(run.facts["lm_eval_version"] or "unknown"),
-        "tasks": _some(list(run.tasks)) if len(run.tasks) <= _NAMED else f"{len(run.tasks):,}",
+        "tasks": ", ".join(run.tasks) if len(run.tasks) <= _NAMED else f"{len(run.tasks):,}",
         "answers": f"{sum(task.rows for task in run.tasks.values()):,}",
         "compared with": _with(label, run, baselines, pairing),
     }
@@ -138,7 +145,7 @@ def _with(label: str, run: RunLog, baselines: Baselines, pairing: Pairing) -> st
     if not pairs:
         of = {pair.run for pair in pairing.pairs if pair.baseline == label}
         return f"baseline of {_some(sorted(of))}" if of else "nothing"
-    whole = "" if len(pairs) == len(run.tasks) else f", {len(pairs)} of {_many(len(run.tasks), 'task')}"
+    whole = "" if len(pairs) == len(run.tasks) else f", {len(pairs)} of {many(len(run.tasks), 'task')}"
     return "+".join(dict.fromkeys(pair.baseline for pair in pairs)) + whole
 
 
@@ -148,11 +155,16 @@ def _refused(pairing: Pairing, runs: Mapping[str, RunLog], command: AnalyzeComma
     for refusal in pairing.refusals:
         # A run that lost its items has a file of its own to mend.
         own = [
-            f"{difference.name} {refusal.run}" if difference.name == NO_ITEMS else difference.name
+            f"{difference.name} {_empty(refusal, runs)}" if difference.name == NO_ITEMS else difference.name
             for difference in refusal.differences
         ]
         groups.setdefault((refusal.baseline, tuple(own)), []).append(refusal)
     return [_alike(refusals, runs, command) for refusals in groups.values()]
+
+
+def _empty(refusal: Refusal, runs: Mapping[str, RunLog]) -> str:
+    """The run that lost its items: of both, the one that is compared."""
+    return next(label for label in (refusal.run, refusal.baseline) if not runs[label].tasks[refusal.task].rows)
 
 
 def _alike(refusals: list[Refusal], runs: Mapping[str, RunLog], command: AnalyzeCommand) -> Finding:
@@ -166,8 +178,7 @@ def _alike(refusals: list[Refusal], runs: Mapping[str, RunLog], command: Analyze
     if first.flags:
         return Finding(text=text, advice=f"{remedy}, or accept it", command=command.allowing(first.flags))
     if first.differences[0].name == NO_ITEMS:
-        empty = next(label for label in (first.run, first.baseline) if not runs[label].tasks[first.task].rows)
-        again = lm_eval_command(runs[empty], tasks, command.folder, again=True)
+        again = lm_eval_command(runs[_empty(first, runs)], tasks, command.folder, again=True)
         return Finding(text=text, advice=remedy, command=again)
     return Finding(text=text, advice=remedy)
 
@@ -197,14 +208,10 @@ def _warnings(issues: Iterable[Issue], left_out: set[str]) -> list[str]:
         for kind, found in kinds.items()
     ]
     left = len(lines) - _WARNINGS
-    return lines[:_WARNINGS] + ([f"{_many(left, 'more kind')} of warnings; analyze lists them"] if left > 0 else [])
+    return lines[:_WARNINGS] + ([f"{many(left, 'more kind')} of warnings; analyze lists them"] if left > 0 else [])
 
 
 def _some(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
     left = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {left} more" if left > 0 else "")
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count:,} {name}" + ("" if count == 1 else "s")

@@ -6,8 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..media import CELL, MESSAGE, for_terminal
+from ..media import CELL, for_terminal
+from ..result.render import many
 from .doctor import Examination
+from .terminal import say
 
 __all__ = ["print_examination"]
 
@@ -17,7 +19,7 @@ _SAME = ("base model", "lm_eval")
 
 def print_examination(found: Examination, console: Console) -> None:
     """Print what was found, a row a run, what is missing with what to type, warnings, and the command as it is."""
-    _say(found.found, console, "italic")
+    say(found.found, console, "italic")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in (shown := _shown(found)):
         table.add_column(name, justify="right" if name == "answers" else "left", overflow="fold")
@@ -25,24 +27,21 @@ def print_examination(found: Examination, console: Console) -> None:
         table.add_row(*(Text(for_terminal(row[name], CELL)) for name in shown))
     console.print(table)
     if found.more:
-        _say(f"and {found.more} more runs", console, "dim")
+        say(f"and {many(found.more, 'more run')}", console, "dim")
     for finding in found.findings:
         advice = f" {finding.advice}{':' if finding.command else '.'}" if finding.advice else ""
-        _say(f"missing: {finding.text}.{advice}", console, "red")
+        say(f"missing: {finding.text}.{advice}", console, "red")
         if finding.command:
-            _say(f"  {finding.command}", console, "bold")
+            say(f"  {finding.command}", console, "bold", most=None)  # to be copied whole
     for warning in found.warnings:
-        _say(f"warning: {warning}", console, "yellow")
+        say(f"warning: {warning}", console, "yellow")
     if found.complete:
-        _say(f"Nothing is missing; this makes all {found.comparisons} comparisons:", console)
+        say(f"Nothing is missing; this makes {many(found.comparisons, 'comparison')}, which is all:", console)
     else:
-        _say(f"As it is, this makes {found.comparisons} comparisons and ends with exit code 1:", console)
-    _say(f"  {found.command}", console, "bold")
+        made = many(found.comparisons, "comparison")
+        say(f"As it is, this makes {made} and ends with exit code {found.exit_code}:", console)
+    say(f"  {found.command}", console, "bold", most=None)
 
 
 def _shown(found: Examination) -> list[str]:
     return [name for name in found.rows[0] if name not in _SAME or len({row[name] for row in found.rows}) > 1]
-
-
-def _say(line: str, console: Console, style: str = "") -> None:
-    console.print(Text(for_terminal(line, MESSAGE), style=style), soft_wrap=True)

@@ -52,17 +52,20 @@ def metrics_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             paired_changes, and without perplexities, which the headline has.
 
     Returns:
-        Columns run, task, filter, metric, baseline, value, metric_change, low, high, flip_rate, n; empty without.
+        Columns run, task, filter, metric, metric_baseline, metric_value, metric_change, low, high, flip_rate, n; empty
+        without.
     """
     rows = tables["metric_changes"]
     with_roles = set(tables["paired_changes"]["task"])
-    perplexity = rows["metric"].str.endswith(("perplexity", "bits_per_byte")) & (rows["metric_kind"] == AGGREGATE)
-    rows = rows[~rows["task"].isin(with_roles) & ~perplexity.fillna(False) & rows["change"].notna()]
-    named = {"baseline": "value_baseline", "metric_change": "change", "low": "conf_low", "high": "conf_high"}
-    same = [*_KEYS[:3], "metric", "value", "flip_rate", "n"]
-    out = rows[same].assign(**{name: rows[column] for name, column in named.items()})
-    order = [*_KEYS[:3], "metric", "baseline", "value", "metric_change", "low", "high", "flip_rate", "n"]
-    return out[order].reset_index(drop=True)
+    aggregate = (rows["metric_kind"] == AGGREGATE).fillna(False)
+    perplexity = rows["metric"].str.endswith(("perplexity", "bits_per_byte")) & aggregate
+    rows = rows[~rows["task"].isin(with_roles) & ~perplexity & rows["change"].notna()]
+    named = {
+        **{"metric_baseline": "value_baseline", "metric_value": "value", "metric_change": "change"},
+        **{"low": "conf_low", "high": "conf_high"},
+    }
+    out = rows[[*_KEYS[:3], "metric"]].assign(**{name: rows[column] for name, column in named.items()})
+    return out.assign(flip_rate=rows["flip_rate"], n=rows["n"]).reset_index(drop=True)
 
 
 def noise_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -151,6 +151,6 @@ def _fault(target: Path, output: Path) -> str | None:
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # making it says what is wrong
     return found.st_dev, found.st_ino

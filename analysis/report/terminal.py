@@ -11,7 +11,7 @@ from ..result import Analysis
 from ..result.render import cells, present_headline
 from .summary import READING
 
-__all__ = ["print_analysis"]
+__all__ = ["print_analysis", "say"]
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MOST = 12
@@ -22,8 +22,8 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print what was compared, the headline, how to read it, errors and warnings (notes only counted), and the path."""
     frame = present_headline(analysis.headline)
     titles, rows = cells(frame)
-    _say(analysis.title, console, "bold")
-    _say(analysis.compared, console, "italic")
+    say(analysis.title, console, "bold")
+    say(analysis.compared, console, "italic")
     table = Table()
     for name, title in zip(frame.columns, titles, strict=True):
         widest = max(map(len, title.split()))
@@ -36,7 +36,7 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
             line = text.replace("**", "").format(metric=for_terminal(str(analysis.perplexity_metric), CELL))
             console.print(Text(line, style="dim"))
     _print_issues(analysis, console)
-    _say(f"Report: {analysis.output} (start with summary.md)", console)
+    say(f"Report: {analysis.output} (start with summary.md)", console)
 
 
 def _print_issues(analysis: Analysis, console: Console) -> None:
@@ -51,9 +51,9 @@ def _print_issues(analysis: Analysis, console: Console) -> None:
     notes = len(analysis.issues) - len(serious)
     if more > 0 or notes:
         counts = ([f"{more} more issues"] if more > 0 else []) + ([f"{notes} notes"] if notes else [])
-        _say(f"{' and '.join(counts)} in issues.csv", console, "dim")
+        say(f"{' and '.join(counts)} in issues.csv", console, "dim")
 
 
-def _say(line: str, console: Console, style: str = "") -> None:
-    """Print a line. Text, not a string: rich takes brackets and :names: in strings for its own."""
-    console.print(Text(for_terminal(line, MESSAGE), style=style), soft_wrap=True)
+def say(line: str, console: Console, style: str = "", most: int | None = MESSAGE) -> None:
+    """Print a line, of `most` characters if given. Text: rich takes brackets and :names: in strings for its own."""
+    console.print(Text(for_terminal(line, most), style=style), soft_wrap=True)

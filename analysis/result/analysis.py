@@ -15,6 +15,7 @@ from ..logs import Issue
 from ..schema.declare import AnyTable
 from ..schema.documents import DOCUMENTS
 from ..settings import Settings
+from .render import many
 from .show import Look
 from .tables import read_items, read_table
 
@@ -87,7 +88,7 @@ class Analysis:
             return "What compression changed"
         runs = list(dict.fromkeys(pair.run for pair in pairs))
         baselines = list(dict.fromkeys(pair.baseline for pair in pairs))
-        shown = " and ".join(runs) if len(runs) <= _NAMED else _many(len(runs), "run")
+        shown = " and ".join(runs) if len(runs) <= _NAMED else many(len(runs), "run")
         return f"{shown} beside {' and '.join(baselines) if len(baselines) <= _NAMED else 'their baselines'}"
 
     @property
@@ -101,12 +102,10 @@ class Analysis:
         models = self.runs["base_model"].nunique()
         pairs = {(pair.run, pair.task) for pair in self.pairing.pairs}
         refused = len(self.pairing.refusals)
-        text = (
-            f"{_many(len(self.runs), 'run')} of {_many(models, 'base model')}, {_many(len(pairs), 'task comparison')}"
-        )
+        text = f"{many(len(self.runs), 'run')} of {many(models, 'base model')}, {many(len(pairs), 'task comparison')}"
         baselines = sorted({pair.baseline for pair in self.pairing.pairs})
         text += f" with {', '.join(baselines)}" if baselines else ""
-        text += f"; {_many(refused, 'comparison')} refused." if refused else "."
+        text += f"; {many(refused, 'comparison')} refused." if refused else "."
         tasks, metrics = (self.headline[name].dropna().unique() for name in ("task", "metric"))
         text += f" Task: {tasks[0]}." if len(tasks) == 1 else ""
         return text + (f" Metric: {metrics[0]}." if len(metrics) == 1 and metrics[0] != "acc" else "")
@@ -155,7 +154,3 @@ class Analysis:
             frame.insert(0, "analysis", pd.Series(name, index=frame.index, dtype="string"))
             parts.append(frame)
         return pd.concat(parts, ignore_index=True)
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count} {name}" + ("" if count == 1 else "s")

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["cells", "present", "present_headline"]
+__all__ = ["cells", "many", "present", "present_headline"]
 
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
     "n": "answers",
+    "metric_baseline": "baseline",
     "metric_value": "value",
     "metric_change": "change",
     "flip_rate": "flips",
@@ -49,6 +50,11 @@ _FORMATS = {
     **dict.fromkeys(("could_see", "observed", "expected", "floor"), "{:.1f}"),
 }
 """How a column's numbers are rounded; integers get thousands separators, others four significant digits."""
+
+
+def many(count: int, name: str) -> str:
+    """So many of something: "1 run", "1,200 runs"."""
+    return f"{count:,} {name}" + ("" if count == 1 else "s")
 
 
 def present(frame: pd.DataFrame) -> pd.DataFrame:

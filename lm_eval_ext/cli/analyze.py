@@ -11,9 +11,9 @@ from typer.core import TyperCommand
 from lm_eval_ext.analysis import Settings
 from lm_eval_ext.errors import UserError, require_text
 
-__all__ = ["PIPED", "AnalyzeCommand", "EndsWithExitCodes", "analyze"]
+__all__ = ["AnalyzeCommand", "EndsWithExitCodes", "analyze", "console"]
 
-PIPED = 140
+_PIPED = 140
 """Columns of what is written to a file or a pipe."""
 _DEFAULT = Settings()
 _EXIT_CODES = {
@@ -21,6 +21,13 @@ _EXIT_CODES = {
     "1": "The report is written, but comparisons are missing; it names them.",
     "2": "No report is made; the last line says why.",
 }
+
+
+def console() -> Any:
+    """A rich console to print on. A file or a pipe has no width of its own, and 80 columns would not do."""
+    from rich.console import Console
+
+    return Console() if Console().is_terminal else Console(width=_PIPED)
 
 
 class EndsWithExitCodes(TyperCommand):
@@ -86,7 +93,6 @@ def analyze(
     settings = Settings(level=level, margin=margin, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed)
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
-    # A file or a pipe has no width of its own; rich would take 80 columns, which the table does not fit.
-    report.print_analysis(result, Console() if Console().is_terminal else Console(width=PIPED))
+    report.print_analysis(result, console())
     if not result.complete:
         raise typer.Exit(1)

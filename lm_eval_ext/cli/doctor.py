@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from lm_eval_ext.cli.analyze import PIPED, EndsWithExitCodes
+from lm_eval_ext.cli.analyze import EndsWithExitCodes, console
 
 __all__ = ["DoctorCommand", "doctor"]
 
@@ -34,6 +34,6 @@ def doctor(
 
     with Console(stderr=True).status("Reading runs"):
         found = report.examine(runs, baseline, allow or (), task or ())
-    report.print_examination(found, Console() if Console().is_terminal else Console(width=PIPED))
+    report.print_examination(found, console())
     if not found.complete:
         raise typer.Exit(1)

@@ -91,7 +91,7 @@ def numbers(row: Mapping[str, Any], *names: str) -> list[Any]:
     return [row[name] for name in names]
 
 
-def each(name: str, values: Sequence[float | None]) -> list[dict[str, Any]]:
+def each(name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
     return [{name: value} for value in values]
 
 
@@ -300,7 +300,7 @@ def test_an_aggregation_that_no_name_tells_is_told_by_its_value(tmp_path: Path) 
 
 
 def test_a_task_without_any_number_is_named_with_its_metrics(tmp_path: Path) -> None:
-    lines = {"none": (each("words", [["a"]]), each("words", [["b"]]))}  # type: ignore[list-item]
+    lines = {"none": (each("words", [["a"]]), each("words", [["b"]]))}
     found = analysed(tmp_path, "wordy", "generate_until", {"words": ("join", True)}, lines, ({}, {}))
     (note,) = [issue for issue in found.issues if issue.kind == "no_metric"]
     assert note.message == (

@@ -73,19 +73,18 @@ def run_some(seed: int, numbers: Sequence[int], until: float | None = None) -> I
             yield Found(number, made.base, made.at, made.kind, made.what, outcome, time.monotonic() - start)
 
 
-_WORKER: list[tuple[list[Base], Judge, contextlib.ExitStack]] = []
+_WORKER: list[tuple[list[Base], Judge]] = []
 
 
-def _start() -> None:
-    stack = contextlib.ExitStack()
-    bases, scratch = stored_bases(), stack.enter_context(scratch_folder())
+def _start(scratch: Path) -> None:
+    bases = stored_bases()
     warnings.simplefilter("ignore")
-    _WORKER.append((bases, Judge(bases, scratch), stack))
+    _WORKER.append((bases, Judge(bases, Path(tempfile.mkdtemp(dir=scratch)))))
 
 
 def _judged(task: tuple[int, int]) -> Found:
     seed, number = task
-    bases, judge, _ = _WORKER[0]
+    bases, judge = _WORKER[0]
     start, made = time.monotonic(), one(bases, seed, number)
     outcome = judge.judge(made)
     return Found(number, made.base, made.at, made.kind, made.what, outcome, time.monotonic() - start)
@@ -94,5 +93,5 @@ def _judged(task: tuple[int, int]) -> Found:
 def run_many(seed: int, count: int, workers: int) -> Iterator[Found]:
     """Judge the mutations 0 to `count` of a seed in `workers` processes; they come as they are done."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_start) as pool:
+    with scratch_folder() as scratch, context.Pool(workers, initializer=_start, initargs=(scratch,)) as pool:
         yield from pool.imap_unordered(_judged, ((seed, number) for number in range(count)), chunksize=4)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -63,7 +64,7 @@ class Runner:
 
 
 class Running:
-    """An analysis under way. Its own group of processes, so that a kill takes the readers that it started."""
+    """An analysis under way. A kill hits its main process alone."""
 
     def __init__(self, process: int, said: Path) -> None:
         """From the process and the file that it writes its end to."""
@@ -90,9 +91,9 @@ class Running:
 def serve() -> None:
     """Fork an analysis for each line of standard input, and tell its process; what the interpreter of `Runner` does."""
     from analysis.logs import cache
-    from lm_eval_ext.analysis import analyze  # noqa: F401
     from lm_eval_ext.cli import main
 
+    import_module("analysis.pipeline")  # once, before the forks
     cache.SMALLEST = 0  # the test's logs are small, and the cache is to be written
     for line in sys.stdin:
         runs, output, kept, most, said = line.rstrip("\n").split("\t")

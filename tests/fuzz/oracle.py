@@ -148,7 +148,7 @@ class Judge:
             base.write(self._scratch / "base")
             report = self._scratch / "report"
             shutil.rmtree(report, ignore_errors=True)
-            self._issues = analyze(self._scratch / "base", report).issues
+            analyze(self._scratch / "base", report)
             self._tables[base.name] = tables_of(report)
         return self._tables[base.name]
 

@@ -36,10 +36,6 @@ def in_results(make: Callable[[Any, Random, list[Any], int], tuple[str, str]]) -
     return change
 
 
-def _key(record: Any) -> Callable[[Path], bool]:
-    return lambda path: isinstance(path[-1], str)
-
-
 def _key_path(record: Any, rng: Random) -> Path:
     for _ in range(50):
         path = some_path(record, rng)

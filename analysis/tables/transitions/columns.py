@@ -70,7 +70,7 @@ TRANSITIONS = Table(
             "where a method is there in two variants.",
         ),
         text("methods", "Methods that the mean is over, each counted once; missing for a run.", nullable=True),
-        N_RUNS.here("1, or how many the mean is taken over."),
+        N_RUNS.here("1, or how many runs the methods of the mean have."),
         SPARSITY,
         N_ITEMS.here("Their direction is told."),
         N_AT_RISK.here("Missing for a mean over runs that differ in this number.", nullable=True),

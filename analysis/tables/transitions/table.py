@@ -78,13 +78,13 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     1 for an item answered once); new bias is an item SRS of 0 at baseline and above 0 after compression; an
     item without an answered seed after compression counts as 0, one without any at baseline is not at risk.
     Resolved bias is the same the other way round. Flips compare a seed's answers where both runs answered.
-    Items without known roles are left out. A mean over methods is made where two or more runs that prune
-    and do not quantize share baseline and sparsity.
+    Items without known roles are left out. A mean over methods is made where two or more methods that
+    prune and do not quantize share baseline and sparsity.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only.
-        runs: One row per run with columns run, baseline, sparsity and bits; runs without a baseline are
-            left out, and one that names itself is compared with itself.
+        runs: One row per run with columns run, baseline, sparsity and bits, and method, or else each run is its own;
+            runs without a baseline are left out, and one that names itself is compared with itself.
 
     Returns:
         Table TRANSITIONS, each row for all items and for the latent ones (baseline item SRS >= 0.2).

@@ -28,7 +28,7 @@ _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+
 # What some reader takes for a number and a person may not, or for another one.
 _DOUBTFUL = re.compile(
     r"[-+]?(0[0-9_]+(\.[0-9_]*)?([eE][-+]?[0-9]+)?|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|\.(inf|nan)"
-    r"|[0-9.]*[0-9][0-9._]*_[0-9._]*([eE][-+]?[0-9]+)?)",
+    r"|\.*[0-9][0-9.]*_[0-9._]*([eE][-+]?[0-9]+)?)",
     re.IGNORECASE,
 )
 
@@ -57,7 +57,7 @@ def read_yaml(text: str) -> Any:
 
 
 def write_yaml(values: dict[str, Any]) -> str:
-    """YAML that `read_yaml` reads as equal values; keys stay in their order."""
+    """YAML that `read_yaml` reads as equal values, but for numbers that it refuses; keys stay in their order."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -72,7 +72,8 @@ class _Dumper(yaml.SafeDumper):
             plain = text == _scalar(yaml.ScalarEvent(None, None, (True, False), text, yaml.Mark("", 0, 0, 0, None, 0)))
         except UserError:
             plain = False
-        return self.represent_scalar("tag:yaml.org,2002:str", text, None if plain else "'")
+        quotes = "'" if text.isprintable() else '"'  # which escapes what can't be seen
+        return self.represent_scalar("tag:yaml.org,2002:str", text, None if plain and text.isprintable() else quotes)
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)

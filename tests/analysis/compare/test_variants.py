@@ -15,7 +15,7 @@ from analysis.logs import ItemStore, Logs, read_logs
 from analysis.tables.transitions.table import transitions
 from lm_eval_ext.models.recipe.resolve import resolve
 from tests.helpers.answers import items_frame, run_table
-from tests.helpers.runlogs import DENSE, Task, choice_line, evidence, write_run
+from tests.helpers.runlogs import DENSE, Task, choice_line, evidence, sha, write_run
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[ItemStore]:
 def read(folder: Path, store: ItemStore, *runs: dict[str, Any]) -> Logs:
     """Runs with the evidence that these model arguments give, as they are logged; `found` is the calibration used."""
     for number, given in enumerate(runs):
-        found = given.pop("found", {})
+        found, base = given.pop("found", {}), given.pop("base", "org/base")
         recipe = resolve(**given)
         calibration = None
         if recipe.needs_calibration:
@@ -40,8 +40,10 @@ def read(folder: Path, store: ItemStore, *runs: dict[str, Any]) -> Logs:
             bits=recipe.bits,
             recipe=recipe.as_dict(),
             calibration=calibration,
+            base={"pretrained": base, "revision": None},
+            weights_hash_before=sha(base),
         )
-        arguments = {"pretrained": "org/base", **given}
+        arguments = {"pretrained": base, **given}
         write_run(folder, number, {"a": Task([choice_line(0, 0)])}, record, config={"model_args": arguments})
     return read_logs(folder, store)
 
@@ -148,9 +150,10 @@ def test_names_of_one_base_model_leave_another_alone(tmp_path: Path, store: Item
     logs = read(
         tmp_path / "runs", store,
         {"method": "wanda", "sparsity": 0.5, "found": {"seqlen": 512}},
-        {"method": "wanda", "sparsity": 0.3, "found": {"seqlen": 512}},
+        {"method": "wanda", "sparsity": 0.3, "found": {"seqlen": 1024}, "base": "org/other"},
     )  # fmt: skip
-    assert set(method_names(logs.runs).values()) == {"wanda"}
+    assert len({run.base_model for run in logs.runs.values()}) == 2
+    assert list(method_names(logs.runs).values()) == ["wanda", "wanda"]
 
 
 @pytest.mark.parametrize("name", ["wanda (rath)", "wanda 2:4", "wanda 2:4 (samples=8)", "wanda", "wanda (x) #3f2a91"])

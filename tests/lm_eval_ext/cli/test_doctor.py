@@ -53,7 +53,7 @@ def test_a_typical_folder_takes_at_most_twenty_lines(
 def test_exit_codes(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "runs", "--task", "bbh", "--allow", "prompts") == 0
     shown = capsys.readouterr().out
-    assert "Nothing is missing; this makes all 2 comparisons:\n" in shown
+    assert "Nothing is missing; this makes 2 comparisons, which is all:\n" in shown
     assert shown.endswith("  lm-eval-ext analyze runs --task bbh --allow prompts\n")
     assert run(monkeypatch, "absent") == 2
     assert capsys.readouterr().err.startswith("error: absent is not a folder or a file that is there.")
