@@ -50,8 +50,8 @@ class Fingerprint:
             set(entry.smallest[: bisect_right(entry.smallest, min(ends))] if ends else entry.smallest)
             for entry in (self, other)
         )
-        # Of a long file and a short one few lines are held against each other. A score to the last digit is one model's;
-        # a few short texts may be anybody's.
+        # Of a long file and a short one few lines are compared. A score to the last digit is one model's; a few short
+        # texts may be anybody's.
         common, least = len(own & theirs), _TEXTS if ends and not self.scored else 1
         return common >= least and common == min(len(own), len(theirs))
 
