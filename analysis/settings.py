@@ -21,6 +21,13 @@ class Settings:
         default=0.05,
         metadata={"help": "A change of a rate or bias score within this counts as none (0.05 is five points)."},
     )
+    reach: float = field(
+        default=0.25,
+        metadata={
+            "help": "How far one template may move, as a share of a measure's range: what equivalence rests on where "
+            "few templates moved (0.25 is a quarter of its answers)."
+        },
+    )
     exchanges: int = field(default=9999, metadata={"help": "Random exchanges of a permutation test."})
     texts_per_item: int = field(
         default=5,
@@ -38,6 +45,10 @@ class Settings:
             raise UserError(f"level: expected a confidence level from 0.5 to below 1, such as 0.95, got {self.level}")
         if not 0 < self.margin < 1:
             raise UserError(f"margin: expected a difference between 0 and 1, such as 0.05, got {self.margin}")
+        if not self.margin < self.reach <= 1:
+            raise UserError(
+                f"reach: expected a share above the margin ({self.margin:g}) and at most 1, such as 0.25, got {self.reach}"
+            )
         if self.exchanges < 99:
             raise UserError(f"exchanges: expected at least 99 random exchanges, got {self.exchanges}")
         if self.texts_per_item < 1:

@@ -30,7 +30,17 @@ GROUP = ["task", "filter", "condition", "category"]
 LATENT_SRS = 0.2
 """Baseline item SRS from which the studies call an item's bias latent: one seed in five."""
 
-SCORES = ("p_toward", "p_against", "p_neutral", "p_off", "letter_mass", "drawn_letter_mass", "entropy", "margin")
+SCORES = (
+    "p_toward",
+    "p_against",
+    "p_neutral",
+    "p_off",
+    "p_key",
+    "letter_mass",
+    "drawn_letter_mass",
+    "entropy",
+    "margin",
+)
 """What a run says of an item as a whole: columns of ITEMS that are the same for all its seeds."""
 
 _UNDETERMINED, _UNPARSED, _UNSCORED = (STATES.index(name) for name in (UNDETERMINED, "unparsed", "unscored"))

@@ -59,7 +59,7 @@ def item_answers(line: Mapping[str, Any], options: Options) -> list[dict[str, An
     made = _checked(answer, probabilities, line, options)
     if made is not None:
         answer = answer | dict(zip(("entropy", "margin"), made, strict=True))
-    shares = dict(zip(AXES, options.shares(probabilities), strict=True))
+    shares = dict(zip((*AXES, "key"), options.shares(probabilities), strict=True))
     # The first version of the contract calls the texts draws.
     texts = answer.get("draws") if answer.get("texts") is None else answer["texts"]
     if texts is None:

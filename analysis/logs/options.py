@@ -66,7 +66,7 @@ class Options:
     outcomes: dict[tuple[Any, ...], tuple[Any, ...]] = field(init=False)
     """By status, choice and role that go together, the answer's values in the order of their columns."""
     _places: tuple[tuple[int, ...], ...] = field(init=False)
-    """By axis, the options that lie on it."""
+    """By axis, the options that lie on it; then the keyed one."""
     _only: Callable[[list[float | None]], tuple[float | None, ...]] | None = field(init=False)
     """Where no axis has two options: picks each axis's from the options' values and one more, which stands for none."""
 
@@ -81,6 +81,9 @@ class Options:
         metric = None if self.key is None else "acc"
         self._set("facts", {"scheme": text, "axes": lie, "determined": told, "metric": metric})
         places = tuple(tuple(i for i, found in enumerate(axes) if found == axis) for axis in AXES)
+        # Last, the keyed option's own; an index outside of the options is none of them.
+        keyed = () if self.key is None or self.size is None or not 0 <= self.key < self.size else (self.key,)
+        places = (*places, keyed)
         once = all(len(at) < 2 for at in places)
         self._set("_places", places)
         self._set("_only", itemgetter(*(at[0] if at else -1 for at in places)) if once else None)
@@ -120,13 +123,13 @@ class Options:
         }
 
     def shares(self, probabilities: Sequence[float | None] | None) -> tuple[float | None, ...]:
-        """Probability of each of AXES, summed over its options.
+        """Probability of each of AXES, summed over its options, and of the keyed option.
 
         Args:
             probabilities: Of each option; None within stands for one that is not known.
 
         Returns:
-            None for an axis without options, or with one whose probability is not known.
+            None for an axis without options, or with one whose probability is not known, and without a key.
 
         Raises:
             LogError: If there are more or fewer probabilities than options.
@@ -156,7 +159,7 @@ class Options:
             raise LogError(f"acc: {right:.6g}, but the answer's share of right choices is {share:.6g}")
 
 
-_UNKNOWN = (None,) * len(AXES)
+_UNKNOWN = (None,) * (len(AXES) + 1)
 
 
 def _sum(values: list[float | None]) -> float | None:

@@ -116,7 +116,7 @@ _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
 _MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
-assert [entry.ours for entry in COMPUTED["line"]] == ["$metrics", *(f"$probability.{axis}" for axis in AXES)]
+assert [entry.ours for entry in COMPUTED["line"]] == ["$metrics", *(f"$probability.{name}" for name in (*AXES, "key"))]
 
 
 class TypedLine(msgspec.Struct, gc=False):

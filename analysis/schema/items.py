@@ -131,6 +131,10 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
         "Likewise for the options that answer nothing.",
     ),
     _optional(
+        "p_key", "float", "line", "$probability.key", None,
+        "Probability of the keyed option among all options, in [0, 1]; missing without a key.",
+    ),
+    _optional(
         "letter_mass", "float", "line", "answer.letter_mass", None,
         "Probability that the model gives to the option letters among all tokens, in [0, 1].",
     ),

@@ -76,6 +76,7 @@ def analyze(
     ] = None,
     level: Annotated[float, typer.Option(help=Settings.help("level"))] = _DEFAULT.level,
     margin: Annotated[float, typer.Option(help=Settings.help("margin"))] = _DEFAULT.margin,
+    reach: Annotated[float, typer.Option(help=Settings.help("reach"))] = _DEFAULT.reach,
     exchanges: Annotated[int, typer.Option(help=Settings.help("exchanges"))] = _DEFAULT.exchanges,
     texts_per_item: Annotated[int, typer.Option(help=Settings.help("texts_per_item"))] = _DEFAULT.texts_per_item,
     seed: Annotated[int, typer.Option(help=Settings.help("seed"))] = _DEFAULT.seed,
@@ -90,7 +91,9 @@ def analyze(
     require_text("--output", output)
     if draws is not None:
         raise UserError(f"--draws has another name now: --exchanges {draws}")
-    settings = Settings(level=level, margin=margin, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed)
+    settings = Settings(
+        level=level, margin=margin, reach=reach, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed
+    )
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
     report.print_analysis(result, console())
