@@ -17,7 +17,7 @@ from .family import UNCORRECTED
 from .table import VERDICTS_TABLE
 from .words import line, reason
 
-__all__ = ["RUN_VERDICTS", "RUN_VERDICTS_TABLE", "run_verdicts"]
+__all__ = ["RUN_VERDICTS", "RUN_VERDICTS_TABLE", "run_verdicts", "word_of"]
 
 _TOLD = ("less able", "more stereotyped", "both")
 """Readings of table ability that the line repeats."""
@@ -52,7 +52,7 @@ def run_verdicts(
     out = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         rows = table[table["run"] == run]
-        verdict, why = _word(rows, given, refused.get(run, []))
+        verdict, why = word_of(rows, given, refused.get(run, []))
         told = _ability(ability[ability["run"] == run])
         text = line(rows, given.level, first=why or "") + (f"; {told}" if told else "")
         out.append(
@@ -73,7 +73,7 @@ def run_verdicts(
     return RUN_VERDICTS.conform(pd.DataFrame(out, columns=RUN_VERDICTS.names)) if out else RUN_VERDICTS.empty()
 
 
-def _word(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple[str, str | None]:
+def word_of(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple[str, str | None]:
     """The verdict, and why it can't be told."""
     corrected = rows[rows["measure"] != UNCORRECTED]
     if (corrected["verdict"] == "changed").any():
