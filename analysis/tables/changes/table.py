@@ -78,7 +78,9 @@ def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: 
         for name, measure in measures.items():
             row: dict[str, object] = {"status": undefined[name], "margin": given.margin}
             if name in defined:
-                found = jackknife_change(before, after, measure.value, level=given.level)
+                found = jackknife_change(
+                    before, after, measure.value, size=measure.size(before, after), level=given.level
+                )
                 row = _change(found, given.margin, measure.span)
                 row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
                 row |= _angle(before, after, measure, given.level)
@@ -179,7 +181,7 @@ def _angle(before: Floats, after: Floats, measure: Measure, level: float) -> dic
     """Cohen's h of a share; empty for a bias score."""
     if measure.signed:
         return {}
-    angle = jackknife_change(before, after, cohens_h(measure), level=level)
+    angle = jackknife_change(before, after, cohens_h(measure), size=measure.size(before, after), level=level)
     return _numbers(angle.estimates, _ENDS, "cohens_h")
 
 

@@ -158,8 +158,8 @@ def _row(
         return {**row, "status": ALL_NAMED}
     if not (to | back).any():
         row["p_equivalence"] = unchanged(len(sums), given.margin)["difference"].p_value
-    for name, statistic in _STATISTICS.items():
-        found = jackknife(sums, statistic, level=given.level)
+    for name, (statistic, trials) in _STATISTICS.items():
+        found = jackknife(sums, statistic, size=sums[:, trials], level=given.level)
         estimate = found.estimates[0] if found.estimates else None
         row[name] = getattr(estimate, "estimate", None)
         row |= {
@@ -206,8 +206,8 @@ def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> di
     }
 
 
-def _of(top: tuple[float, ...], bottom: int) -> Statistic:
-    """A weighted sum of the columns over one of them."""
+def _of(top: tuple[float, ...], bottom: int) -> tuple[Statistic, int]:
+    """A weighted sum of the columns over one of them, and which one that is."""
 
     def value(sums: Floats) -> Floats:
         trials = sums[..., bottom]
@@ -215,7 +215,7 @@ def _of(top: tuple[float, ...], bottom: int) -> Statistic:
         out: Floats = np.divide(events, trials, out=np.full(np.shape(trials), np.nan), where=trials > 0.5)
         return out
 
-    return value
+    return value, bottom
 
 
 # Columns: pairs, U to B, B to U, U at baseline, B at baseline.
