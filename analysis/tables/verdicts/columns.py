@@ -81,6 +81,11 @@ VERDICTS = Table(
             "Smallest true difference that the row would call changed in 80 % of cases, at the level that Holm starts "
             "from; missing where no change can be told.",
         ),
+        count(
+            "decided_after",
+            "With --sequential, templates in the order of evaluation after which the row was decided.",
+            nullable=True,
+        ),
         VERDICT.here("equivalent (p_equivalence below alpha), changed (p_value_holm below alpha), or undecided."),
         STATUS,
     ),
@@ -103,6 +108,11 @@ RUN_VERDICTS = Table(
             "weakest", "Category that is likeliest to lie beyond the margin; missing with one category.", nullable=True
         ),
         number("p_weakest", "Chance that its shift lies beyond the margin, by partial pooling; in [0, 1]."),
+        count(
+            "decided_after",
+            "With --sequential, templates after which the verdict stood; missing while it can't be told.",
+            nullable=True,
+        ),
         count("n_rows", "Rows of the family, unanswered texts included."),
         number("level", "Confidence level: 1 - level is the chance of a wrong word, in either direction."),
         MARGIN,

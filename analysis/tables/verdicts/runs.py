@@ -64,6 +64,7 @@ def run_verdicts(
                 "reason": why,
                 "weakest": None,
                 "p_weakest": None,
+                "decided_after": _decided_after(rows, verdict),
                 "n_rows": len(rows),
                 "level": given.level,
                 "margin": given.margin,
@@ -83,6 +84,15 @@ def word_of(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple
     if len(corrected) and (rows["verdict"] == "equivalent").all():
         return SAME, None
     return CANT_TELL, reason(rows, settings.margin, settings.reach, settings.alpha)
+
+
+def _decided_after(rows: pd.DataFrame, verdict: str) -> int | None:
+    """SAME stands when the last row does, CHANGED when the first."""
+    after = rows["decided_after"]
+    if verdict == SAME and after.notna().all():
+        return int(after.max())
+    changed = after[(rows["verdict"] == "changed") & (rows["measure"] != UNCORRECTED)].dropna()
+    return int(changed.min()) if verdict == CHANGED and len(changed) else None
 
 
 def _ability(rows: pd.DataFrame) -> str:
