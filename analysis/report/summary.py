@@ -107,8 +107,9 @@ def _verdicts(analysis: Analysis) -> list[str]:
     return [
         *parts,
         f"Changes in points. From and to: the {level:g} % interval that equivalence rests on, missing answers at "
-        "their worst. Change of answers: that of the answers given, where the change is of expected ones. Could see: "
-        f"the change that the row tells in 80 % of cases. At most {MOST_ROWS} rows a run; `verdicts` has all.",
+        "their worst. Other reading: the change of expected answers in a scored task, of the texts in a sampled one. "
+        "Could see: the change that the row tells in 80 % of cases. "
+        f"At most {MOST_ROWS} rows a run; `verdicts` has all.",
         _markdown(present(rows)),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Column, Table, count, number, text
+from ...schema.columns import Column, Table, count, ends, number, text
 from ...schema.shared import (
     BASELINE,
     CONDITION,
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 SAME, CHANGED, CANT_TELL = "SAME", "CHANGED", "CAN'T TELL"
-ANSWERS_READ, EXPECTED_READ, BOTH_READ = "answers", "expected answers", "expected answers and answers"
+ANSWERS_READ, EXPECTED_READ, BOTH_READ = "answers", "expected answers", "answers and expected answers"
 """What a row's numbers are made of."""
 
 REACH: Column = number("reach", "Farthest that one template is taken to move, as a share of the measure's range.")
@@ -56,18 +56,20 @@ VERDICTS = Table(
         UNIT.here("template, or document where items have no template."),
         text(
             "reading",
-            f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability; for sampled "
-            f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: a row is equivalent only if "
-            "both are).",
+            f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability, for sampled "
+            f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: the numbers are of the answers, "
+            "and a row is equivalent only if the expected ones are too).",
         ),
         VALUE_BASELINE,
         VALUE,
-        number("difference", "value minus value_baseline; of the answers that were given, or expected given them."),
+        number("difference", "value minus value_baseline."),
         CONF_LOW.here("Of difference, missing answers at their worst: equivalent exactly if inside the margin."),
         CONF_HIGH,
-        number("answer_difference", "The same of the answers that were given, where difference is of expected ones."),
-        number("answer_low", "Lower end of its interval."),
-        number("answer_high", "Upper end of its interval."),
+        number(
+            "other_difference",
+            "The same in the other reading: of expected answers for scored tasks, of the texts' for sampled ones.",
+        ),
+        *ends("other_difference"),
         number("missing_baseline", "Share of the baseline's answers that name no option; in [0, 1]."),
         number("missing", "Share of the run's; in [0, 1]."),
         P_VALUE.here("Of no change on the whole, missing answers at their worst."),

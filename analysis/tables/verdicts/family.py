@@ -56,9 +56,9 @@ class Member:
     first: Side
     """What the row's numbers are of."""
     second: Side | None
-    """The answers given, where the first reading is of expected ones."""
+    """The other reading: expected answers of a scored task, given answers of a sampled one."""
     binding: bool
-    """Whether `second` must be equivalent too, and may be what changed: for scored tasks, whose answer it is."""
+    """Whether `second` must be equivalent too, and may be what changed: for scored tasks."""
     unit: str = "template"
 
 
@@ -135,8 +135,8 @@ def _member(
         measure=measure.name,
         n_items=len(item),
         reading=reading,
-        first=given if expected is None else expected,
-        second=None if expected is None else given,
+        first=given if expected is None or binding else expected,
+        second=expected if expected is None or binding else given,
         binding=binding,
     )
 

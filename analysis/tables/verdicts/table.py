@@ -35,8 +35,9 @@ def verdicts(
 
     Equivalence and no change are tested by the same bound (`analysis.inference.bounded`), with missing answers at their
     worst. SAME asks for all rows, so that none needs a correction; CHANGED for one after Holm's over the run's rows.
-    Scored tasks have two readings, expected answers and the answers scored highest: both must be equivalent, and
-    either may be what changed, at half the level.
+    Sampled texts are read by their expected answers where first tokens stand for answers: the same mean without
+    the noise of what was drawn. A scored task draws nothing, and its answers and its probabilities are two readings:
+    both must be equivalent, and either may be what changed, at half the level.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
@@ -100,7 +101,7 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         "difference": member.first.difference,
         "conf_low": low,
         "conf_high": high,
-        **dict(zip(("answer_difference", "answer_low", "answer_high"), beside, strict=True)),
+        **dict(zip(("other_difference", "other_difference_low", "other_difference_high"), beside, strict=True)),
         "missing_baseline": moved.missing_baseline,
         "missing": moved.missing,
         # The smaller of two p-values, for being the smaller.
@@ -129,13 +130,11 @@ def _decided_after(sides: list[Side], alpha: float, settings: Settings) -> int |
 
 
 def _detectable(sides: list[Side], alpha: float, settings: Settings) -> float | None:
-    """That of the row: what either reading would show. Missing answers at the end that hides a rise more."""
+    """That of the first reading, missing answers at the end that hides a rise."""
     tests = sequential if settings.sequential else bounded
-    found = min(
-        tests.smallest_seen(side.moved.low, alpha) + side.moved.high.estimate - side.moved.low.estimate
-        for side in sides
-    )
-    return found if found <= sides[0].moved.high.span else None
+    moves = sides[0].moved
+    found = tests.smallest_seen(moves.low, alpha) + moves.high.estimate - moves.low.estimate
+    return found if found <= moves.high.span else None
 
 
 def _status(member: Member, settings: Settings) -> str:
