@@ -57,8 +57,8 @@ VERDICTS = Table(
         text(
             "reading",
             f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability, for sampled "
-            f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: the numbers are of the answers, "
-            "and a row is equivalent only if the expected ones are too).",
+            f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: numbers of the answers, "
+            "but a row is equivalent only if the expected ones are too).",
         ),
         VALUE_BASELINE,
         VALUE,

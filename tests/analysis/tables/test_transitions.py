@@ -127,7 +127,7 @@ def test_a_net_of_none_has_an_interval_that_shrinks_with_the_templates() -> None
 def test_one_way_moves_are_told_and_exchangeable_ones_are_not() -> None:
     half = {f"i{number}": "k" if number % 2 else "s" for number in range(40)}
     other = {f"i{number}": "s" if number % 2 else "k" for number in range(40)}
-    up = {name: "s" for name in half}
+    up = dict.fromkeys(half, "s")
     both = transitions(items_frame(drawn("a", half) + drawn("b", other)), PAIR)
     # All items change, as many one way as the other: new bias and resolved bias are 1, and net is nothing.
     assert [cell(both, name)["rate"] for name in ("new_bias", "resolved_bias", "net_bias")] == [1, 1, 0]
