@@ -29,6 +29,9 @@ _TITLES = {
     "p_holm": "p (Holm)",
     "p_equivalence": "p (equivalence)",
     "could_see": "could see",
+    "observed_from": "observed from",
+    "observed_to": "observed to",
+    "floor_independent": "independent floor",
 }
 _FORMATS = {
     "accuracy": "{:.3f}",
@@ -47,6 +50,7 @@ _FORMATS = {
     "baseline": "{:.3f}",
     "value": "{:.3f}",
     **dict.fromkeys(("change", "from", "to", "excess"), "{:+.1f}"),
+    **dict.fromkeys(("observed_from", "observed_to", "floor_independent"), "{:.1f}"),
     **dict.fromkeys(("could_see", "observed", "expected", "floor"), "{:.1f}"),
 }
 """How a column's numbers are rounded; integers get thousands separators, others four significant digits."""
