@@ -113,8 +113,8 @@ def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> No
     silent = [r | {"role": None, "status": "unparsed"} if r["seed"] else r for r in drawn("b", probs, "kkkk", 0.9)]
     found = noise_floor(items_frame(drawn("a", probs, "kkkk", 0.97) + silent), PAIR)
     assert set(found["status"]) == {
-        "expected and floor_independent are of first tokens: 90% of the run's texts begin with a letter, but 25% are read "
-        "as an answer"
+        "expected and floor_independent are of first tokens: 90% of the run's texts begin with a letter, but 25% are "
+        "read as an answer"
     }
     assert row(found, "new_bias")["floor_independent"] == pytest.approx(1 - (1 - 0.5 * 0.97) ** 4)
 
