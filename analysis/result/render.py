@@ -32,6 +32,9 @@ _TITLES = {
     "row_verdict": "verdict",
     "other_change": "other reading",
     "usr": "unknown",
+    "observed_from": "observed from",
+    "observed_to": "observed to",
+    "floor_independent": "independent floor",
 }
 _FORMATS = {
     "accuracy": "{:.3f}",
@@ -51,6 +54,7 @@ _FORMATS = {
     "baseline": "{:.3f}",
     "value": "{:.3f}",
     **dict.fromkeys(("change", "from", "to", "other_change", "excess"), "{:+.1f}"),
+    **dict.fromkeys(("observed_from", "observed_to", "floor_independent"), "{:.1f}"),
     **dict.fromkeys(("could_see", "observed", "expected", "floor"), "{:.1f}"),
 }
 """How a column's numbers are rounded; integers get thousands separators, others four significant digits."""

@@ -91,8 +91,9 @@ TRANSITIONS = Table(
         ),
         RATE.here("n_events / n_at_risk; of a net, in [-1, 1]."),
         CONF_LOW.here(
-            "Templates independent: jackknife on the scale of log-odds; for a rate of 0 or 1, and for nets, by what one "
-            "template may move at most (setting reach), of a net with missing answers at their worst. None for means."
+            "Templates independent: jackknife on the scale of log-odds; for a rate of 0 or 1, and for nets, by what "
+            "one template may move at most (setting reach). Of nets missing answers are at their worst. Means "
+            "have none."
         ),
         CONF_HIGH,
         P_VALUE.here("Nets only: of no net change, missing answers at their worst."),
