@@ -34,9 +34,7 @@ class Moved:
     """Of the run's."""
 
 
-def moved(
-    before: Floats, after: Floats, measure: Measure, *, reach: float = REACH, unit: float = 1.0
-) -> Moved | None:
+def moved(before: Floats, after: Floats, measure: Measure, *, reach: float = REACH, unit: float = 1.0) -> Moved | None:
     """The moves of a measure from counts per template.
 
     An answer that names no option could have been any. Worst cases: all the run's missing answers are events and none

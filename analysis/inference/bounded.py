@@ -96,7 +96,9 @@ def at_least(moves: Moves, value: float) -> float:
     if not len(moves.n):
         return 1.0
     unseen = (value - moves.bound) * moves.typical
-    return 1.0 if unseen >= 0 and value <= moves.estimate else _below_zero(np.append(value * moves.n - moves.net, unseen))
+    return (
+        1.0 if unseen >= 0 and value <= moves.estimate else _below_zero(np.append(value * moves.n - moves.net, unseen))
+    )
 
 
 def at_most(moves: Moves, value: float) -> float:
