@@ -61,7 +61,8 @@ def moved(before: Floats, after: Floats, measure: Measure, *, reach: float = REA
     if any(entry is None for entry in made):
         return None
     low, high = made[0], made[-1]
-    assert low is not None and high is not None
+    assert low is not None
+    assert high is not None
     return Moved(low=low, high=high, missing_baseline=share[0], missing=share[1])
 
 

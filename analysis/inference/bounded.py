@@ -95,10 +95,11 @@ def at_least(moves: Moves, value: float) -> float:
     """The p-value of "the mean change is `value` or more"; 1 where nothing can be said."""
     if not len(moves.n):
         return 1.0
+    # Where all moved as far as is allowed there is nothing that could lie beyond.
+    if moves.bound <= value <= moves.estimate:
+        return 1.0
     unseen = (value - moves.bound) * moves.typical
-    return (
-        1.0 if unseen >= 0 and value <= moves.estimate else _below_zero(np.append(value * moves.n - moves.net, unseen))
-    )
+    return _below_zero(np.append(value * moves.n - moves.net, unseen))
 
 
 def at_most(moves: Moves, value: float) -> float:

@@ -1,7 +1,7 @@
 """How many templates a verdict needs: by simulating how templates move, and testing them as a verdict does.
 
-A measure's change has three parts that differ: of a template, of an item about its template, of one text about its item.
-Their variances are estimated from paired answers by Henderson's first method (1953), the moments of a nested
+A measure's change has three parts: a template's, an item's about its template, one text's about its item. Their
+variances are estimated from paired answers by Henderson's first method (1953), the moments of a nested
 analysis of variance with unequal numbers. From them come templates' moves: a template's own change is normal, its items
 and texts then gain, lose or stay, each by 1, with the mean and the variance that are asked for. A normal formula would
 not do: near no change most templates do not move at all, and `bounded` is then decided by `reach`.
@@ -92,7 +92,7 @@ def spread(change: Floats, item: Ints, cluster: Ints) -> Spread:
         cluster: [answers] number of each one's template.
 
     Returns:
-        Parts, none below 0. With one text an item its part is in that of items; with one template that of templates is 0.
+        Parts, none below 0. With one text an item its part is in that of items; one template alone has no part of its own.
 
     Raises:
         ValueError: If there are no answers, or the lengths differ.
@@ -144,7 +144,7 @@ def draw(
 
 
 def _gained(mean: Floats, variance: float, n: Ints, rng: np.random.Generator) -> Floats:
-    """[...] gained minus lost of n that move by 1 or not at all, each with this mean and (where that can be) variance."""
+    """Gained minus lost of n that move by 1 or not at all, each with this mean and, where that can be, variance."""
     moving = np.clip(variance + mean**2, np.abs(mean), 1.0)
     up, down = (moving + mean) / 2, (moving - mean) / 2
     gained = rng.binomial(n, up)
@@ -202,7 +202,7 @@ def _is_changed(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) 
 
 
 def fewest(margin: float, reach: float, level: float) -> int:
-    """Templates below which nothing can be SAME, were no answer to change: the least G with (1 - margin / reach)^G <= alpha."""
+    """Templates below which nothing is SAME, though no answer changed: the least G of (1 - margin / reach)^G <= alpha."""
     return int(np.ceil(np.log(1 - level) / np.log1p(-margin / reach) - 1e-9))
 
 

@@ -145,8 +145,7 @@ def _events(name: str, rows: pd.DataFrame) -> Floats:
 
 
 def _chances(name: str, rows: pd.DataFrame) -> Floats | None:
-    """Each answer's chance of the event, 0 where there is none; None where the log does not tell, or they are not those
-    of answers."""
+    """Each answer's chance of the event, 0 where there is no answer; None where first tokens do not tell it."""
     if name not in _SHARES:
         return None
     answered = (rows["status"] == "answered").to_numpy(bool)

@@ -14,7 +14,7 @@ from ..inference.bounded import Moves, interval
 from ..inference.power import Aim, Design, Spread
 from .past import Past
 
-__all__ = ["CHURN", "CHANGED", "Line", "Plan", "Told", "make_plan", "usual"]
+__all__ = ["CHANGED", "CHURN", "Line", "Plan", "Told", "make_plan", "usual"]
 
 CHANGED = ("srs", "usr", "acc")
 """Measures of which one must be told from no change for CHANGED; the first there is is the one that truly changes."""
@@ -33,7 +33,7 @@ def _parts(*sd: tuple[float, float, float], times: tuple[float, ...]) -> dict[st
 
 
 _EIGHT_BITS = ((0.0101, 0.0273, 0.1668), (0.0149, 0.0213, 0.1732), (0.0151, 0.0105, 0.1722), (0.0, 0.0011, 0.0258))
-"""Standard deviations of template, item and text: rtn-8 of docs/results (Religion, 25 templates, five texts an item)."""
+"""Standard deviations of template, item and text: rtn-8 of docs/results, Religion (25 templates, five texts an item)."""
 CHURN = {
     "mild": ("8 bits", _parts(*_EIGHT_BITS, times=(1.0, 1.0, 1.0, 1.0))),
     "moderate": ("6 bits", _parts(*_EIGHT_BITS, times=(1.8, 2.8, 1.2, 56.0))),
