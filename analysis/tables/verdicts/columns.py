@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Column, Table, count, ends, number, text
+from ...schema.columns import Table, count, ends, number, text
 from ...schema.shared import (
     BASELINE,
     CONDITION,
@@ -10,11 +10,15 @@ from ...schema.shared import (
     CONF_LOW,
     FILTER,
     MARGIN,
+    MISSING,
+    MISSING_BASELINE,
     N_CLUSTERS,
     N_ITEMS,
     P_EQUIVALENCE,
     P_VALUE,
+    REACH,
     RUN,
+    SMALLEST_DETECTABLE,
     STATUS,
     TASK,
     UNIT,
@@ -38,7 +42,6 @@ SAME, CHANGED, CANT_TELL = "SAME", "CHANGED", "CAN'T TELL"
 ANSWERS_READ, EXPECTED_READ, BOTH_READ = "answers", "expected answers", "answers and expected answers"
 """What a row's numbers are made of."""
 
-REACH: Column = number("reach", "Farthest that one template is taken to move, as a share of the measure's range.")
 
 VERDICTS = Table(
     name="verdicts",
@@ -70,19 +73,15 @@ VERDICTS = Table(
             "The same in the other reading: of expected answers for scored tasks, of the texts' for sampled ones.",
         ),
         *ends("other_difference"),
-        number("missing_baseline", "Share of the baseline's answers that name no option; in [0, 1]."),
-        number("missing", "Share of the run's; in [0, 1]."),
+        MISSING_BASELINE,
+        MISSING,
         P_VALUE.here("Of no change on the whole, missing answers at their worst."),
         number("p_value_holm", "Corrected by Holm over the rows of this run; missing for unanswered_rate."),
         count("family_size", "Rows of this run that are corrected together."),
         P_EQUIVALENCE.here("All rows of a run must be equivalent for SAME, so it needs no correction."),
         MARGIN,
         REACH,
-        number(
-            "smallest_detectable",
-            "Smallest true difference that the row would call changed in 80 % of cases, at the level that Holm starts "
-            "from; missing where no change can be told.",
-        ),
+        SMALLEST_DETECTABLE.here("At the level that Holm starts from."),
         count(
             "decided_after",
             "With --sequential, templates in the order of evaluation after which the row was decided.",
