@@ -80,7 +80,7 @@ def test_auroc_is_the_rank_sum_test_statistic_and_its_jackknife_is_brute_force(
     if len(left) > 1 and not np.isnan(left).any() and left.std() > 1e-9:
         error = np.sqrt((len(left) - 1) * left.var())
         assert found["auroc"].std_error == pytest.approx(error)
-        # Kish's effective number of templates of the flips, and of the answers that stayed: the less of the two, less 1.
+        # Kish's effective templates of the flips, and of the answers that stayed: the less of the two, less 1.
         sizes = [np.unique(cluster[flip == value], return_counts=True)[1] for value in (0, 1)]
         df = min(size.sum() ** 2 / (size**2).sum() for size in sizes) - 1
         assert found["auroc"].df == pytest.approx(df)
