@@ -56,7 +56,7 @@ def effective_df(told: Floats, rows: Floats) -> Floats:
     parts = np.maximum(np.einsum("ri,cij,rj->rc", rows, told, rows), 0.0)
     squares = np.square(parts).sum(axis=1)
     effective = parts.sum(axis=1) ** 2 / np.where(squares > 0, squares, 1.0)
-    return np.clip(np.minimum(effective - 1, told.shape[0] - told.shape[1]), 0.0, None)
+    return np.asarray(np.clip(np.minimum(effective - 1, told.shape[0] - told.shape[1]), 0.0, None))
 
 
 def fit_gee(records: Records, *, fine: tuple[Records, Ints] | None = None, working: str = "exchangeable") -> GeeFit:

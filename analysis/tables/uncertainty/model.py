@@ -110,7 +110,7 @@ def _fitted(records: pd.DataFrame, level: float) -> pd.DataFrame:
         return pd.DataFrame([{"term": "const", **facts, "status": f"not fitted: {error}"}])
     if not fit.converged:
         return pd.DataFrame([{"term": "const", **facts, "converged": False, "status": "not fitted: no convergence"}])
-    return pd.DataFrame(_terms(list(design), fit, level)).assign(**facts, converged=True)
+    return pd.DataFrame(_terms([str(name) for name in design], fit, level)).assign(**facts, converged=True)
 
 
 def _terms(names: list[str], fit: GeeFit, level: float) -> Iterator[dict[str, object]]:
