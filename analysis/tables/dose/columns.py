@@ -74,7 +74,10 @@ DOSE_RESPONSE = Table(
         STD_ERROR.here("Cluster-robust by template, bias-reduced (Mancl and DeRouen); firth: Wald."),
         number("std_error_item", "Robust with items as the clusters, for comparison; missing for firth."),
         STATISTIC.here("estimate / std_error; interaction: Wald F; firth: penalised likelihood ratio."),
-        DF.here("n_clusters - terms; of interaction, the denominator's; firth: 1, of chi-squared."),
+        DF.here(
+            "Effective templates minus 1, by what each tells of the term, at most n_clusters - terms; of "
+            "interaction, the smallest of its slopes'; firth: 1, of chi-squared."
+        ),
         P_VALUE,
         CONF_LOW.here("Of estimate; firth: profile penalised likelihood."),
         CONF_HIGH,

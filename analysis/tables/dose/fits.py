@@ -12,7 +12,7 @@ from ...inference._gee import GeeFit, fit_gee
 from ...inference._logit import EVENTS_PER_TERM, Floats, Records, no_estimate
 from ...inference._mixed import MixedFit
 from ...inference.firth import firth_fit
-from ...inference.gee import gee_curve, interval, marginal_effect, odds_ratio, too_few_clusters, warnings_of
+from ...inference.gee import FEWEST_DF, gee_curve, interval, marginal_effect, odds_ratio, too_few_clusters, warnings_of
 from ...inference.mixed import ATTENUATION, mixed_fit
 from ...inference.result import Estimate, Result
 from .records import Question
@@ -136,7 +136,8 @@ def _term_row(fit: DoseFit, term: str, level: float) -> Row:
     row: Row = {"term": term, "model": fit.model, "status": fit.status}
     if fit.gee is not None:
         at = fit.terms.index(term)
-        entry = interval(term, float(fit.gee.beta[at]), float(np.sqrt(fit.gee.cov[at, at])), fit.gee.df, level)
+        df = float(fit.gee.df(np.eye(len(fit.terms)))[at])
+        entry = interval(term, float(fit.gee.beta[at]), float(np.sqrt(fit.gee.cov[at, at])), df, level)
         row["working_correlation"] = fit.gee.working
         if fit.gee.cov_unit is not None:
             row["std_error_item"] = float(np.sqrt(fit.gee.cov_unit[at, at])) or None
@@ -169,8 +170,11 @@ def _joint_row(fit: DoseFit, terms: list[str]) -> Row:
     if (np.diag(cov) == 0).any() or np.linalg.matrix_rank(cov) < len(at):
         return row | {"status": "not tested: the error of a slope, or of a sum of slopes, is not known"}
     statistic = float(fit.gee.beta[at] @ np.linalg.solve(cov, fit.gee.beta[at])) / len(at)
-    p_value = float(f_distribution.sf(statistic, len(at), fit.gee.df))
-    found: Row = {"statistic": statistic, "df": fit.gee.df, "p_value": p_value}
+    # By the term that fewest clusters tell of; clusters - terms reject 0.13 to 0.20 where sizes differ much.
+    df = float(fit.gee.df(np.eye(len(fit.terms))[at]).min())
+    if df < FEWEST_DF:
+        return row | {"status": "not tested: one cluster tells most of a slope"}
+    found: Row = {"statistic": statistic, "df": df, "p_value": float(f_distribution.sf(statistic, len(at), df))}
     return row | found | {"working_correlation": fit.gee.working}
 
 
@@ -180,7 +184,8 @@ def _exchangeable_row(fit: DoseFit, level: float) -> Row:
     if other.working != "exchangeable":
         return {"exchangeable_status": "no convergence"}
     at = fit.terms.index("dose")
-    entry = interval("dose", float(other.beta[at]), float(np.sqrt(other.cov[at, at])), other.df, level)
+    df = float(other.df(np.eye(len(fit.terms)))[at])
+    entry = interval("dose", float(other.beta[at]), float(np.sqrt(other.cov[at, at])), df, level)
     return {
         "exchangeable_estimate": entry.estimate,
         "exchangeable_conf_low": entry.conf_low,
@@ -196,7 +201,7 @@ def _mixed_row(fit: DoseFit, level: float) -> Row:
     if not isinstance(found, MixedFit):
         return {"mixed_status": found}
     at = fit.terms.index("dose")
-    df = fit.records.n_clusters - len(fit.terms)
+    df = float(found.df(np.eye(len(fit.terms)))[at])
     entry = interval("dose", float(found.beta[at]), float(np.sqrt(found.cov[at, at])), df, level)
     return {
         "mixed_estimate": entry.estimate,
