@@ -209,7 +209,7 @@ def scored(run: str, templates: list[str], sharper: float = 1.0) -> list[dict[st
 def test_a_scored_task_has_two_readings_and_both_must_hold() -> None:
     frame = items_frame([*scored("a", STILL), *scored("b", STILL)])
     table = verdicts(frame, PAIR)
-    assert table["reading"].tolist() == [BOTH_READ, BOTH_READ, ANSWERS_READ]
+    assert table["made_of"].tolist() == [BOTH_READ, BOTH_READ, ANSWERS_READ]
     assert word(frame)["verdict"] == SAME
     # The answers stay, but they get surer: 4 of 8 are unknown, 2 stereotypes. Expected, (4 x 0.8 + 4 x 0.1) / 8 = 0.45.
     surer = items_frame([*scored("a", STILL), *scored("b", STILL, sharper=4)])
@@ -244,11 +244,11 @@ def test_sampled_texts_are_read_by_their_probabilities_where_these_stand_for_the
     frame = items_frame(rows)
     srs = verdicts(frame, PAIR).iloc[0]
     # The texts say 1 of 5 less; the probabilities, nothing. The texts are what was drawn.
-    assert (srs["reading"], srs["difference"], srs["verdict"]) == (EXPECTED_READ, 0, "equivalent")
+    assert (srs["made_of"], srs["difference"], srs["verdict"]) == (EXPECTED_READ, 0, "equivalent")
     assert srs["other_difference"] == pytest.approx(-0.2)
     # Where a tenth of the first tokens is no letter, and all texts are read, they stand for nothing.
     apart = frame.assign(drawn_letter_mass=0.9).astype({"drawn_letter_mass": "Float64"})
-    assert verdicts(apart, PAIR)["reading"].iloc[0] == ANSWERS_READ
+    assert verdicts(apart, PAIR)["made_of"].iloc[0] == ANSWERS_READ
 
 
 def test_one_bound_either_way_of_level_margin_and_reach() -> None:
