@@ -12,6 +12,7 @@ from .ability.table import ABILITY_TABLE
 from .bias_scores import BIAS_SCORES_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
+from .distances.options import DISTANCES_TABLE
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
@@ -42,6 +43,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     REPLICATES_TABLE,
     CHURN_TABLE,
     MASKED_FLIPS_TABLE,
+    DISTANCES_TABLE,
     DOSE_RESPONSE_TABLE,
     DOSE_CURVES_TABLE,
     DOSE_TESTS_TABLE,
