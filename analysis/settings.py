@@ -53,7 +53,8 @@ class Settings:
             raise UserError(f"margin: expected a difference between 0 and 1, such as 0.05, got {self.margin}")
         if not self.margin < self.reach <= 1:
             raise UserError(
-                f"reach: expected a share above the margin ({self.margin:g}) and at most 1, such as 0.25, got {self.reach}"
+                f"reach: expected a share above the margin ({self.margin:g}) and at most 1, such as 0.25, "
+                f"got {self.reach}"
             )
         if self.exchanges < 99:
             raise UserError(f"exchanges: expected at least 99 random exchanges, got {self.exchanges}")

@@ -92,7 +92,7 @@ def spread(change: Floats, item: Ints, cluster: Ints) -> Spread:
         cluster: [answers] number of each one's template.
 
     Returns:
-        Parts, none below 0. With one text an item its part is in that of items; one template alone has no own.
+        Parts, none below 0. With one text an item its part is in that of items; one template has no part of its own.
 
     Raises:
         ValueError: If there are no answers, or the lengths differ.
@@ -202,7 +202,7 @@ def _is_changed(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) 
 
 
 def fewest(margin: float, reach: float, level: float) -> int:
-    """Templates below which nothing is SAME, whatever is seen: the least G of (1 - margin / reach)^G <= alpha."""
+    """Templates below which nothing is SAME: the least G of (1 - margin / reach)^G <= alpha, no answer having changed."""
     return int(np.ceil(np.log(1 - level) / np.log1p(-margin / reach) - 1e-9))
 
 

@@ -33,7 +33,7 @@ def _parts(*sd: tuple[float, float, float], times: tuple[float, ...]) -> dict[st
 
 
 _EIGHT_BITS = ((0.0101, 0.0273, 0.1668), (0.0149, 0.0213, 0.1732), (0.0151, 0.0105, 0.1722), (0.0, 0.0011, 0.0258))
-"""Standard deviations of template, item and text: rtn-8 in docs/results, Religion (25 templates, five texts)."""
+"""Standard deviations of template, item and text: rtn-8 of docs/results, Religion, 25 templates, five texts an item."""
 CHURN = {
     "mild": ("8 bits", _parts(*_EIGHT_BITS, times=(1.0, 1.0, 1.0, 1.0))),
     "moderate": ("6 bits", _parts(*_EIGHT_BITS, times=(1.8, 2.8, 1.2, 56.0))),

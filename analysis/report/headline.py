@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..answers.measures import SRS
+from ..answers.measures import SRS, USR
 from ..schema.columns import Table, number
 from ..schema.shared import (
     ACCURACY,
@@ -43,7 +43,10 @@ HEADLINE = Table(
         PERPLEXITY_PCT_CHANGE,
         N.here("All of the task.", nullable=True),
         METRIC.here("What accuracy or value is of.", nullable=True),
-        ACCURACY.here("By the metric; missing where it does not say right or wrong."),
+        ACCURACY.here(
+            "By the metric; missing where it does not say right or wrong. Of disambiguated items where there is such a "
+            "split: right ambiguous answers are the neutral ones, which usr counts."
+        ),
         number(
             "metric_value",
             "Value of a metric that does not say right or wrong: the mean of its lines, or lm_eval's own value.",
@@ -52,6 +55,7 @@ HEADLINE = Table(
         FLIP_RATE.here("Right or wrong."),
         CHANGED_RATE,
         measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),
+        measure_column(USR).here("Likewise."),
         NEW_BIAS_PCT.here("Likewise."),
         RESOLVED_BIAS_PCT.here("Likewise."),
     ),
@@ -94,7 +98,10 @@ def headline(
                 row["metric_change"] = _metric_change(tables["metric_changes"], key, part)
                 for name in ("flip_rate", "changed_rate"):
                     row[name] = _first(_where(tables["flips"], key), name)
-                row["srs"] = _first(_ambiguous(_where(rates, key)), "srs")
+                own_rates = _where(rates, key)
+                row |= {name: _first(_ambiguous(own_rates), name) for name in ("srs", "usr")}
+                if own_rates["condition"].isin(["ambig", "disambig"]).any():
+                    row["accuracy"] = _first(own_rates[own_rates["condition"] == "disambig"], "acc")
                 for name in ("new_bias", "resolved_bias"):
                     found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
                     row[f"{name}_pct"] = pd.NA if pd.isna(found) else 100 * found

@@ -160,7 +160,8 @@ def _measures(pair: Mapping[str, Stratum], new: Floats, old: Floats, level: floa
         if condition in pair and measure.undefined(pair[condition].offered) is None:
             before, after = pair[condition].clustered()
             out[name], out[f"{name}_baseline"] = (_known(measure.value(side.sum(axis=0))) for side in (after, before))
-            out |= _interval(name, jackknife_change(before, after, measure.value, level=level))
+            size = measure.size(before, after)
+            out |= _interval(name, jackknife_change(before, after, measure.value, size=size, level=level))
     out |= _lean(pair.get("ambig"), level)
     item = np.concatenate([stratum.item for stratum in pair.values()])
     now, then = (
@@ -187,7 +188,7 @@ def _lean(stratum: Stratum | None, level: float) -> dict[str, float | None]:
     if stratum is None or NAMED_SRS.undefined(stratum.offered):
         return none
     _, after = stratum.clustered()
-    found = jackknife_change(_even(after), after, NAMED_SRS.value, level=level)
+    found = jackknife_change(_even(after), after, NAMED_SRS.value, size=NAMED_SRS.size(after), level=level)
     low, high = (getattr(found["difference"], end) if found.estimates else None for end in ("conf_low", "conf_high"))
     if low is None or high is None:
         return none
@@ -234,7 +235,8 @@ def _status(pair: Mapping[str, Stratum], level: float) -> str:
             reasons.append(f"no {_WORDS[condition]} items")
             continue
         before, after = pair[condition].clustered()
-        status = jackknife_change(before, after, measure.value, level=level).status
+        size = measure.size(before, after)
+        status = jackknife_change(before, after, measure.value, size=size, level=level).status
         if status != "ok":
             reasons.append(f"{_WORDS[condition]} items: {status}")
     for condition, measure in _COMPARED:

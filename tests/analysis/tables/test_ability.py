@@ -160,7 +160,10 @@ def test_rules(changed: dict[str, tuple[float | None, float | None]], expected: 
 @pytest.mark.parametrize(
     ("rows", "status"),
     [
-        ([("ambig", "t1", U, S), *(row for row in SMALL if row[0] == "ambig")], "no disambiguated items"),
+        (
+            [("ambig", "t1", U, S), ("ambig", "t2", U, U), *(row for row in SMALL if row[0] == "ambig")],
+            "no disambiguated items",
+        ),
         ([row for row in SMALL if row[0] == "disambig"], "no ambiguous items"),
         (
             [("ambig", "t", U, S), ("disambig", "t", S, A)],
