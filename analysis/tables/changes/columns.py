@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...answers.measures import COMPARED
-from ...schema.columns import Table, count, ends, number, text
+from ...schema.columns import Table, count, ends, number
 from ...schema.shared import (
     COHENS_H,
     CONF_HIGH,
