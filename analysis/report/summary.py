@@ -128,7 +128,8 @@ def _noise(analysis: Analysis) -> list[str]:
         "independently. Independent floor: the same of the baseline against itself. Excess: expected minus that "
         "floor, with its interval. Where first tokens do not stand for answers nothing is expected; `noise_floor` "
         "says by how much. New bias alone does not say that a model became more biased: items that change at "
-        "random give as much resolved bias. The net of both tells.",
+        "random give as much resolved bias. The nets tell: of items (`net_bias`), and of single answers "
+        "(`net_flips`), which alone stays at 0 where probabilities only become more even.",
         _markdown(present(noise)),
     ]
 
