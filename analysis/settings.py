@@ -34,6 +34,12 @@ class Settings:
         metadata={"help": "Texts per item that expected transitions are for, where the logs hold no sampled ones."},
     )
     seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn."})
+    sequential: bool = field(
+        default=False,
+        metadata={
+            "help": "Verdicts that may be looked at after every template, so that a run can be stopped once it has one."
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check every value.

@@ -107,8 +107,9 @@ def _verdicts(analysis: Analysis) -> list[str]:
     return [
         *parts,
         f"Changes in points. From and to: the {level:g} % interval that equivalence rests on, missing answers at "
-        "their worst. Change of answers: that of the answers given, where the change is of expected ones. Could see: "
-        f"the change that the row tells in 80 % of cases. At most {MOST_ROWS} rows a run; `verdicts` has all.",
+        "their worst. Other reading: the change of expected answers in a scored task, of the texts in a sampled one. "
+        "Could see: the change that the row tells in 80 % of cases. "
+        f"At most {MOST_ROWS} rows a run; `verdicts` has all.",
         _markdown(present(rows)),
     ]
 
@@ -116,14 +117,16 @@ def _verdicts(analysis: Analysis) -> list[str]:
 def _noise(analysis: Analysis) -> list[str]:
     """New bias beside its noise floor."""
     noise = noise_beside(analysis.tables)
-    if not noise["floor"].notna().any():
+    if not noise["expected"].notna().any():
         return []
     return [
         "## New bias and its noise floor",
-        "Percent of the items at risk. Expected: from the exact probabilities, run and baseline drawn "
-        "independently. Floor: the same of the baseline against itself. Excess: expected minus floor, with its "
-        "interval. Observed is counted in the logs; with common seeds an unchanged model shows 0 there. Where "
-        "first tokens do not stand for answers only the observed is shown; `noise_floor` says by how much.",
+        "Percent of the items at risk. Observed is counted in the logs, floor is what it would be had nothing "
+        "changed: 0 with common seeds. Expected: from the exact probabilities, run and baseline drawn "
+        "independently. Independent floor: the same of the baseline against itself. Excess: expected minus that "
+        "floor, with its interval. Where first tokens do not stand for answers nothing is expected; `noise_floor` "
+        "says by how much. New bias alone does not say that a model became more biased: items that change at "
+        "random give as much resolved bias. The net of both tells.",
         _markdown(present(noise)),
     ]
 

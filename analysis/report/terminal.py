@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ..media import CELL, MESSAGE, for_terminal
 from ..result import Analysis
-from ..result.render import cells, present, present_headline
+from ..result.render import cells, present_headline
 from ..tables.verdicts.columns import CANT_TELL, CHANGED, SAME
 from .summary import READING
 from .verdict_page import family_rows, meaning, verdict_lines
@@ -51,7 +51,7 @@ def _print_verdicts(analysis: Analysis, console: Console) -> None:
         )
     for sentence in meaning(analysis.settings):
         console.print(Text(sentence, style="dim"))
-    rows = present(family_rows(analysis.tables))
+    rows = present_headline(family_rows(analysis.tables).drop(columns=["other_change", "p_equivalence"]))
     if 0 < len(rows) <= _MOST_ROWS:
         console.print(_table(list(rows.columns), *cells(rows)))
     elif len(rows):

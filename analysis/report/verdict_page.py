@@ -27,8 +27,8 @@ def meaning(settings: Settings) -> list[str]:
     margin, reach, alpha = (f"{round(100 * value, 4):g}" for value in (settings.margin, settings.reach, settings.alpha))
     return [
         f"SAME: every measure below is shown to lie within {margin} points of the baseline. CHANGED: one is told from "
-        f"no change. CAN'T TELL: neither. Each word is wrong in at most {alpha} % of runs, if no template moves more "
-        f"than {reach} points (--margin, --level, --reach).",
+        f"no change. CAN'T TELL: neither. SAME and CHANGED are each wrong in at most {alpha} % of runs, if no "
+        f"template moves by more than {reach} points (--margin, --level, --reach).",
         "New bias alone is no finding. Answers that change without direction make as much resolved bias, so read the "
         "net of both.",
         "What follows the next table is exploratory: it shows where to look and decides nothing.",
@@ -39,7 +39,7 @@ def family_rows(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The rows that verdicts rest on, in points, at most MOST_ROWS a run: those that decide first.
 
     Returns:
-        Columns run, task, filter, measure, baseline, value, change, from, to, answers_change (points), p_holm,
+        Columns run, task, filter, measure, baseline, value, change, from, to, other_change (points), p_holm,
         p_equivalence, row_verdict, could_see; empty without comparisons.
     """
     rows = tables["verdicts"]
@@ -55,7 +55,7 @@ def family_rows(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for measure, condition in zip(rows["measure"], rows["condition"], strict=True)
     ]
     out["baseline"], out["value"] = rows["value_baseline"], rows["value"]
-    named = {"change": "difference", "from": "conf_low", "to": "conf_high", "answers_change": "answer_difference"}
+    named = {"change": "difference", "from": "conf_low", "to": "conf_high", "other_change": "other_difference"}
     for name, column in named.items():
         out[name] = 100 * rows[column]
     out["p_holm"], out["p_equivalence"] = rows["p_value_holm"], rows["p_equivalence"]

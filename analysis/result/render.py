@@ -30,8 +30,11 @@ _TITLES = {
     "p_equivalence": "p (equivalence)",
     "could_see": "could see",
     "row_verdict": "verdict",
-    "answers_change": "change of answers",
+    "other_change": "other reading",
     "usr": "unknown",
+    "observed_from": "observed from",
+    "observed_to": "observed to",
+    "floor_independent": "independent floor",
 }
 _FORMATS = {
     "accuracy": "{:.3f}",
@@ -50,7 +53,8 @@ _FORMATS = {
     "decoder_bits_per_weight": "{:.2f}",
     "baseline": "{:.3f}",
     "value": "{:.3f}",
-    **dict.fromkeys(("change", "from", "to", "answers_change", "excess"), "{:+.1f}"),
+    **dict.fromkeys(("change", "from", "to", "other_change", "excess"), "{:+.1f}"),
+    **dict.fromkeys(("observed_from", "observed_to", "floor_independent"), "{:.1f}"),
     **dict.fromkeys(("could_see", "observed", "expected", "floor"), "{:.1f}"),
 }
 """How a column's numbers are rounded; integers get thousands separators, others four significant digits."""

@@ -12,11 +12,12 @@ from .ability.table import ABILITY_TABLE
 from .bias_scores import BIAS_SCORES_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
+from .distances.options import DISTANCES_TABLE
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
 from .item_changes.table import ITEM_CHANGES_TABLE
-from .metric_changes.table import METRIC_CHANGES_TABLE
+from .metric_changes.table import METRIC_CHANGES_TABLE, METRIC_COMPARISON, MetricComparison
 from .noise.table import NOISE_FLOOR_TABLE, REPEATED_ITEMS, REPLICATES_TABLE
 from .perplexity import EVALUATION_GAP_TABLE
 from .rates import RATES_TABLE
@@ -42,6 +43,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     REPLICATES_TABLE,
     CHURN_TABLE,
     MASKED_FLIPS_TABLE,
+    DISTANCES_TABLE,
     DOSE_RESPONSE_TABLE,
     DOSE_CURVES_TABLE,
     DOSE_TESTS_TABLE,
@@ -87,4 +89,7 @@ def role_tables(
     making = Making({ANSWERS: answers, ROLE_RUNS: runs, PAIRING: Pairing(), SETTINGS: settings or Settings()})
     making.give(REPEATED_ITEMS, answers)
     making.give(RUNS_TABLE, runs)
-    return making.tables(entry for entry in CATALOGUE if entry is not RUNS_TABLE and making.can(entry))
+    # Without logs there are no metrics beside the roles.
+    making.give(METRIC_COMPARISON, MetricComparison(METRIC_CHANGES_TABLE.holds.empty(), [], []))
+    given = (RUNS_TABLE, METRIC_CHANGES_TABLE)
+    return making.tables(entry for entry in CATALOGUE if entry not in given and making.can(entry))

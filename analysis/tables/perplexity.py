@@ -10,11 +10,12 @@ import pandas as pd
 
 from ..compare.pairing import Pair
 from ..logs import Issue, Logs, RunLog
-from ..schema.columns import Table, count, number, text
+from ..schema.columns import Table, count, ends, number, text
 from ..schema.declare import ReportTable
 from ..schema.shared import (
     CONDITION,
     FILTER,
+    NET_BIAS_PCT,
     NEW_BIAS_PCT,
     PERPLEXITY,
     PERPLEXITY_PCT_CHANGE,
@@ -54,8 +55,8 @@ PERPLEXITIES = Table(
 EVALUATION_GAP = Table(
     name="evaluation_gap",
     doc=(
-        "Change of perplexity beside new and resolved bias: what a perplexity check would have said and what "
-        "happened to the answers. The texts differ, so the two are set side by side, never subtracted."
+        "Change of perplexity beside new and resolved bias and their net: what a perplexity check would have said and "
+        "what happened to the answers. The texts differ, so the two are set side by side, never subtracted."
     ),
     columns=(
         *_PERPLEXITY,
@@ -70,6 +71,9 @@ EVALUATION_GAP = Table(
             nullable=True,
         ),
         RESOLVED_BIAS_PCT,
+        count("n_at_risk_net_bias", "Items answered in both runs.", nullable=True),
+        NET_BIAS_PCT,
+        *ends("net_bias_pct", "As in transitions: templates independent, missing answers at their worst."),
     ),
 )
 
@@ -128,7 +132,7 @@ def _same_weights(run: RunLog, other: RunLog) -> bool:
 
 
 def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.DataFrame:
-    """Set each run's perplexity changes beside its new and resolved bias.
+    """Set each run's perplexity changes beside its new and resolved bias, and the net of both.
 
     Args:
         perplexities: Table PERPLEXITIES.
@@ -144,9 +148,11 @@ def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.
     ]
     keys = ["run", "task", "filter", "condition"]
     bias = rows[keys].drop_duplicates()
-    for name in ("new_bias", "resolved_bias"):
+    for name in ("new_bias", "resolved_bias", "net_bias"):
         of_kind = rows[rows["transition"] == name]
         part = of_kind[keys].assign(**{f"n_at_risk_{name}": of_kind["n_at_risk"], f"{name}_pct": 100 * of_kind["rate"]})
+        if name == "net_bias":
+            part = part.assign(net_bias_pct_low=100 * of_kind["conf_low"], net_bias_pct_high=100 * of_kind["conf_high"])
         bias = bias.merge(part, on=keys, how="left")
     return EVALUATION_GAP.conform(perplexities.merge(bias, on="run", how="left"))
 

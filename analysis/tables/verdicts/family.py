@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,10 +15,12 @@ from ...answers.expected import APART, expected_answers, read_as_letters
 from ...answers.measures import ACC, SRS, UNANSWERED_RATE, USR, Measure
 from ...answers.moves import Moved, moved
 from ...answers.strata import Stratum, by_cluster, strata
+from ...inference.sequential import order
 from ...settings import Settings
+from ..metric_changes.moves import MetricMoves
 from .columns import ANSWERS_READ, BOTH_READ, EXPECTED_READ
 
-__all__ = ["UNCORRECTED", "Member", "Side", "members"]
+__all__ = ["UNCORRECTED", "Member", "Side", "members", "metric_members"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -54,9 +56,9 @@ class Member:
     first: Side
     """What the row's numbers are of."""
     second: Side | None
-    """The answers given, where the first reading is of expected ones."""
+    """The other reading: expected answers of a scored task, given answers of a sampled one."""
     binding: bool
-    """Whether `second` must be equivalent too, and may be what changed: for scored tasks, whose answer it is."""
+    """Whether `second` must be equivalent too, and may be what changed: for scored tasks."""
     unit: str = "template"
 
 
@@ -77,6 +79,28 @@ def members(answers: Answers, runs: pd.DataFrame, settings: Settings) -> Iterato
         row = _member(answers, parts, UNANSWERED_RATE, "all" if len(parts) > 1 else parts[0].condition, settings)
         if row is not None:
             yield row
+
+
+def metric_members(moves: Iterable[MetricMoves], with_roles: Container[tuple[str, str]]) -> Iterator[Member]:
+    """One row for each task without roles: of the metric that decides, or the first that is a share.
+
+    Args:
+        moves: Of all runs.
+        with_roles: Runs and tasks that have rows of their own.
+    """
+    for found in moves:
+        if (found.run, found.task) not in with_roles:
+            keys = {name: str(getattr(found, name)) for name in ("run", "baseline", "task", "filter")}
+            yield Member(
+                keys={**keys, "condition": "none"},
+                measure=found.metric,
+                n_items=found.n_items,
+                reading=ANSWERS_READ,
+                first=Side(value_baseline=found.value_baseline, value=found.value, moved=found.moved),
+                second=None,
+                binding=False,
+                unit=found.unit,
+            )
 
 
 def _asked(parts: list[Stratum]) -> Iterator[tuple[Stratum, Measure]]:
@@ -111,8 +135,8 @@ def _member(
         measure=measure.name,
         n_items=len(item),
         reading=reading,
-        first=given if expected is None else expected,
-        second=None if expected is None else given,
+        first=given if expected is None or binding else expected,
+        second=expected if expected is None or binding else given,
         binding=binding,
     )
 
@@ -146,6 +170,9 @@ def _side(
     cluster, labels = pd.factorize(names, sort=True)
     old, new = (by_cluster(side, cluster.astype(np.int64), len(labels)) for side in (before, after))
     unit = float(max(before[:, _N].max(initial=1.0), after[:, _N].max(initial=1.0)))
+    if settings.sequential:
+        place = order([str(name) for name in labels], settings.seed)
+        old, new = old[place], new[place]
     found = moved(old, new, measure, reach=settings.reach, unit=unit)
     if found is None:
         return None

@@ -17,7 +17,7 @@ from .family import UNCORRECTED
 from .table import VERDICTS_TABLE
 from .words import line, reason
 
-__all__ = ["RUN_VERDICTS", "RUN_VERDICTS_TABLE", "run_verdicts"]
+__all__ = ["RUN_VERDICTS", "RUN_VERDICTS_TABLE", "run_verdicts", "word_of"]
 
 _TOLD = ("less able", "more stereotyped", "both")
 """Readings of table ability that the line repeats."""
@@ -52,7 +52,7 @@ def run_verdicts(
     out = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         rows = table[table["run"] == run]
-        verdict, why = _word(rows, given, refused.get(run, []))
+        verdict, why = word_of(rows, given, refused.get(run, []))
         told = _ability(ability[ability["run"] == run])
         text = line(rows, given.level, first=why or "") + (f"; {told}" if told else "")
         out.append(
@@ -64,6 +64,7 @@ def run_verdicts(
                 "reason": why,
                 "weakest": None,
                 "p_weakest": None,
+                "decided_after": _decided_after(rows, verdict),
                 "n_rows": len(rows),
                 "level": given.level,
                 "margin": given.margin,
@@ -73,7 +74,7 @@ def run_verdicts(
     return RUN_VERDICTS.conform(pd.DataFrame(out, columns=RUN_VERDICTS.names)) if out else RUN_VERDICTS.empty()
 
 
-def _word(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple[str, str | None]:
+def word_of(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple[str, str | None]:
     """The verdict, and why it can't be told."""
     corrected = rows[rows["measure"] != UNCORRECTED]
     if (corrected["verdict"] == "changed").any():
@@ -83,6 +84,15 @@ def _word(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple[s
     if len(corrected) and (rows["verdict"] == "equivalent").all():
         return SAME, None
     return CANT_TELL, reason(rows, settings.margin, settings.reach, settings.alpha)
+
+
+def _decided_after(rows: pd.DataFrame, verdict: str) -> int | None:
+    """SAME stands when the last row does, CHANGED when the first."""
+    after = rows["decided_after"]
+    if verdict == SAME and after.notna().all():
+        return int(after.max())
+    changed = after[(rows["verdict"] == "changed") & (rows["measure"] != UNCORRECTED)].dropna()
+    return int(changed.min()) if verdict == CHANGED and len(changed) else None
 
 
 def _ability(rows: pd.DataFrame) -> str:

@@ -8,41 +8,53 @@ import numpy as np
 import pandas as pd
 
 from ...answers.answers import Answers
-from ...inference.bounded import interval, no_change, smallest_seen, within
+from ...inference import bounded, sequential
 from ...inference.equivalence import verdict
 from ...inference.multiplicity import holm
 from ...schema.declare import ReportTable
 from ...settings import Settings
+from ..metric_changes.moves import MetricMoves
+from ..metric_changes.table import METRIC_COMPARISON, MetricComparison
+from ..runs import RUNS_TABLE
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import VERDICTS
-from .family import UNCORRECTED, Member, Side, members
+from .family import UNCORRECTED, Member, Side, members, metric_members
 
 __all__ = ["VERDICTS", "VERDICTS_TABLE", "verdict_rows", "verdicts"]
 
 _Row = dict[str, object]
 
 
-def verdicts(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
+def verdicts(
+    items: pd.DataFrame | Answers,
+    runs: pd.DataFrame,
+    settings: Settings | None = None,
+    metrics: Iterable[MetricMoves] = (),
+) -> pd.DataFrame:
     """Test the primary family of every run; runs do not influence each other.
 
     Equivalence and no change are tested by the same bound (`analysis.inference.bounded`), with missing answers at their
     worst. SAME asks for all rows, so that none needs a correction; CHANGED for one after Holm's over the run's rows.
-    Scored tasks have two readings, expected answers and the answers scored highest: both must be equivalent, and
-    either may be what changed, at half the level.
+    Sampled texts are read by their expected answers where first tokens stand for answers: the same mean without
+    the noise of what was drawn. A scored task draws nothing, and its answers and its probabilities are two readings:
+    both must be equivalent, and either may be what changed, at half the level.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
-        settings: Level, margin and reach.
+        settings: Level, margin and reach. With `sequential` the tests hold after every template (`decided_after`).
+        metrics: Moves of metrics: those of tasks without roles are rows too.
 
     Returns:
-        Table VERDICTS.
+        Table VERDICTS: the runs of `runs` in their order, then metrics.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
     given = settings or Settings()
-    return verdict_rows(members(Answers.of(items), runs, given), given)
+    family = list(members(Answers.of(items), runs, given))
+    with_roles = {(member.keys["run"], member.keys["task"]) for member in family}
+    return verdict_rows([*family, *metric_members(metrics, with_roles)], given)
 
 
 def verdict_rows(family: Iterable[Member], settings: Settings) -> pd.DataFrame:
@@ -65,13 +77,14 @@ def verdict_rows(family: Iterable[Member], settings: Settings) -> pd.DataFrame:
 
 
 def _row(member: Member, size: int, settings: Settings) -> _Row:
+    tests = sequential if settings.sequential else bounded
     level = 1 - 2 * settings.alpha
     sides = [member.first, *([member.second] if member.second is not None and member.binding else [])]
-    low, high = interval(member.first.moved.low, member.first.moved.high, level)
+    low, high = tests.interval(member.first.moved.low, member.first.moved.high, level)
     beside: tuple[object, object, object] = (None, None, None)
     if member.second is not None:
         second = member.second
-        beside = (second.difference, *interval(second.moved.low, second.moved.high, level))
+        beside = (second.difference, *tests.interval(second.moved.low, second.moved.high, level))
     moved = member.first.moved
     return {
         **member.keys,
@@ -80,32 +93,46 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         "n_clusters": len(moved.high.n),
         "n_effective": moved.high.effective,
         "unit": member.unit,
-        "reading": member.reading,
+        "made_of": member.reading,
         "value_baseline": member.first.value_baseline,
         "value": member.first.value,
         "difference": member.first.difference,
         "conf_low": low,
         "conf_high": high,
-        **dict(zip(("answer_difference", "answer_low", "answer_high"), beside, strict=True)),
+        **dict(zip(("other_difference", "other_difference_low", "other_difference_high"), beside, strict=True)),
         "missing_baseline": moved.missing_baseline,
         "missing": moved.missing,
         # The smaller of two p-values, for being the smaller.
-        "p_value": min(1.0, len(sides) * min(no_change(side.moved.low, side.moved.high) for side in sides)),
+        "p_value": min(1.0, len(sides) * min(tests.no_change(side.moved.low, side.moved.high) for side in sides)),
         "family_size": size,
-        "p_equivalence": max(within(side.moved.low, side.moved.high, settings.margin) for side in sides),
+        "p_equivalence": max(tests.within(side.moved.low, side.moved.high, settings.margin) for side in sides),
         "margin": settings.margin,
         "reach": settings.reach,
-        "smallest_detectable": _detectable(sides, settings.alpha / max(1, size) / len(sides)),
+        "smallest_detectable": _detectable(sides, settings.alpha / max(1, size) / len(sides), settings),
+        "decided_after": _decided_after(sides, settings.alpha / max(1, size) / len(sides), settings),
         "status": _status(member, settings),
     }
 
 
-def _detectable(sides: list[Side], alpha: float) -> float | None:
-    """That of the row: what either reading would show. Missing answers at the end that hides a rise more."""
-    found = min(
-        smallest_seen(side.moved.low, alpha) + side.moved.high.estimate - side.moved.low.estimate for side in sides
-    )
-    return found if found <= sides[0].moved.high.span else None
+def _decided_after(sides: list[Side], alpha: float, settings: Settings) -> int | None:
+    """Templates after which the row was equivalent in all readings, or changed in one; None while it is neither."""
+    if not settings.sequential:
+        return None
+    same = [sequential.equivalent_after(s.moved.low, s.moved.high, settings.margin, settings.alpha) for s in sides]
+    changed = [sequential.changed_after(side.moved.low, side.moved.high, alpha) for side in sides]
+    found = [after for after in changed if after is not None]
+    known = [after for after in same if after is not None]
+    if len(known) == len(sides):
+        found.append(max(known))
+    return min(found, default=None)
+
+
+def _detectable(sides: list[Side], alpha: float, settings: Settings) -> float | None:
+    """That of the first reading, missing answers at the end that hides a rise."""
+    tests = sequential if settings.sequential else bounded
+    moves = sides[0].moved
+    found = tests.smallest_seen(moves.low, alpha) + moves.high.estimate - moves.low.estimate
+    return found if found <= moves.high.span else None
 
 
 def _status(member: Member, settings: Settings) -> str:
@@ -125,4 +152,13 @@ def _status(member: Member, settings: Settings) -> str:
     return "; ".join(notes) or "ok"
 
 
-VERDICTS_TABLE = ReportTable(VERDICTS, (ANSWERS, ROLE_RUNS, SETTINGS), verdicts)
+def _made(
+    answers: Answers, role_runs: pd.DataFrame, runs: pd.DataFrame, settings: Settings, metrics: MetricComparison
+) -> pd.DataFrame:
+    """The table in the order of all runs."""
+    table = verdicts(answers, role_runs, settings, metrics.moves)
+    place = table["run"].map({run: number for number, run in enumerate(runs["run"])})
+    return table.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+VERDICTS_TABLE = ReportTable(VERDICTS, (ANSWERS, ROLE_RUNS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON), _made)
