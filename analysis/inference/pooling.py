@@ -26,7 +26,7 @@ from scipy.special import logsumexp, ndtr, ndtri, stdtrit
 from ._rounding import settled
 from .bounded import Moves, interval
 
-__all__ = ["APART", "FEWEST", "FROM_FAMILY", "Own", "Pooled", "own", "pool"]
+__all__ = ["APART", "FEWEST", "FROM_FAMILY", "Own", "Pooled", "pool"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,6 +59,8 @@ class Own:
 class Pooled:
     """Posterior of the categories' true changes, in the measure's unit."""
 
+    own: tuple[Own, ...]
+    """What each category says by itself."""
     mean: Floats
     """[k] posterior means; with missing answers, halfway between the lowest and the highest that they allow."""
     low: Floats
@@ -72,14 +74,6 @@ class Pooled:
     """Posterior mean of mu: what a category like these changes by."""
     tau: float
     """Posterior median of the standard deviation between categories; NaN where they are not pooled."""
-
-
-def own(low: Moves, high: Moves, level: float) -> Own:
-    """One category's standard error, degrees of freedom and interval of the level, missing answers at their worst."""
-    spread = max(_spread(low), _spread(high))
-    ends = _ends(low, level)[0], _ends(high, level)[1]
-    error = spread / low.effective**0.5 if low.effective > 1 + _TINY else float("nan")
-    return Own(std_error=error, df=low.effective - 1, low=ends[0], high=ends[1])
 
 
 def pool(low: Sequence[Moves], high: Sequence[Moves], margin: float, level: float) -> Pooled:
@@ -100,10 +94,32 @@ def pool(low: Sequence[Moves], high: Sequence[Moves], margin: float, level: floa
     """
     if not len(low) or not all(len(moves.n) for moves in (*low, *high)):
         raise ValueError("expected categories of at least one template with answers each")
-    bottom, span = _posterior(low, margin, level), low[0].span
-    if all(one is other or np.array_equal(one.net, other.net) for one, other in zip(low, high, strict=True)):
-        return bottom.pooled(bottom, span)
-    return bottom.pooled(_posterior(high, margin, level), span)
+    ends = np.array([_ends(one, level) for one in low])
+    bottom = top = _posterior(low, ends, margin, level)
+    tops = ends
+    if any(one is not other and not np.array_equal(one.net, other.net) for one, other in zip(low, high, strict=True)):
+        tops = np.array([_ends(one, level) for one in high])
+        top = _posterior(high, tops, margin, level)
+    span = low[0].span
+    means, lows, highs = (
+        np.clip(values, -span, span) for values in ((bottom.mean + top.mean) / 2, bottom.ends[0], top.ends[1])
+    )
+    return Pooled(
+        own=tuple(map(_own, low, high, ends[:, 0], tops[:, 1])),
+        mean=means,
+        low=lows,
+        high=highs,
+        beyond=np.minimum(1.0, top.above + bottom.below),
+        any_beyond=bottom.any_beyond if top is bottom else min(1.0, top.any_above + bottom.any_below),
+        common=(bottom.common + top.common) / 2,
+        tau=max(bottom.tau, top.tau),
+    )
+
+
+def _own(low: Moves, high: Moves, bottom: float, top: float) -> Own:
+    spread = max(_spread(low), _spread(high))
+    error = spread / low.effective**0.5 if low.effective > 1 + _TINY else float("nan")
+    return Own(std_error=error, df=low.effective - 1, low=float(bottom), high=float(top))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,26 +134,10 @@ class _Posterior:
     common: float
     tau: float
 
-    def pooled(self, top: _Posterior, span: float) -> Pooled:
-        """With this one at the lowest of what missing answers allow, and the other at the highest."""
-        chance = top.any_beyond if top is self else min(1.0, top.any_above + self.any_below)
-        mean, low, high = (
-            np.clip(values, -span, span) for values in ((self.mean + top.mean) / 2, self.ends[0], top.ends[1])
-        )
-        return Pooled(
-            mean=mean,
-            low=low,
-            high=high,
-            beyond=np.minimum(1.0, top.above + self.below),
-            any_beyond=chance,
-            common=(self.common + top.common) / 2,
-            tau=max(self.tau, top.tau),
-        )
 
-
-def _posterior(moves: Sequence[Moves], margin: float, level: float) -> _Posterior:
+def _posterior(moves: Sequence[Moves], ends: Floats, margin: float, level: float) -> _Posterior:
+    """Of categories without missing answers; `ends` has each one's own interval."""
     z = -float(ndtri((1 - level) / 2))
-    ends = np.array([_ends(one, level) for one in moves])
     middle, alone = ends.mean(axis=1), np.diff(ends, axis=1)[:, 0] / (2 * z)
     alone = np.maximum(alone, _TINY)
     if len(moves) < FEWEST:
@@ -207,11 +207,11 @@ def _read(
 
 def _quantile(share: Floats, mean: Floats, sd: Floats, chance: float) -> Floats:
     """[k] a quantile of each column's mixture of normals, by halving."""
-    kept = share.max(axis=1) > 1e-9
+    kept = share.max(axis=1) > 1e-7
     share, mean, sd = share[kept], mean[kept], sd[kept]
     share = share / share.sum(axis=0)
     low, high = (mean - 8 * sd).min(axis=0), (mean + 8 * sd).max(axis=0)
-    for _ in range(40):
+    for _ in range(26):
         half = (low + high) / 2
         under = (share * ndtr((half - mean) / sd)).sum(axis=0) < chance
         low, high = np.where(under, half, low), np.where(under, high, half)

@@ -15,7 +15,7 @@ from ...answers.expected import APART, expected_answers, read_as_letters
 from ...answers.measures import ACC, SRS, USR, Measure
 from ...answers.moves import Moved, moved
 from ...answers.strata import Stratum, by_cluster, strata
-from ...inference.pooling import FEWEST, Pooled, own, pool
+from ...inference.pooling import FEWEST, Pooled, pool
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
@@ -141,7 +141,12 @@ def _rows(made: list[_Category], given: Settings) -> Iterator[dict[str, object]]
         row: dict[str, object] = {**entry.stratum.keys, "n_items": len(entry.stratum.item)}
         row |= {"n_clusters": entry.stratum.n_clusters, "n_categories": len(kept), "status": entry.status}
         if entry.moved is not None:
-            row |= _chances(posterior, place[id(entry)]) | _own(entry.moved, entry.shift, level)
+            row |= _chances(posterior, place[id(entry)])
+            row |= {
+                "missing_baseline": entry.moved.missing_baseline,
+                "missing": entry.moved.missing,
+                "shift": entry.shift,
+            }
             row["status"] = _status(len(kept), [entry.moved])
         yield row
     whole = {**made[0].stratum.keys, "category": ANY, "n_categories": len(kept)}
@@ -152,25 +157,17 @@ def _rows(made: list[_Category], given: Settings) -> Iterator[dict[str, object]]
 
 
 def _chances(posterior: Pooled, place: int) -> dict[str, object]:
+    alone = posterior.own[place]
     return {
+        "std_error": alone.std_error,
+        "df": alone.df,
+        "shift_low": alone.low,
+        "shift_high": alone.high,
         "pooled": posterior.mean[place],
         "pooled_low": posterior.low[place],
         "pooled_high": posterior.high[place],
         "p_beyond": posterior.beyond[place],
         "tau": posterior.tau,
-    }
-
-
-def _own(found: Moved, shift: float, level: float) -> dict[str, object]:
-    alone = own(found.low, found.high, level)
-    return {
-        "missing_baseline": found.missing_baseline,
-        "missing": found.missing,
-        "shift": shift,
-        "std_error": alone.std_error,
-        "df": alone.df,
-        "shift_low": alone.low,
-        "shift_high": alone.high,
     }
 
 
