@@ -81,6 +81,8 @@ class Aim:
     level: float = 0.95
     reach: float = bounded.REACH
     power: float = 0.8
+    readings: int = 1
+    """In how many ways a row is read: of a scored task two, of which either may be what changed, at half the level."""
 
 
 def spread(change: Floats, item: Ints, cluster: Ints) -> Spread:
@@ -136,7 +138,9 @@ def draw(
     if not parts.whole:
         noise = np.sqrt(items * (design.texts**2 * parts.item + design.texts * parts.text))
         return np.clip(own * n + noise * rng.standard_normal(own.shape), -n, n), n
-    at_texts = design.texts > 1 and parts.text > parts.item
+    if design.texts == 1:
+        return _gained(own, parts.item + parts.text, items, rng), n
+    at_texts = parts.text > parts.item
     net = _gained(own * (not at_texts), parts.item, items, rng) * design.texts
     if parts.text > 0 or at_texts:
         net = np.clip(net + _gained(own * at_texts, parts.text, items * design.texts, rng), -n, n)
@@ -171,7 +175,7 @@ def chance(
         rows: Parts of each measure that the verdict rests on.
         design: What is asked.
         aim: What is to be said.
-        changed: Names of rows that count for CHANGED.
+        changed: Names of the rows that count for CHANGED.
         seed: Of the draws.
         part: Other draws of the same seed.
         draws: How many.
@@ -197,7 +201,7 @@ def _is_same(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) -> 
 
 
 def _is_changed(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) -> bool:
-    p_values = [bounded.no_change(moves[name], moves[name]) for name in changed if name in moves]
+    p_values = [min(1.0, aim.readings * bounded.no_change(moves[name], moves[name])) for name in changed]
     return bool((holm(p_values) <= 1 - aim.level + 1e-12).any())
 
 

@@ -42,7 +42,7 @@ TEST = text("test", "Name of the test.")
 TERM = text("term", "Term of the model.")
 MODEL = text(
     "model",
-    "gee: population-averaged, robust to clusters; firth: penalised, records taken as independent; none.",
+    "gee: population-averaged, robust to clusters; firth: penalised, which knows no clusters; none.",
 )
 REFERENCE = text("reference", "Reference levels that the terms are set against.")
 STATUS = text("status", "'ok', or why the row holds no or only part of a result.")

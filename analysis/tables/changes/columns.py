@@ -77,7 +77,6 @@ PAIRED_CHANGES = Table(
         COHENS_H.here("For shares."),
         *ends("cohens_h", "By the same jackknife."),
         MARGIN,
-        MEASURE,
         REACH,
         P_EQUIVALENCE.here("Missing answers at their worst; not corrected over the rows."),
         VERDICT.here(
@@ -131,7 +130,6 @@ ROLE_TESTS = Table(
         ),
         STATISTIC.here("Chi-squared."),
         DF,
-        DIFFERENCE,
         P_VALUE,
         *CORRECTED,
         STATUS,

@@ -82,16 +82,23 @@ DOSE_RESPONSE = Table(
         ),
         MODEL,
         ESTIMATE.here("Per step."),
-        STD_ERROR.here("Cluster-robust by template, bias-reduced (Mancl and DeRouen); firth: Wald."),
+        STD_ERROR.here("Cluster-robust by template, bias-reduced (Mancl and DeRouen); missing for firth."),
         number("std_error_item", "Robust with items as the clusters, for comparison; missing for firth."),
-        STATISTIC.here("estimate / std_error; interaction: Wald F; firth: penalised likelihood ratio."),
+        STATISTIC.here("estimate / std_error; interaction: Wald F; missing for firth."),
         DF.here(
             "Effective templates minus 1, by what each tells of the term, at most n_clusters - terms; of "
-            "interaction, the smallest of its slopes'; firth: 1, of chi-squared."
+            "interaction, the smallest of its slopes'."
         ),
-        P_VALUE.here("Of the slope; dose_tests has the test that decides, corrected."),
-        CONF_LOW.here("Of estimate; firth: profile penalised likelihood."),
+        P_VALUE.here("Of the slope, missing for firth; dose_tests has the test that decides, corrected."),
+        CONF_LOW.here("Of estimate; missing for firth."),
         CONF_HIGH,
+        number(
+            "p_value_records",
+            "firth only: penalised likelihood ratio, records taken as independent. Where all events are of few "
+            "templates it finds a slope that is not there in most cases.",
+        ),
+        number("records_low", "firth only: lower end of estimate's profile interval, records taken as independent."),
+        number("records_high", "Its upper end."),
         ODDS_RATIO.here("exp(estimate): per step; for 'dose x M' a ratio of odds ratios."),
         *ODDS_RATIO_ENDS,
         number("marginal_effect", "Mean change of the probability per step over the records, in percentage points."),
@@ -161,7 +168,7 @@ DOSE_TESTS = Table(
         ),
         P_VALUE_HOLM.here("Primary outcomes only."),
         P_VALUE_BH.here("Likewise."),
-        FAMILY.here("Trends form one family, bends another.", nullable=True),
+        FAMILY.here("Pooled categories form one family, single ones another.", nullable=True),
         FAMILY_SIZE.here("Missing outside of a family.", nullable=True),
         VERDICT.here(
             "trend: rises or falls with compression (after Holm), undecided, or withheld (missing answers differ "
@@ -192,7 +199,11 @@ DOSE_TESTS = Table(
         N_EVENTS,
         N_CLUSTERS,
         N_DOSES,
-        count("flips", "Random sign flips; missing for trend_iid.", nullable=True),
+        count(
+            "flips",
+            "Random sign flips, more for a small p-value; missing for trend_iid.",
+            nullable=True,
+        ),
         SEED.here("Missing for trend_iid.", nullable=True),
         LEVEL,
         STATUS.here("Also what weakens the result."),

@@ -95,7 +95,7 @@ def _penalised(records: Records, terms: tuple[str, ...], level: float, reason: s
     found = firth_fit(records, terms, level)
     if not found.estimates:
         return DoseFit(terms=terms, records=records, status=f"not fitted: {reason}; {found.status}")
-    status = f"{reason}: penalised fit (Firth), records taken as independent"
+    status = f"{reason}: penalised fit (Firth), which knows no templates: no test or interval by template"
     return DoseFit(terms=terms, records=records, status=status, firth=found)
 
 
@@ -154,7 +154,13 @@ def _term_row(fit: DoseFit, term: str, level: float) -> Row:
             ends = (effect.estimate, effect.conf_low, effect.conf_high)
             row |= dict(zip(("marginal_effect", "marginal_effect_low", "marginal_effect_high"), ends, strict=True))
         return row | _numbers(entry)
-    return row if fit.firth is None else row | _numbers(fit.firth[term])
+    if fit.firth is None:
+        return row
+    # Its test takes records as independent: not to be mistaken for one that does not, in the same column.
+    entry = fit.firth[term]
+    names = {"p_value_records": "p_value", "records_low": "conf_low", "records_high": "conf_high"}
+    row |= {column: getattr(entry, name) for column, name in names.items()}
+    return row | {"estimate": entry.estimate, "odds_ratio": odds_ratio(entry).estimate}
 
 
 def _numbers(entry: Estimate) -> Row:

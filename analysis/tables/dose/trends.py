@@ -20,8 +20,8 @@ Row = dict[str, object]
 WITHHELD = "withheld"
 SPREAD = "spread"
 """Verdict on a net that moves where the stereotypical choice is not shown to move with it."""
-FAMILY = "{test}: net_bias and stereotype, all categories of this baseline, method, dose, task, filter and condition"
-_FAMILY_KEYS = ["baseline", "method", "dose", "task", "filter", "condition", "test"]
+FAMILY = "trends and bends of net_bias and stereotype, {which}: this baseline, method, dose, task and filter"
+_FAMILY_KEYS = ["baseline", "method", "dose", "task", "filter"]
 _OUTCOME_KEYS = ["baseline", "method", "dose", "task", "filter", "condition", "category"]
 
 
@@ -52,11 +52,10 @@ def test_rows(question: Question, given: Settings, flips: int) -> list[Row]:
         "n_doses": len(np.unique(steps[n.sum(axis=0) > 0])),
         "level": given.level,
     }
-    drawn: Row = {"flips": flips, "seed": given.seed}
-    return [
-        {**question.keys, **shared, **({} if name == "trend_iid" else drawn), "test": name, **row}
-        for name, row in found.items()
-    ]
+    for name, row in found.items():
+        if name != "trend_iid":
+            row |= {"flips": row.get("flips", flips), "seed": given.seed}
+    return [{**question.keys, **shared, "test": name, **row} for name, row in found.items()]
 
 
 def _trend_row(result: Result, withheld: str | None) -> Row:
@@ -65,7 +64,8 @@ def _trend_row(result: Result, withheld: str | None) -> Row:
     if not result.estimates:
         return {"status": f"not tested: {result.status}"}
     trend = result["trend"]
-    return {"statistic": trend.statistic, "p_value": trend.p_value, "status": result.status}
+    row: Row = {"statistic": trend.statistic, "p_value": trend.p_value, "status": result.status}
+    return row | {name: count for name, count in result.facts.items() if name == "flips"}
 
 
 def _bend_row(question: Question, result: Result) -> Row:
@@ -84,6 +84,7 @@ def _bend_row(question: Question, result: Result) -> Row:
         "breakpoint_low": ends[0] if ends else None,
         "breakpoint_high": ends[-1] if ends else None,
         "status": result.status,
+        "flips": result.facts["flips"],
     }
     for slope in (entry for entry in result.estimates if entry.term in ("slope_before", "slope_after")):
         row |= {
@@ -130,17 +131,23 @@ def step_change(question: Question, level: float, reach: float) -> tuple[float, 
 def corrected(table: pd.DataFrame, level: float) -> pd.DataFrame:
     """p-values of the outcomes with a direction corrected over their family, and verdicts from these.
 
+    Trends and bends of both conditions are one family, so that of a method without any trend some verdict is wrong in
+    1 - level of cases at most; single categories are a family behind that of their pool, of the same answers.
+
     Args:
         table: Rows of `test_rows`, with all columns of DOSE_TESTS.
         level: 1 - level is the level of a verdict.
     """
     out = table.astype({"family": object, "verdict": object})
     tested = out["primary"].astype(bool) & out["p_value"].notna() & out["test"].isin(["trend", "breakpoint"])
-    for _, rows in out[tested].groupby(_FAMILY_KEYS, sort=False):
+    # A task of one category has no pool beside it.
+    several = out.groupby(_FAMILY_KEYS)["category"].transform("nunique") > 1
+    single = np.where(several & (out["category"] != "all"), "single categories", "categories pooled")
+    for keys, rows in out[tested].groupby([*_FAMILY_KEYS, pd.Series(single, index=out.index)], sort=False):
         p = rows["p_value"].astype(float)
         out.loc[rows.index, "p_value_holm"] = holm(p)
         out.loc[rows.index, "p_value_bh"] = benjamini_hochberg(p)
-        out.loc[rows.index, "family"] = FAMILY.format(test=rows["test"].iloc[0])
+        out.loc[rows.index, "family"] = FAMILY.format(which=keys[-1])
         out.loc[rows.index, "family_size"] = len(rows)
     shown = out["p_value_holm"].astype(float) <= 1 - level
     trend = out["test"] == "trend"

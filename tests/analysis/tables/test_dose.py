@@ -114,7 +114,8 @@ def test_prediction_has_the_mean_of_what_is_observed_and_lies_in_its_band(tables
 def test_tests_find_the_rise(tables: dict[str, pd.DataFrame]) -> None:
     trend = _row(tables["dose_tests"], category="all", outcome="stereotype", test="trend")
     assert trend["statistic"] > 0
-    assert trend["p_value"] == 1 / 200
+    # No flip is as far: ten times the 199 are drawn.
+    assert (trend["p_value"], trend["flips"]) == (1 / 1991, 1990)
     bend = _row(tables["dose_tests"], category="all", outcome="stereotype", test="breakpoint")
     assert bend["breakpoint"] in (8, 6, 4)
     assert bend["verdict"].startswith(("gradual", "undecided", "threshold at", "flattens at", "turns at", "bends at"))
@@ -148,14 +149,16 @@ def test_the_net_is_new_minus_resolved_bias_at_every_dose(answers: list[dict], t
     assert choice["step_change"] == pytest.approx(100 * np.mean(slopes))
 
 
-def test_trends_are_one_family_and_words_are_after_holm(tables: dict[str, pd.DataFrame]) -> None:
+def test_trends_and_bends_are_one_family_and_words_are_after_holm(tables: dict[str, pd.DataFrame]) -> None:
     tests = tables["dose_tests"]
-    for test in ("trend", "breakpoint"):
-        rows = tests[(tests["test"] == test) & tests["primary"] & tests["p_value"].notna()]
-        assert set(rows["family_size"]) == {len(rows)}
+    for which, pooled in (("categories pooled", True), ("single categories", False)):
+        inside = tests["primary"] & (tests["test"] != "trend_iid") & ((tests["category"] == "all") == pooled)
+        rows = tests[inside & tests["p_value"].notna()]
+        # Two outcomes, a trend and a bend of each; two categories.
+        assert set(rows["family_size"]) == {len(rows)} == {4 if pooled else 8}
         expected = multipletests(rows["p_value"].astype(float), method="holm")[1]
         assert rows["p_value_holm"].astype(float).tolist() == pytest.approx(expected.tolist())
-        assert rows["family"].str.startswith(f"{test}: ").all()
+        assert rows["family"].str.contains(which).all()
     others = tests[~tests["primary"] | (tests["test"] == "trend_iid")]
     assert others[["p_value_holm", "p_value_bh", "family", "family_size"]].isna().all().all()
     trend = tests[tests["test"] == "trend"].set_index(["category", "outcome"])["verdict"]
@@ -181,7 +184,7 @@ def _swapping() -> list[dict]:
 def test_growing_churn_without_direction_is_new_bias_and_no_net() -> None:
     tests = dose_tests(items_frame(_swapping()), RUNS, flips=199)
     trend = tests[(tests["test"] == "trend") & (tests["category"] == "Age")].set_index("outcome")
-    assert trend.loc["new_bias", "p_value"] == trend.loc["resolved_bias", "p_value"] == 1 / 200
+    assert trend.loc["new_bias", "p_value"] == trend.loc["resolved_bias", "p_value"] == 1 / 1991
     assert trend.loc["new_bias", "step_change_low"] > 0
     assert trend["verdict"].to_dict() == {
         "net_bias": "undecided", "stereotype": "undecided", "new_bias": "net undecided",
@@ -371,9 +374,14 @@ def test_separation_falls_to_the_penalised_fit() -> None:
     row = _row(tables["dose_response"], outcome="stereotype")
     assert row["model"] == "firth"
     assert "separation" in row["status"]
-    assert "records taken as independent" in row["status"]
+    assert "no test or interval by template" in row["status"]
     assert 0 < row["estimate"] < 5
-    assert row["conf_low"] > 0
+    # What takes records as independent is in columns of its own.
+    assert row[["std_error", "statistic", "df", "p_value", "conf_low", "conf_high", "odds_ratio_low"]].isna().all()
+    assert 0 < row["records_low"] < row["estimate"] < row["records_high"]
+    assert row["p_value_records"] < 0.05
+    trend = _row(tables["dose_tests"], outcome="stereotype", test="trend")
+    assert trend["p_value"] < 0.05
     assert tables["dose_curves"]["predicted_low"].isna().all()
     bend = _row(tables["dose_tests"], outcome="stereotype", test="breakpoint")
     assert "3 doses" in bend["status"]
@@ -387,7 +395,10 @@ def _status(answers: list[dict], runs: pd.DataFrame, outcome: str) -> str:
     assert (tables["dose_tests"]["n_clusters"] >= 0).all()
     # Where nothing is missing nothing is withheld: there is nothing to say.
     silent = len({row["run"] for row in answers if row.get("status") == "unparsed"}) == 1
-    said = set(tables["dose_tests"]["verdict"].dropna())
+    # Twelve templates that all change one way are a rise.
+    roles = {row.get("role") for row in answers if row["run"] == "r4"}
+    rises = {"rises", "net rises"} if "stereotype" in roles else set()
+    said = set(tables["dose_tests"]["verdict"].dropna()) - rises
     assert said <= (
         {"withheld", "net withheld", "undecided", "net undecided"} if silent else {"undecided", "net undecided"}
     )
