@@ -24,8 +24,8 @@ READING = {
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
     "changed_rate": "**changed**: answers that are another option or text than at baseline, right or wrong.",
     "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
-    "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one. Alone it does not say "
-    "that a model became more biased: items that change at random give as much resolved bias.",
+    "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one. Alone it does not "
+    "say that a model became more biased: items that change at random give as much resolved bias.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction. `transitions` has the net of both.",
 }
 """How to read the columns of the headline table; `{metric}` is filled in."""
