@@ -1,4 +1,4 @@
-"""Parts of a variance against a textbook's mean squares, draws against what was asked for, and power that comes true."""
+"""Parts of a variance against a textbook's mean squares, draws against what was asked, and power that comes true."""
 
 from __future__ import annotations
 
