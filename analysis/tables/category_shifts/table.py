@@ -177,4 +177,13 @@ def _status(kept: int, moves: list[Moved]) -> str:
     return "; ".join(reasons) or "ok"
 
 
-CATEGORY_SHIFTS_TABLE = ReportTable(CATEGORY_SHIFTS, (ANSWERS, ROLE_RUNS, SETTINGS), category_shifts)
+CATEGORY_SHIFTS_TABLE = ReportTable(
+    CATEGORY_SHIFTS,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    category_shifts,
+    reading=(
+        "{shift:points} alone, {pooled:points} beside the others; "
+        "beyond {margin:size} with a chance of {p_beyond:chance}",
+        "some category is beyond {margin:size} with a chance of {p_beyond:chance}",
+    ),
+)

@@ -248,5 +248,19 @@ def _variants(names: Iterable[str]) -> bool:
     return len({base_method(name) for name in known}) < len(known)
 
 
-ROLE_TRANSITIONS_TABLE = ReportTable(ROLE_TRANSITIONS, (ANSWERS, ROLE_RUNS), role_transitions)
-TRANSITIONS_TABLE = ReportTable(TRANSITIONS, (ANSWERS, ROLE_RUNS), transitions)
+ROLE_TRANSITIONS_TABLE = ReportTable(
+    ROLE_TRANSITIONS,
+    (ANSWERS, ROLE_RUNS),
+    role_transitions,
+    reading=("{n} of {row_total} answers that were {role_baseline} are {role_compressed}",),
+)
+TRANSITIONS_TABLE = ReportTable(
+    TRANSITIONS,
+    (ANSWERS, ROLE_RUNS),
+    transitions,
+    reading=(
+        "{n_events} of {n_at_risk} at risk make it, {rate:%}",
+        "{rate:%} of those at risk make it",
+        "none is at risk of it",
+    ),
+)
