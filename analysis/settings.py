@@ -34,6 +34,12 @@ class Settings:
         metadata={"help": "Texts per item that expected transitions are for, where the logs hold no sampled ones."},
     )
     seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn."})
+    sequential: bool = field(
+        default=False,
+        metadata={
+            "help": "Verdicts that may be looked at after every template, so that a run can be stopped once it has one."
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -47,7 +53,8 @@ class Settings:
             raise UserError(f"margin: expected a difference between 0 and 1, such as 0.05, got {self.margin}")
         if not self.margin < self.reach <= 1:
             raise UserError(
-                f"reach: expected a share above the margin ({self.margin:g}) and at most 1, such as 0.25, got {self.reach}"
+                f"reach: expected a share above the margin ({self.margin:g}) and at most 1, such as 0.25, "
+                f"got {self.reach}"
             )
         if self.exchanges < 99:
             raise UserError(f"exchanges: expected at least 99 random exchanges, got {self.exchanges}")

@@ -7,7 +7,7 @@ from scipy.stats import t
 
 from analysis.answers.measures import cohens_h, measures_of
 from analysis.answers.strata import COUNT_NAMES
-from analysis.inference.clusters import cluster_bootstrap, jackknife_change, sign_flip
+from analysis.inference.clusters import Statistic, cluster_bootstrap, jackknife_change, sign_flip
 from analysis.inference.equivalence import tost
 from analysis.inference.paired import mcnemar
 from analysis.inference.result import Result
@@ -96,11 +96,16 @@ def _changes(data: Data, _: np.random.Generator) -> Scores:
     angle = 2 * (np.arcsin(np.sqrt(rate + shift)) - np.arcsin(np.sqrt(rate)))
     # Anti-stereotypical is a fixed share of what is not the stereotype, so the other measures follow from the SRS.
     anti = marginal(ANTI_LOGIT, data.design.spread)
-    srs = jackknife_change(old, new, measures["srs"].value)
+
+    def change(name: str, statistic: Statistic | None = None) -> Result:
+        measure = measures[name]
+        return jackknife_change(old, new, statistic or measure.value, size=measure.size(old, new))
+
+    srs = change("srs")
     others = (
-        (jackknife_change(old, new, measures["usr"].value), -shift * (1 - anti)),
-        (jackknife_change(old, new, cohens_h(measures["srs"])), angle),
-        (jackknife_change(old, new, measures["bias_score"].value), shift * (1 + anti)),
+        (change("usr"), -shift * (1 - anti)),
+        (change("srs", cohens_h(measures["srs"])), angle),
+        (change("bias_score"), shift * (1 + anti)),
         (cluster_bootstrap(old[:, _SRS], new[:, _SRS]), shift),
     )
     exchange = sign_flip(old[:, _SRS], new[:, _SRS])["difference"].p_value

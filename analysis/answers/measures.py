@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..inference.clusters import Statistic
+from ..inference.clusters import Statistic, shares_of
 from .answers import COUNT_NAMES
 
 __all__ = [
@@ -88,6 +88,10 @@ class Measure:
     def counts(self, sums: Floats) -> tuple[Floats, Floats]:
         """Events and trials of summed counts."""
         return _column(sums, self.events), _column(sums, self.trials)
+
+    def size(self, *sides: Floats) -> Floats:
+        """[clusters] how much each tells of the measure: its shares of the trials of every side [clusters, counts]."""
+        return shares_of(*(self.counts(side)[1] for side in sides))
 
     def needs(self) -> str:
         """What an item must offer for the measure to be defined, in words; empty if nothing."""

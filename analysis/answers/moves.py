@@ -34,9 +34,7 @@ class Moved:
     """Of the run's."""
 
 
-def moved(
-    before: Floats, after: Floats, measure: Measure, *, reach: float = REACH, unit: float = 1.0
-) -> Moved | None:
+def moved(before: Floats, after: Floats, measure: Measure, *, reach: float = REACH, unit: float = 1.0) -> Moved | None:
     """The moves of a measure from counts per template.
 
     An answer that names no option could have been any. Worst cases: all the run's missing answers are events and none
@@ -63,7 +61,8 @@ def moved(
     if any(entry is None for entry in made):
         return None
     low, high = made[0], made[-1]
-    assert low is not None and high is not None
+    assert low is not None
+    assert high is not None
     return Moved(low=low, high=high, missing_baseline=share[0], missing=share[1])
 
 

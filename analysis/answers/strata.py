@@ -72,12 +72,13 @@ def by_cluster(values: Counts, cluster: npt.NDArray[np.int64], n_clusters: int) 
     return np.stack(columns, axis=1) if columns else np.zeros((n_clusters, 0))
 
 
-def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratum]:
+def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, pooled: bool = False) -> Iterator[Stratum]:
     """Every run with a baseline, per task, filter, condition and category, and then all categories pooled.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
+        pooled: Only the pooled ones, or a task's only category.
 
     Yields:
         Strata in the order of `runs`, then of the group. None is empty: a category that the run and its baseline
@@ -104,7 +105,8 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Stratu
         for level in np.unique(outer):
             inside = np.flatnonzero(outer == level)
             several = len(inside) > 1
-            for number in [*inside, *([None] if several else [])]:
+            numbers: list[int | None] = [] if pooled and several else [*inside]
+            for number in [*numbers, *([None] if several else [])]:
                 chosen = there & (code == number if number is not None else np.isin(code, inside))
                 item = np.flatnonzero(chosen)
                 if not len(item):

@@ -26,7 +26,7 @@ class AnalyzeCommand:
     runs: tuple[str, ...] = ("RUNS",)
     """Folders and files that are read."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options by name, without the dashes: a value, several of them, or None where it isn't given."""
+    """Options by name, without the dashes: a value, several of them, true for a bare one, None where it isn't given."""
     folder: str = "RUNS"
     """Where another run's files would go, to be found with the others."""
 
@@ -41,7 +41,9 @@ class AnalyzeCommand:
         words = ["lm-eval-ext", "analyze", *self.runs]
         for name, given in {**self.options, **changes}.items():
             for value in given if isinstance(given, (list, tuple, set, frozenset)) else [given]:
-                words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+                flag = f"--{name.replace('_', '-')}"
+                # An option that is on or off has no value.
+                words += [] if value is None or value is False else [flag] if value is True else [flag, str(value)]
         return shlex.join(words)
 
     def allowing(self, names: Iterable[str]) -> str:

@@ -95,8 +95,11 @@ def at_least(moves: Moves, value: float) -> float:
     """The p-value of "the mean change is `value` or more"; 1 where nothing can be said."""
     if not len(moves.n):
         return 1.0
+    # Where all moved as far as is allowed there is nothing that could lie beyond.
+    if moves.bound <= value <= moves.estimate:
+        return 1.0
     unseen = (value - moves.bound) * moves.typical
-    return 1.0 if unseen >= 0 and value <= moves.estimate else _below_zero(np.append(value * moves.n - moves.net, unseen))
+    return _below_zero(np.append(value * moves.n - moves.net, unseen))
 
 
 def at_most(moves: Moves, value: float) -> float:
@@ -170,7 +173,7 @@ def _below_zero(values: Floats) -> float:
     """The chance that a sum of independent standard exponentials times the values is 0 or less.
 
     By Gil-Pelaez' inversion of the characteristic function prod (1 - i t x)^-1, on a grid in log t (the trapezoid rule
-    converges exponentially there): right to some 1e-7. Far from 0 by Lugannani and Rice's saddlepoint.
+    converges exponentially there): right to some 1e-7. Far from 0 by the saddlepoint of Lugannani and Rice.
     """
     size = float(np.sqrt(np.square(values).sum()))
     if not size:

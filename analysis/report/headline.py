@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from ..answers.measures import SRS
-from ..schema.columns import Table, number
+from ..answers.measures import SRS, USR
+from ..schema.columns import Table, ends, number
 from ..schema.shared import (
     ACCURACY,
     CHANGED_RATE,
     FILTER,
     FLIP_RATE,
     METRIC,
+    NET_BIAS_PCT,
     NEW_BIAS_PCT,
     OWN_BASELINE,
     PERPLEXITY,
@@ -43,7 +44,10 @@ HEADLINE = Table(
         PERPLEXITY_PCT_CHANGE,
         N.here("All of the task.", nullable=True),
         METRIC.here("What accuracy or value is of.", nullable=True),
-        ACCURACY.here("By the metric; missing where it does not say right or wrong."),
+        ACCURACY.here(
+            "By the metric; missing where it does not say right or wrong. Of disambiguated items where there is such a "
+            "split: right ambiguous answers are the neutral ones, which usr counts."
+        ),
         number(
             "metric_value",
             "Value of a metric that does not say right or wrong: the mean of its lines, or lm_eval's own value.",
@@ -52,8 +56,11 @@ HEADLINE = Table(
         FLIP_RATE.here("Right or wrong."),
         CHANGED_RATE,
         measure_column(SRS).here("Of ambiguous items, or of all where there is no such split."),
+        measure_column(USR).here("Likewise."),
         NEW_BIAS_PCT.here("Likewise."),
         RESOLVED_BIAS_PCT.here("Likewise."),
+        NET_BIAS_PCT.here("Likewise."),
+        *ends("net_bias_pct", "By what one template may move at most, missing answers at their worst."),
     ),
 )
 
@@ -94,10 +101,16 @@ def headline(
                 row["metric_change"] = _metric_change(tables["metric_changes"], key, part)
                 for name in ("flip_rate", "changed_rate"):
                     row[name] = _first(_where(tables["flips"], key), name)
-                row["srs"] = _first(_ambiguous(_where(rates, key)), "srs")
+                own_rates = _where(rates, key)
+                row |= {name: _first(_ambiguous(own_rates), name) for name in ("srs", "usr")}
+                if own_rates["condition"].isin(["ambig", "disambig"]).any():
+                    row["accuracy"] = _first(own_rates[own_rates["condition"] == "disambig"], "acc")
                 for name in ("new_bias", "resolved_bias"):
                     found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
-                    row[f"{name}_pct"] = pd.NA if pd.isna(found) else 100 * found
+                    row[f"{name}_pct"] = _percent(found)
+                net = _ambiguous(_where(moves, {**key, "transition": "net_bias"}))
+                for end, name in (("", "rate"), ("_low", "conf_low"), ("_high", "conf_high")):
+                    row[f"net_bias_pct{end}"] = _percent(_first(net, name))
             rows.append({name: row.get(name, pd.NA) for name in HEADLINE.names})
     return HEADLINE.conform(pd.DataFrame(rows, columns=HEADLINE.names)), metric
 
@@ -142,6 +155,10 @@ def _where(frame: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
 def _ambiguous(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of ambiguous items; all rows if the benchmark has no such split."""
     return rows[rows["condition"] == "ambig"] if (rows["condition"] != "none").any() else rows
+
+
+def _percent(share: Any) -> Any:
+    return pd.NA if pd.isna(share) else 100 * share
 
 
 def _first(rows: pd.DataFrame, column: str) -> Any:

@@ -6,26 +6,30 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from ..answers.measures import SRS
+from ..answers.measures import SRS, USR
 from ..logs import Issue
 from ..media import for_code, for_markdown, for_markdown_cell
 from ..result import Analysis
 from ..result.render import cells, present, present_headline
-from .first_page import changes_that_hold, metrics_beside, noise_beside
+from .first_page import metrics_beside, noise_beside
+from .verdict_page import MOST_ROWS, family_rows, meaning, verdict_lines
 
 __all__ = ["READING", "summary_markdown"]
 
 READING = {
     "perplexity_pct_change": "**perplexity change**: {metric}, against the baseline.",
     "metric": "**metric**: what accuracy or value is of; `metric_changes` has every metric, with intervals.",
-    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong. Where no metric is "
-    "named acc decides, also beside acc_norm.",
+    "accuracy": "**accuracy**: share of keyed answers that are right; an unanswered item is wrong. Of disambiguated "
+    "items where there are such. Where no metric is named acc decides, also beside acc_norm.",
     "metric_value": "**value**: of a metric that does not say right or wrong; a mean of lines, or lm_eval's own.",
     "flip_rate": "**flips**: answers that turned from right to wrong or back; accuracy can hide them.",
     "changed_rate": "**changed**: answers that are another option or text than at baseline, right or wrong.",
     "srs": f"**SRS**: {SRS.meaning}; of ambiguous items, where there are such.",
+    "usr": f"**unknown**: {USR.meaning}; likewise. A lower SRS beside more of these is a retreat from answering.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
+    "net_bias_pct": "**net of both**: new minus resolved bias, in points of all items answered in both runs, with the "
+    "{level} % interval. Around 0 the answers moved without direction.",
 }
 """How to read the columns of the headline table; `{metric}` is filled in."""
 
@@ -53,12 +57,13 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
     parts = [
         f"# {for_markdown(analysis.title, _TITLE)}",
         f"{for_markdown(analysis.compared)} Analysed: {', '.join(for_code(name) for name in analysis.given)}.",
+        *_verdicts(analysis),
         *_warnings(analysis),
         "## Headline",
         _markdown(present_headline(analysis.headline)),
         *_reading(analysis),
         *_metrics(analysis),
-        *_holds(analysis),
+        *_noise(analysis),
         "## Runs",
         _markdown(present(analysis.tables["runs"][_RUN_COLUMNS])),
         *_notes(analysis),
@@ -70,8 +75,8 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
 
 def _reading(analysis: Analysis) -> list[str]:
     shown = present_headline(analysis.headline).columns
-    metric = for_markdown_cell(str(analysis.perplexity_metric))
-    lines = [text.format(metric=metric) for name, text in READING.items() if name in shown]
+    metric, level = for_markdown_cell(str(analysis.perplexity_metric)), f"{100 * analysis.settings.level:g}"
+    lines = [text.format(metric=metric, level=level) for name, text in READING.items() if name in shown]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
@@ -90,29 +95,43 @@ def _metrics(analysis: Analysis) -> list[str]:
     ]
 
 
-def _holds(analysis: Analysis) -> list[str]:
-    """Changes with intervals, and new bias beside its noise floor."""
-    changes, noise = changes_that_hold(analysis.tables), noise_beside(analysis.tables)
-    if changes.empty:
+def _verdicts(analysis: Analysis) -> list[str]:
+    """A line a run, what it means, and the rows that it rests on."""
+    lines = verdict_lines(analysis.tables)
+    if not lines:
         return []
-    given = analysis.settings
-    parts = [
-        "## What holds",
-        f"Change in points with {given.level:.0%} intervals; templates are the unit of independence. Equivalent: "
-        f"shown to lie within {100 * given.margin:g} points either way. Changed: told from no change after Holm's "
-        "correction. Undecided: neither; `could see` is the change that this many templates show in 80 % of cases.",
-        _markdown(present(changes)),
+    told = "\n".join(f"- **{for_markdown(run)}** {word}: {for_markdown(text)}" for run, word, text in lines)
+    rows = family_rows(analysis.tables)
+    parts = ["## Verdicts", told, "\n".join(f"- {sentence}" for sentence in meaning(analysis.settings))]
+    if rows.empty:
+        return parts
+    level = 100 * (2 * analysis.settings.level - 1)
+    return [
+        *parts,
+        f"Changes in points. From and to: the {level:g} % interval that equivalence rests on, missing answers at "
+        "their worst. Other reading: the change of expected answers in a scored task, of the texts in a sampled one. "
+        "Could see: the change that the row tells in 80 % of cases. "
+        f"At most {MOST_ROWS} rows a run; `verdicts` has all.",
+        _markdown(present(rows)),
     ]
-    if noise["floor"].notna().any():
-        parts += [
-            "## New bias and its noise floor",
-            "Percent of the items at risk. Expected: from the exact probabilities, run and baseline drawn "
-            "independently. Floor: the same of the baseline against itself. Excess: expected minus floor, with its "
-            "interval. Observed is counted in the logs; with common seeds an unchanged model shows 0 there. Where "
-            "first tokens do not stand for answers only the observed is shown; `noise_floor` says by how much.",
-            _markdown(present(noise)),
-        ]
-    return parts
+
+
+def _noise(analysis: Analysis) -> list[str]:
+    """New bias beside its noise floor."""
+    noise = noise_beside(analysis.tables)
+    if not noise["expected"].notna().any():
+        return []
+    return [
+        "## New bias and its noise floor",
+        "Percent of the items at risk. Observed is counted in the logs, floor is what it would be had nothing "
+        "changed: 0 with common seeds. Expected: from the exact probabilities, run and baseline drawn "
+        "independently. Independent floor: the same of the baseline against itself. Excess: expected minus that "
+        "floor, with its interval. Where first tokens do not stand for answers nothing is expected; `noise_floor` "
+        "says by how much. New bias alone does not say that a model became more biased: items that change at "
+        "random give as much resolved bias. The nets tell: of items (`net_bias`), and of single answers "
+        "(`net_flips`), which alone stays at 0 where probabilities only become more even.",
+        _markdown(present(noise)),
+    ]
 
 
 def _warnings(analysis: Analysis) -> list[str]:

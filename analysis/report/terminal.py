@@ -9,13 +9,17 @@ from rich.text import Text
 from ..media import CELL, MESSAGE, for_terminal
 from ..result import Analysis
 from ..result.render import cells, present_headline
+from ..tables.verdicts.columns import CANT_TELL, CHANGED, SAME
 from .summary import READING
+from .verdict_page import family_rows, meaning, verdict_lines
 
 __all__ = ["print_analysis", "say"]
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MOST = 12
-_LEFT = {"run", "baseline", "task", "filter"}
+_MOST_ROWS = 20
+_LEFT = {"run", "task", "filter", "measure", "row_verdict"}
+_WORDS = {SAME: "bold green", CHANGED: "bold red", CANT_TELL: "bold yellow"}
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
@@ -24,19 +28,45 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     titles, rows = cells(frame)
     say(analysis.title, console, "bold")
     say(analysis.compared, console, "italic")
+    _print_verdicts(analysis, console)
+    console.print(_table(list(frame.columns), titles, rows))
+    for name, text in READING.items():
+        if name in frame.columns:
+            metric = for_terminal(str(analysis.perplexity_metric), CELL)
+            line = text.replace("**", "").format(metric=metric, level=f"{100 * analysis.settings.level:g}")
+            console.print(Text(line, style="dim"))
+    _print_issues(analysis, console)
+    say(f"Report: {analysis.output} (start with summary.md)", console)
+
+
+def _print_verdicts(analysis: Analysis, console: Console) -> None:
+    """A line a run, what the words mean, and the rows that they rest on where they are few."""
+    lines = verdict_lines(analysis.tables)
+    if not lines:
+        return
+    wide = max(len(for_terminal(run, CELL)) for run, _, _ in lines)
+    for run, word, text in lines:
+        name = Text(f"{for_terminal(run, CELL):<{wide}}  ", style="bold")
+        console.print(
+            name + Text(f"{word:<10}  ", style=_WORDS[word]) + Text(for_terminal(text, MESSAGE)), soft_wrap=True
+        )
+    for sentence in meaning(analysis.settings):
+        console.print(Text(sentence, style="dim"))
+    rows = present_headline(family_rows(analysis.tables).drop(columns=["other_change", "p_equivalence"]))
+    if 0 < len(rows) <= _MOST_ROWS:
+        console.print(_table(list(rows.columns), *cells(rows)))
+    elif len(rows):
+        say(f"{len(rows)} rows that verdicts rest on: summary.md", console, "dim")
+
+
+def _table(names: list[str], titles: list[str], rows: list[list[str]]) -> Table:
     table = Table()
-    for name, title in zip(frame.columns, titles, strict=True):
+    for name, title in zip(names, titles, strict=True):
         widest = max(map(len, title.split()))
         table.add_column(title, justify="left" if name in _LEFT else "right", overflow="fold", min_width=widest)
     for row in rows:
         table.add_row(*(Text(for_terminal(cell, CELL)) for cell in row))
-    console.print(table)
-    for name, text in READING.items():
-        if name in frame.columns:
-            line = text.replace("**", "").format(metric=for_terminal(str(analysis.perplexity_metric), CELL))
-            console.print(Text(line, style="dim"))
-    _print_issues(analysis, console)
-    say(f"Report: {analysis.output} (start with summary.md)", console)
+    return table
 
 
 def _print_issues(analysis: Analysis, console: Console) -> None:

@@ -5,8 +5,8 @@ A table declares what its rows say as format strings of its columns (`reading`),
 columns that name it, the same in every table; a row whose status is not "ok" says its status.
 
 Numbers are written by what follows the colon: `%` a share in percent, `chance` the same with its ends open, `points`
-the change of a share with a sign, `pts` the same without the word, `size` without the sign, `share` three decimals, `p` a p-value, `+` a number with a
-sign, `g` or nothing a number.
+the change of a share with a sign, `pts` the same without the word, `size` without the sign, `share` three decimals, `p`
+a p-value, `+` a number with a sign, `g` or nothing a number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from ..schema.shared import STATUS
 
 __all__ = ["columns_read", "read"]
 
+MOST = 30
+"""Words of a sentence."""
 NOTHING = "nothing is told"
+_FEWEST = 10
 _ABOUT = ("run", "base_model", "method", "task", "filter", "condition", "category", "aggregate", "subset")
 _WHAT = (
     "measure",
@@ -63,13 +66,23 @@ def read(table: AnyTable, row: Mapping[str, Any] | pd.Series) -> str:
     there = {name: row[name] for name in table.holds.names if name in row and not _missing(row[name])}
     about = ", ".join(_about(table, there))
     said = _said(table, there)
-    text = f"{about}: {said}" if about else said
+    room = max(_FEWEST, MOST - len(about.split()))
+    text = f"{about}: {_fitted(said, room)}" if about else _fitted(said, MOST)
     return " ".join(text.split()).rstrip(".") + "."
 
 
 def columns_read(reading: str) -> list[str]:
     """Names of the columns in one of a table's format strings."""
     return [name for _, name, _, _ in Formatter().parse(reading) if name is not None]
+
+
+def _fitted(said: str, room: int) -> str:
+    """What is said in so many words: without the last of several reasons, or cut short."""
+    parts = said.split("; ")
+    while len(parts) > 1 and len(" ".join(parts).split()) > room:
+        parts.pop()
+    words = "; ".join(parts).split()
+    return " ".join(words) if len(words) <= room else f"{' '.join(words[:room])} ..."
 
 
 def _about(table: AnyTable, there: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..answers.answers import Answers
+from ..compare.pairing import Pairing
 from ..schema.declare import AnyTable, Making
 from ..settings import Settings
 from .ability.table import ABILITY_TABLE
@@ -12,26 +13,31 @@ from .bias_scores import BIAS_SCORES_TABLE
 from .category_shifts.table import CATEGORY_SHIFTS_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
+from .distances.options import DISTANCES_TABLE
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
 from .item_changes.table import ITEM_CHANGES_TABLE
-from .metric_changes.table import METRIC_CHANGES_TABLE
+from .metric_changes.table import METRIC_CHANGES_TABLE, METRIC_COMPARISON, MetricComparison
 from .noise.table import NOISE_FLOOR_TABLE, REPEATED_ITEMS, REPLICATES_TABLE
 from .perplexity import EVALUATION_GAP_TABLE
 from .rates import RATES_TABLE
 from .runs import RUNS_TABLE
-from .sources import ANSWERS, ROLE_RUNS, SETTINGS
+from .sources import ANSWERS, PAIRING, ROLE_RUNS, SETTINGS
 from .studies.table import STUDY_LOGISTIC_TABLE, STUDY_TESTS_TABLE
 from .transitions.table import ROLE_TRANSITIONS_TABLE, TRANSITIONS_TABLE
 from .uncertainty.model import UNCERTAINTY_MODEL_TABLE
 from .uncertainty.table import RISK_CURVE_TABLE, UNCERTAINTY_BINS_TABLE, UNCERTAINTY_SCORES_TABLE
+from .verdicts.runs import RUN_VERDICTS_TABLE
+from .verdicts.table import VERDICTS_TABLE
 
 __all__ = ["CATALOGUE", "role_tables"]
 
 CATALOGUE: tuple[AnyTable, ...] = (
     RUNS_TABLE,
     # What holds comes first, the sources' own tables last.
+    RUN_VERDICTS_TABLE,
+    VERDICTS_TABLE,
     PAIRED_CHANGES_TABLE,
     ABILITY_TABLE,
     CATEGORY_SHIFTS_TABLE,
@@ -39,6 +45,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     REPLICATES_TABLE,
     CHURN_TABLE,
     MASKED_FLIPS_TABLE,
+    DISTANCES_TABLE,
     DOSE_RESPONSE_TABLE,
     DOSE_CURVES_TABLE,
     DOSE_TESTS_TABLE,
@@ -81,7 +88,10 @@ def role_tables(
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
     answers = Answers.of(items)
-    making = Making({ANSWERS: answers, ROLE_RUNS: runs, SETTINGS: settings or Settings()})
+    making = Making({ANSWERS: answers, ROLE_RUNS: runs, PAIRING: Pairing(), SETTINGS: settings or Settings()})
     making.give(REPEATED_ITEMS, answers)
     making.give(RUNS_TABLE, runs)
-    return making.tables(entry for entry in CATALOGUE if entry is not RUNS_TABLE and making.can(entry))
+    # Without logs there are no metrics beside the roles.
+    making.give(METRIC_COMPARISON, MetricComparison(METRIC_CHANGES_TABLE.holds.empty(), [], []))
+    given = (RUNS_TABLE, METRIC_CHANGES_TABLE)
+    return making.tables(entry for entry in CATALOGUE if entry not in given and making.can(entry))

@@ -80,6 +80,7 @@ def analyze(
     exchanges: Annotated[int, typer.Option(help=Settings.help("exchanges"))] = _DEFAULT.exchanges,
     texts_per_item: Annotated[int, typer.Option(help=Settings.help("texts_per_item"))] = _DEFAULT.texts_per_item,
     seed: Annotated[int, typer.Option(help=Settings.help("seed"))] = _DEFAULT.seed,
+    sequential: Annotated[bool, typer.Option("--sequential", help=Settings.help("sequential"))] = _DEFAULT.sequential,
     draws: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Compare compressed runs with their baseline, item by item, and write a report."""
@@ -92,7 +93,13 @@ def analyze(
     if draws is not None:
         raise UserError(f"--draws has another name now: --exchanges {draws}")
     settings = Settings(
-        level=level, margin=margin, reach=reach, exchanges=exchanges, texts_per_item=texts_per_item, seed=seed
+        level=level,
+        margin=margin,
+        reach=reach,
+        exchanges=exchanges,
+        texts_per_item=texts_per_item,
+        seed=seed,
+        sequential=sequential,
     )
     with Console(stderr=True).status("Reading and comparing runs"):
         result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)

@@ -13,6 +13,10 @@ import pytest
 from scipy.stats import ttest_rel
 
 from analysis import Analysis, analyze
+from analysis.schema.columns import Table, count
+from analysis.schema.declare import ReportTable
+from analysis.tables.catalogue import CATALOGUE
+from analysis.tables.metric_changes.table import METRIC_COMPARISON, MetricComparison
 from tests.helpers.runlogs import DENSE, Task, evidence, sample, write_run
 
 MEAN_UP = ("mean", True)
@@ -318,6 +322,23 @@ def test_runs_of_predict_only_have_no_metric(tmp_path: Path) -> None:
     assert numbers(shown(found, "w"), "n", "metric", "metric_value", "changed_rate") == [1, pd.NA, pd.NA, 1.0]
 
 
+SEEN: list[MetricComparison] = []
+"""What the last analysis of `group_of_two` compared."""
+
+
+def keep(comparison: MetricComparison) -> pd.DataFrame:
+    SEEN[:] = [comparison]
+    return pd.DataFrame({"n": []})
+
+
+KEPT = ReportTable(Table(name="kept", doc="Nothing.", columns=(count("n", "Nothing."),)), (METRIC_COMPARISON,), keep)
+
+
+def moved() -> list[tuple[str, str, int, list[float]]]:
+    """Task, metric, lines and net moves of what the last analysis of `group_of_two` compared."""
+    return [(entry.task, entry.metric, entry.n, entry.moved.low.net.tolist()) for entry in SEEN[0].moves]
+
+
 def group_of_two(folder: Path, own: tuple[float, float]) -> Analysis:
     """mmlu of two tasks of one and three documents; `own` are the group's values in the results files."""
     values = {
@@ -343,7 +364,7 @@ def group_of_two(folder: Path, own: tuple[float, float]) -> Analysis:
         content = json.loads(path.read_text())
         content["results"]["mmlu"] = {"acc,none": own[number], "acc_stderr,none": 0.1, "alias": "mmlu"}
         path.write_text(json.dumps(content))
-    return analyze(folder / "runs", folder / "report")
+    return analyze(folder / "runs", folder / "report", catalogue=[*CATALOGUE, KEPT])
 
 
 def test_a_group_is_all_lines_of_its_tasks(tmp_path: Path) -> None:
@@ -354,13 +375,16 @@ def test_a_group_is_all_lines_of_its_tasks(tmp_path: Path) -> None:
     group = rows.loc["mmlu"].to_dict()
     assert numbers(group, "metric", "metric_kind", "decides", "n", "n_clusters") == ["acc", "0/1", True, 4, 4]
     assert numbers(group, "value_baseline", "value", "n_gained", "n_lost") == [0.75, 0.75, 1, 1]
-    ends = ttest_rel([0, 1, 1, 1], [1, 1, 1, 0]).confidence_interval(0.95)
-    assert numbers(group, "conf_low", "conf_high") == pytest.approx([ends.low, ends.high])
+    # Beyond the range of a change: ttest_rel([0, 1, 1, 1], [1, 1, 1, 0]) has -1.3 to 1.3.
+    assert numbers(group, "conf_low", "conf_high") == [-1, 1]
+    # The group stands for its tasks, which are in the order of its own list.
+    assert moved() == [("mmlu", "acc", 4, [0, 0, 1, -1])]
 
 
 def test_a_group_whose_tasks_count_once_each_has_lm_evals_own_value(tmp_path: Path) -> None:
     # (1 + 2/3) / 2 and (0 + 1) / 2.
     found = group_of_two(tmp_path, (5 / 6, 0.5))
+    assert moved() == [("mmlu_law", "acc", 1, [-1]), ("mmlu_art", "acc", 3, [0, 0, 1])]
     group = found.tables["metric_changes"].set_index("task").loc["mmlu"].to_dict()
     assert numbers(group, "metric_kind", "n", "change") == ["aggregate", None, pytest.approx(-1 / 3)]
     assert group["status"] == "the results files' own values: not the mean of all lines of the group's tasks"

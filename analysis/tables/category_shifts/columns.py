@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ...schema.columns import Table, number, text
-from ...schema.shared import DF, KEYS, MARGIN, N_CATEGORIES, N_CLUSTERS, N_ITEMS, STATUS, STD_ERROR
+from ...schema.shared import (
+    DF,
+    KEYS,
+    MARGIN,
+    MEASURE,
+    MISSING,
+    MISSING_BASELINE,
+    N_CATEGORIES,
+    N_CLUSTERS,
+    N_ITEMS,
+    STATUS,
+    STD_ERROR,
+)
 
 __all__ = ["ANY", "CATEGORY_SHIFTS"]
 
@@ -19,12 +31,12 @@ CATEGORY_SHIFTS = Table(
     columns=(
         *KEYS[:-1],
         KEYS[-1].here(f"'{ANY}': the row that is about all categories at once."),
-        text("measure", "srs and usr of ambiguous items, acc of disambiguated ones; all three without such a split."),
+        MEASURE.here("srs and usr of ambiguous items, acc of disambiguated ones; all three without such a split."),
         text("basis", "expected (each option's probability in the place of the answer) or counts (answers as drawn)."),
         N_ITEMS,
         N_CLUSTERS,
-        number("missing_baseline", "Share of the baseline's answers that name no option; in [0, 1]."),
-        number("missing", "Share of the run's answers that name no option; in [0, 1]."),
+        MISSING_BASELINE,
+        MISSING,
         number("shift", "Measure of the run minus that of the baseline, of this category alone."),
         STD_ERROR.here("Of shift, over templates; 0 where none moved."),
         DF.here("Effective number of templates, (sum n)^2 / sum n^2, minus 1."),

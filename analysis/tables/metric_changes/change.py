@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ...inference.bounded import Moves, interval
 from ...inference.clusters import NO_CHANGE, jackknife_change
-from ...inference.equivalence import unchanged
 from ...settings import Settings
 from .columns import INDICATOR, NUMBER
 from .values import Floats
 
-__all__ = ["Codes", "Lines", "Units", "change_of_lines"]
+__all__ = ["Codes", "Lines", "Units", "change_of_lines", "is_share"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -51,6 +51,13 @@ class Lines:
     """Whether the metric says which of these answers are right."""
 
 
+def is_share(lines: Lines) -> bool:
+    """Whether all values of a metric lie in [0, 1], and there are some: it can then be bounded as a share."""
+    known = np.concatenate([lines.before, lines.after])
+    known = known[~np.isnan(known)]
+    return bool(len(known)) and bool(((known >= 0) & (known <= 1)).all())
+
+
 def change_of_lines(lines: Lines, settings: Settings) -> dict[str, object]:
     """Mean of a metric in both runs, the change and its interval, over the lines that have a number in both.
 
@@ -79,15 +86,18 @@ def change_of_lines(lines: Lines, settings: Settings) -> dict[str, object]:
     notes = _left_out(before, after)
     if not len(old):
         return row | {"status": _joined("no line has a number in both runs", notes)}
-    row |= _interval(old, new, units.unit[usable], indicator, settings)
+    row |= _interval(old, new, (units.unit[usable], units.item[usable]), indicator, settings)
     if indicator:
         gained, lost = int((new > old).sum()), int((new < old).sum())
         row |= {"n_gained": gained, "n_lost": lost, "flip_rate": (gained + lost) / len(old)}
     return row | {"status": _joined(str(row["status"]).replace("template", units.name), notes)}
 
 
-def _interval(old: Floats, new: Floats, unit: Codes, indicator: bool, settings: Settings) -> dict[str, object]:
-    codes = np.unique(unit, return_inverse=True)[1]
+def _interval(
+    old: Floats, new: Floats, units: tuple[Codes, Codes], indicator: bool, settings: Settings
+) -> dict[str, object]:
+    """Change with its interval: of 0 and 1 inside [-1, 1], and never shorter than what unchanged units would allow."""
+    codes = np.unique(units[0], return_inverse=True)[1]
     size = np.bincount(codes).astype(np.float64)
     before, after = (np.stack([np.bincount(codes, side), size], axis=1) for side in (old, new))
     found = jackknife_change(before, after, level=settings.level)
@@ -99,13 +109,18 @@ def _interval(old: Floats, new: Floats, unit: Codes, indicator: bool, settings: 
         "conf_high": change.conf_high,
         "status": found.status,
     }
-    if found.status != NO_CHANGE:
-        return row
     if not indicator:  # nothing says how far a number could have moved
-        return row | {"status": "no template changed: no interval"}
-    bound = unchanged(len(size), settings.margin, alpha=settings.alpha / 2)["difference"]
-    row |= {"conf_low": bound.conf_low, "conf_high": bound.conf_high}
-    return row | {"status": "no template changed: the interval is what so many unchanged ones allow"}
+        return row if found.status != NO_CHANGE else row | {"status": "no template changed: no interval"}
+    per_item = float(np.unique(units[1], return_counts=True)[1].max())
+    unchanged = Moves(net=np.zeros(len(size)), n=size, unit=per_item, reach=settings.reach)
+    least = interval(unchanged, unchanged, settings.level)[1]
+    middle = change.estimate or 0.0
+    if found.status == NO_CHANGE:
+        row["status"] = "no template changed: the interval is what so many unchanged ones allow"
+    elif change.conf_low is None or change.conf_high is None:
+        return row
+    low, high = (middle if end is None else end for end in (change.conf_low, change.conf_high))
+    return row | {"conf_low": max(-1.0, min(low, middle - least)), "conf_high": min(1.0, max(high, middle + least))}
 
 
 def _left_out(before: Floats, after: Floats) -> list[str]:

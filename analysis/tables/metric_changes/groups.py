@@ -37,27 +37,55 @@ class Gathered:
     def rows(self, settings: Settings) -> Iterator[dict[str, object]]:
         """Rows of METRIC_CHANGES for each group all of whose tasks were compared; `task` is the group's name."""
         for (run, baseline, name), lines in self._lines.items():
-            for title, group in self.logs.runs[run].groups.items():
-                other = self.logs.runs[baseline].groups.get(title)
-                if other is not None and other.tasks == group.tasks:
-                    for row in _group(group, other, name, lines, settings):
-                        yield {"run": run, "baseline": baseline, "task": title, "filter": name, **row}
+            for title, group, told in self._told(run, baseline, name):
+                for row in _group(group, told, lines, settings):
+                    yield {"run": run, "baseline": baseline, "task": title, "filter": name, **row}
+
+    def outermost(self, run: str, baseline: str, name: str) -> Iterator[tuple[str, TaskGroup, dict[str, Lines]]]:
+        """Groups that stand for their tasks in a filter: the largest first, none with a task of one before it.
+
+        Yields:
+            The group's name, the group, and the pooled lines of each metric whose mean is the group's value.
+        """
+        lines, seen = self._lines.get((run, baseline, name), {}), set[str]()
+        for title, group, told in sorted(self._told(run, baseline, name), key=lambda entry: -len(entry[1].tasks)):
+            if not seen.isdisjoint(group.tasks):
+                continue
+            means = {
+                metric: pooled
+                for metric, pooled in _of_all(group, told, lines)
+                if told.is_mean(metric, pooled.after, pooled.before)
+            }
+            if means:
+                seen.update(group.tasks)
+                yield title, group, means
+
+    def _told(self, run: str, baseline: str, name: str) -> Iterator[tuple[str, TaskGroup, Reported]]:
+        """Groups of the same tasks in both runs, and what the results files say of them."""
+        for title, group in self.logs.runs[run].groups.items():
+            other = self.logs.runs[baseline].groups.get(title)
+            if other is not None and other.tasks == group.tasks:
+                run_values, values = group.metrics.get(name, {}), other.metrics.get(name, {})
+                yield (
+                    title,
+                    group,
+                    Reported(run=run_values, baseline=values, higher_is_better=group.higher_is_better),
+                )
 
 
-def _group(
-    group: TaskGroup, other: TaskGroup, name: str, lines: Mapping[str, Mapping[str, Lines]], settings: Settings
-) -> Iterator[dict[str, object]]:
-    told = Reported(
-        run=group.metrics.get(name, {}),
-        baseline=other.metrics.get(name, {}),
-        higher_is_better=group.higher_is_better,
-    )
+def _of_all(group: TaskGroup, told: Reported, lines: Mapping[str, Mapping[str, Lines]]) -> Iterator[tuple[str, Lines]]:
+    """The pooled lines of every metric that each of the group's tasks has."""
     for metric in told.names:
         parts = [lines.get(metric, {}).get(task) for task in group.tasks]
         known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
-            continue
-        pooled = _pooled(known)
+        if len(known) == len(parts):
+            yield metric, _pooled(known)
+
+
+def _group(
+    group: TaskGroup, told: Reported, lines: Mapping[str, Mapping[str, Lines]], settings: Settings
+) -> Iterator[dict[str, object]]:
+    for metric, pooled in _of_all(group, told, lines):
         if told.is_mean(metric, pooled.after, pooled.before):
             yield {
                 **change_of_lines(pooled, settings),

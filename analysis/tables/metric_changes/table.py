@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ..sources import LOGS, PAIRING, SETTINGS
 from .change import Lines, Units, change_of_lines
 from .columns import METRIC_CHANGES
 from .groups import Gathered
+from .moves import MetricMoves, metric_moves
 from .reported import Reported, reported
 from .values import LINE_COLUMNS, line_values
 
@@ -30,6 +32,7 @@ __all__ = [
     "METRIC_CHANGES_TABLE",
     "METRIC_COMPARISON",
     "MetricComparison",
+    "MetricMoves",
     "compare_metrics",
     "metric_changes",
 ]
@@ -49,15 +52,18 @@ class MetricComparison:
     """Table METRIC_CHANGES."""
     issues: list[Issue]
     """Tasks and filters in which nothing could be compared."""
+    moves: list[MetricMoves]
+    """One metric of every run, task and filter that has a share: the deciding one, else the first. Where the results
+    file has a value of a group of tasks that is the mean of its lines, the outermost such group stands for them."""
 
 
 def metric_changes(items: pd.DataFrame, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Compare every metric of the lines of each run with its baseline's.
 
     A metric's value is the mean over the lines that have it in both runs. The change has the jackknife's interval over
-    templates; where items have none, over documents, which is the interval of the paired t-test. Where no unit changed
-    there is no such error: a metric of 0 and 1 then has the interval that so many unchanged units allow
-    (`analysis.inference.equivalence.unchanged`), any other none.
+    templates; where items have none, over documents, which is the interval of the paired t-test. Of 0 and 1 it is never
+    shorter than what so many unchanged units would allow (`analysis.inference.bounded`), which is all that there is
+    where none changed. Of other numbers there is none then.
 
     Args:
         items: Rows of ITEMS, all runs.
@@ -85,6 +91,7 @@ def compare_metrics(logs: Logs, pairing: Pairing, settings: Settings | None = No
     """Table METRIC_CHANGES of everything that may be compared: only two runs of one task are in memory at a time."""
     given, issues = settings or Settings(), []
     rows: list[_Row] = []
+    moves: list[MetricMoves] = []
     gathered = Gathered(logs)
     base: _Side | None = None
     for pair, own_rows, base_rows in pairing.both(logs.store, _NEEDED):
@@ -101,9 +108,41 @@ def compare_metrics(logs: Logs, pairing: Pairing, settings: Settings | None = No
             gathered.add(pair.run, pair.baseline, name, pair.task, lines)
             found = list(_compared(lines, told, given))
             rows += _named(found, pair.run, pair.baseline, pair.task, name)
+            means = {metric: line for metric, line in lines.items() if told.is_mean(metric, line.after, line.before)}
+            moves += _moves(means, told, given, run=pair.run, baseline=pair.baseline, task=pair.task, filter=name)
             if not found and not ours:
                 issues.append(_nothing(pair, name, run, logs.runs[pair.run].file))
-    return MetricComparison(_table([*rows, *gathered.rows(given)]), issues)
+    return MetricComparison(_table([*rows, *gathered.rows(given)]), issues, _by_group(moves, gathered, given))
+
+
+def _moves(lines: Mapping[str, Lines], told: Reported, settings: Settings, **keys: str) -> Iterator[MetricMoves]:
+    """The moves of the metric that decides, or else of the first that is a share; none without one."""
+    for name in _in_order(lines, told):
+        found = metric_moves(lines[name], reach=settings.reach, metric=name, **keys)
+        if found is not None:
+            yield found
+            return
+
+
+def _by_group(moves: list[MetricMoves], gathered: Gathered, settings: Settings) -> list[MetricMoves]:
+    """Moves with a group's in the place of its tasks'."""
+    kept = defaultdict[tuple[str, str, str], list[MetricMoves]](list)
+    for found in moves:
+        kept[found.run, found.baseline, found.filter].append(found)
+    out = []
+    for (run, baseline, name), mine in kept.items():
+        for title, group, lines in gathered.outermost(run, baseline, name):
+            keys = {"run": run, "baseline": baseline, "task": title, "filter": name}
+            for pooled in _moves(lines, Reported(), settings, **keys):
+                mine = [pooled, *(entry for entry in mine if entry.task not in group.tasks)]
+        out += mine
+    return out
+
+
+def _in_order(lines: Mapping[str, Lines], told: Reported) -> list[str]:
+    """Metrics of lines: the deciding ones, then as the results file lists them."""
+    order = {name: place for place, name in enumerate(told.names)}
+    return sorted(lines, key=lambda name: (not lines[name].decides, order.get(name, len(order))))
 
 
 def _table(rows: list[_Row]) -> pd.DataFrame:
@@ -159,8 +198,7 @@ def _lines(own: _Side, base: _Side) -> dict[str, Lines]:
 
 def _compared(lines: Mapping[str, Lines], told: Reported, settings: Settings) -> Iterator[_Row]:
     """The rows of one task and filter, of its lines and of what the results files say."""
-    order = {name: place for place, name in enumerate(told.names)}
-    for name in sorted(lines, key=lambda name: (not lines[name].decides, order.get(name, len(order)))):
+    for name in _in_order(lines, told):
         row = change_of_lines(lines[name], settings)
         mean = told.is_mean(name, lines[name].after, lines[name].before)
         yield {

@@ -13,13 +13,15 @@ from ...schema.shared import (
     FILTER,
     KEYS,
     N_AT_RISK,
-    N_EVENTS,
     N_ITEMS,
     N_RUNS,
+    P_VALUE,
     RATE,
     ROLE_BASELINE,
     RUN,
+    SIGNED_EVENTS,
     SPARSITY,
+    STATUS,
     SUBSET,
     TASK,
     TRANSITION,
@@ -62,7 +64,10 @@ TRANSITIONS = Table(
         CONDITION,
         CATEGORY,
         SUBSET,
-        TRANSITION,
+        TRANSITION.here(
+            "With several texts an item, net_bias also answers to probabilities that become more even; net_flips does "
+            "not. No net of latent items: chosen for what they showed at baseline, they can hardly but resolve."
+        ),
         UNIT.here("item (item SRS, over the answered seeds) or answer (a seed of an item, answered in both runs)."),
         text(
             "summary",
@@ -73,19 +78,29 @@ TRANSITIONS = Table(
         N_RUNS.here("1, or how many runs the methods of the mean have."),
         SPARSITY,
         N_ITEMS.here("Their direction is told."),
-        N_AT_RISK.here("Missing for a mean over runs that differ in this number.", nullable=True),
-        N_EVENTS.here("Missing for a mean over methods.", nullable=True),
+        N_AT_RISK.here(
+            "net_bias: items with an answered seed in both runs, since each can make one of new and resolved bias. "
+            "net_flips: pairs answered on both sides. Missing for a mean over runs that differ in this number.",
+            nullable=True,
+        ),
+        SIGNED_EVENTS.here(f"{SIGNED_EVENTS.note} Missing for a mean over methods.", nullable=True),
         count(
             "n_unanswered",
             "Unit item: items at risk without an answered seed after compression, whose item SRS counts as 0 "
-            "as in the studies. Unit answer: pairs with an unanswered side, which are not at risk.",
+            "as in the studies. Unit answer, and net_bias: with an unanswered side, which are not at risk.",
             nullable=True,
         ),
-        RATE.here("n_events / n_at_risk."),
-        CONF_LOW.here("95 %, Wilson, units independent; none for means."),
+        RATE.here("n_events / n_at_risk; of a net, in [-1, 1]."),
+        CONF_LOW.here(
+            "Templates independent: jackknife on the scale of log-odds; for a rate of 0 or 1, and for nets, by what "
+            "one template may move at most (setting reach). Of nets missing answers are at their worst. Means "
+            "have none."
+        ),
         CONF_HIGH,
+        P_VALUE.here("Nets only: of no net change, missing answers at their worst."),
         number("mean_item_srs_baseline", "Mean baseline item SRS of the items at risk (unit item)."),
         number("mean_item_srs", "Mean item SRS after compression of the same items, 0 for unanswered ones."),
         number("mean_item_srs_change", "mean_item_srs minus mean_item_srs_baseline."),
+        STATUS.here("Of the interval."),
     ),
 )

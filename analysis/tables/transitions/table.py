@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import COUNT_NAMES, GROUP, LATENT_SRS, STATES, Answers, Pair
+from ...answers.answers import GROUP, STATES, Answers, Pair
 from ...answers.counts import Groups, in_order, with_pooled
 from ...answers.given import check_runs
-from ...answers.measures import SRS
 from ...answers.published import published_states
 from ...answers.runs import runs_of
 from ...compare.variants import base_method
-from ...inference.proportion import wilson
 from ...schema.declare import ReportTable
-from ..sources import ANSWERS, ROLE_RUNS
+from ...settings import Settings
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import ROLE_TRANSITIONS, TRANSITIONS
+from .rows import UNITS, Units, run_transitions
 
 __all__ = ["ROLE_TRANSITIONS_TABLE", "TRANSITIONS_TABLE", "role_transitions", "transitions"]
 
@@ -26,14 +26,6 @@ _Columns = dict[str, npt.NDArray[np.float64]]
 
 _SIZE = len(STATES)
 _CELLS = [f"cell_{i}" for i in range(_SIZE * _SIZE)]
-_UNITS = {
-    "new_bias": "item",
-    "resolved_bias": "item",
-    "srs_change": "item",
-    "flip_to_stereotype": "answer",
-    "flip_from_stereotype": "answer",
-    "response_flip": "answer",
-}
 _DOSES = ("new_bias", "resolved_bias")
 """What the mean over methods is taken of: transitions whose items at risk the baseline alone decides."""
 
@@ -71,8 +63,8 @@ def role_transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.Da
     return ROLE_TRANSITIONS.conform(_matrices(sums, answers)[ROLE_TRANSITIONS.names])
 
 
-def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
-    """New bias, resolved bias and response flips, both directions, with the number at risk.
+def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
+    """New bias, resolved bias and response flips, both directions and what is left of them, with the number at risk.
 
     The studies' definitions: an item's SRS is the share of its answered seeds that pick the stereotype (0 or
     1 for an item answered once); new bias is an item SRS of 0 at baseline and above 0 after compression; an
@@ -81,30 +73,34 @@ def transitions(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     Items without known roles are left out. A mean over methods is made where two or more methods that
     prune and do not quantize share baseline and sparsity.
 
+    New bias alone has no direction: items that change at random give as much resolved bias. The nets are the
+    difference of the two, of what is answered in both runs (`analysis.answers.net`).
+
     Args:
         items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run, baseline, sparsity and bits, and method, or else each run is its own;
             runs without a baseline are left out, and one that names itself is compared with itself.
+        settings: level and reach of the intervals.
 
     Returns:
-        Table TRANSITIONS, each row for all items and for the latent ones (baseline item SRS >= 0.2).
+        Table TRANSITIONS, each row for all items and for the latent ones (baseline item SRS >= 0.2); nets of all only.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
+    given = settings or Settings()
     answers = Answers.of(items)
     check_runs(runs, ("run", "baseline", "sparsity", "bits"))
     groups = Groups.of(answers.items)
-    parts = [
-        rows.assign(run=run.label, baseline=run.baseline)
-        for run in runs_of(runs, answers)
-        if run.baseline is not None
-        for rows in _run_transitions(answers, groups, run.label, run.baseline)
-    ]
-    if not parts:
+    units = Units.of(answers.items, groups)
+    rows: list[dict[str, object]] = []
+    for run in runs_of(runs, answers):
+        if run.baseline is not None:
+            rows += run_transitions(answers, units, run.label, run.baseline, given)
+    if not rows:
         return TRANSITIONS.empty()
-    sums = with_pooled(pd.concat(parts), ["run", "baseline", "subset", "transition", *GROUP])
-    table = _rates(sums[sums["n_shown"] > 0])
+    table = pd.DataFrame(rows).assign(summary="run", methods=None, n_runs=1)
+    table["rank"] = table["transition"].map({name: i for i, name in enumerate(UNITS)})
     table["sparsity"] = table["run"].map(runs.set_index("run")["sparsity"].astype("Float64"))
     order = ("task", "filter", "condition", "subset", "rank", "category")
     table = TRANSITIONS.conform(in_order(table, runs, order)[TRANSITIONS.names])
@@ -141,82 +137,6 @@ def _matrices(sums: pd.DataFrame, answers: Answers) -> pd.DataFrame:
     return out[out["role_baseline"].notna() & out["role_compressed"].notna()]
 
 
-def _run_transitions(answers: Answers, groups: Groups, label: str, baseline: str) -> list[pd.DataFrame]:
-    """Sums per group of one run: a frame per transition and subset."""
-    old, n_old = _item_srs(answers, baseline)
-    new, n_new = _item_srs(answers, label)
-    shown = answers.items["determined"].to_numpy(bool) & (n_old > 0) & (n_new > 0)
-    events = _item_events(old, new) | _answer_events(answers.pair(label, baseline), len(shown))
-    parts = []
-    for subset, chosen in (("all", shown), ("latent", shown & (old >= LATENT_SRS))):
-        for name, columns in events.items():
-            counted = {key: np.where(chosen, values, 0.0) for key, values in columns.items()}
-            # n_shown keeps the row of a category whose items are all outside the subset.
-            rows = groups.sum(counted | {"n_items": chosen.astype(float), "n_shown": shown.astype(float)})
-            parts.append(rows.assign(subset=subset, transition=name))
-    return parts
-
-
-def _item_srs(answers: Answers, label: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Per item: SRS of its answered seeds, NaN without any; and the number of answers."""
-    sums = answers.matrix(label)
-    return SRS.value(sums), sums[:, COUNT_NAMES.index("n")]
-
-
-def _item_events(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> dict[str, _Columns]:
-    """Per transition and item: at risk, made it, unanswered after compression, and both SRS if at risk."""
-    after = np.nan_to_num(new, nan=0.0)
-    # A comparison with NaN is false: an item unanswered at baseline is never at risk.
-    kinds = {
-        "new_bias": (old == 0, after > 0),
-        "resolved_bias": (old > 0, after == 0),
-        "srs_change": (old >= 0, after != old),
-    }
-    return {
-        name: {
-            "n_at_risk": risk.astype(float),
-            "n_events": (risk & event).astype(float),
-            "n_unanswered": (risk & np.isnan(new)).astype(float),
-            "old": np.where(risk, old, 0.0),
-            "new": np.where(risk, after, 0.0),
-        }
-        for name, (risk, event) in kinds.items()
-    }
-
-
-def _answer_events(pair: Pair, size: int) -> dict[str, _Columns]:
-    """Per transition and item: answers at risk, those that flipped, and pairs with an unanswered side."""
-    both = pair.both_answered
-    was, became = pair.baseline == 0, pair.run == 0
-    kinds = {
-        "flip_to_stereotype": (both & ~was, became),
-        "flip_from_stereotype": (both & was, ~became),
-        "response_flip": (both, ~pair.same_choice),
-    }
-
-    def per_item(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        return np.bincount(pair.item[mask], minlength=size).astype(float)
-
-    unanswered = per_item(~both)
-    return {
-        name: {"n_at_risk": per_item(risk), "n_events": per_item(risk & event), "n_unanswered": unanswered}
-        for name, (risk, event) in kinds.items()
-    }
-
-
-def _rates(sums: pd.DataFrame) -> pd.DataFrame:
-    """Rates, intervals and mean item SRS from sums."""
-    out = sums.copy()
-    at_risk = out["n_at_risk"].where(out["n_at_risk"] > 0)
-    out["rate"] = out["n_events"] / at_risk
-    out["conf_low"], out["conf_high"] = wilson(out["n_events"], out["n_at_risk"])
-    out["mean_item_srs_baseline"] = out["old"] / at_risk
-    out["mean_item_srs"] = out["new"] / at_risk
-    out["mean_item_srs_change"] = out["mean_item_srs"] - out["mean_item_srs_baseline"]
-    out["rank"] = out["transition"].map({name: i for i, name in enumerate(_UNITS)})
-    return out.assign(unit=out["transition"].map(_UNITS), summary="run", methods=None, n_runs=1)
-
-
 def _means_over_methods(table: pd.DataFrame, methods: pd.Series) -> pd.DataFrame:
     """The studies' dose-response: plain means over the methods of one baseline and sparsity.
 
@@ -238,8 +158,8 @@ def _means_over_methods(table: pd.DataFrame, methods: pd.Series) -> pd.DataFrame
     out["n_items"] = groups["n_items"].max()
     out["n_runs"] = groups["run"].nunique()
     out = out[several.astype(bool)].reset_index()
-    out[["run", "n_events", "n_unanswered", "conf_low", "conf_high"]] = None
-    return out.assign(summary="mean_over_methods")
+    out[["run", "n_events", "n_unanswered", "conf_low", "conf_high", "p_value"]] = None
+    return out.assign(summary="mean_over_methods", status="a plain mean over methods has no interval")
 
 
 def _variants(names: Iterable[str]) -> bool:
@@ -256,11 +176,12 @@ ROLE_TRANSITIONS_TABLE = ReportTable(
 )
 TRANSITIONS_TABLE = ReportTable(
     TRANSITIONS,
-    (ANSWERS, ROLE_RUNS),
+    (ANSWERS, ROLE_RUNS, SETTINGS),
     transitions,
     reading=(
-        "{n_events} of {n_at_risk} at risk make it, {rate:%}",
-        "{rate:%} of those at risk make it",
+        "{rate:%} of {n_at_risk} at risk ({conf_low:%} to {conf_high:%})",
+        "{rate:%} of {n_at_risk} at risk",
+        "{rate:%} of those at risk",
         "none is at risk of it",
     ),
 )

@@ -21,7 +21,7 @@ from ...answers.answers import AXES, Answers
 from ...answers.strata import ALL_NAMED, COUNT_NAMES, Stratum, by_cluster, strata
 from ...inference.auroc import auroc
 from ...inference.calibration import FOLDS, cross_fitted
-from ...inference.clusters import jackknife
+from ...inference.clusters import effective_clusters, jackknife
 from ...inference.result import Estimate, Result
 from ...schema.declare import ReportTable, Step
 from ...settings import Settings
@@ -231,7 +231,9 @@ def _ratio(flips: _Flips, bins: Ints, level: float) -> Result:
         out: Floats = np.log(np.where(usable, above, np.nan) / np.where(usable, below, np.nan))
         return out
 
-    found = jackknife(sums, log_ratio, level=level, term="ratio")
+    # As well known as the bin that fewer templates tell of.
+    size = min((sums[:, 1], sums[:, 3]), key=effective_clusters)
+    found = jackknife(sums, log_ratio, size=size, level=level, term="ratio")
     if not found.estimates:
         return Result(method="ratio of flip rates", status="no flip, or no item, in the low or the high bin")
     (log,) = found.estimates

@@ -59,6 +59,19 @@ def test_a_measure_of_an_axis_that_no_item_offers_says_why(offered: tuple[str, .
     assert {name: reason for name, reason in found.items() if reason} == lacking
 
 
+def test_a_template_tells_of_a_measure_what_trials_it_has() -> None:
+    # Answered 10 and 30 at baseline, 10 and 0 in the run: shares 1/4 and 3/4, 1 and 0. Named 4 each, then 4 and 0.
+    named, answered = np.array([[4.0, 4.0], [4.0, 0.0]]), np.array([[10.0, 30.0], [10.0, 0.0]])
+    sides = []
+    for takes, reads in zip(named, answered, strict=True):
+        counts = np.zeros((2, len(COUNT_NAMES)))
+        counts[:, COUNT_NAMES.index("against")] = takes
+        counts[:, COUNT_NAMES.index("answered")] = reads
+        sides.append(counts)
+    assert SRS.size(*sides) == pytest.approx([1.25, 0.75])
+    assert NAMED_SRS.size(*sides) == pytest.approx([1.5, 0.5])
+
+
 def test_conditions_without_a_bias_score() -> None:
     assert list(measures_of("none")) == ["srs", "usr", "anti_rate", "named_srs", "acc", "unanswered_rate"]
     assert list(measures_of("disambig")) == [*measures_of("none"), "bias_score"]

@@ -14,9 +14,11 @@ from scipy.stats import ttest_1samp
 from analysis.inference.clusters import (
     NO_CHANGE,
     cluster_bootstrap,
+    effective_clusters,
     jackknife,
     jackknife_change,
     ratio,
+    shares_of,
     sign_flip,
     sign_flips,
 )
@@ -56,13 +58,13 @@ def test_unequal_clusters_are_close_to_the_cluster_robust_regression() -> None:
 
 def test_errors_of_unequal_clusters_by_hand() -> None:
     # 1 of 1, 0 of 1 and 0 of 2: 1/4. Without each 0, 1/3 and 1/2, mean 5/18; squares about it 25 + 1 + 16 of 18^2.
-    # The variance is 2/3 x 42/324 = 7/81, and t has 2 degrees of freedom.
+    # The variance is 2/3 x 42/324 = 7/81. Of 4 trials in 1, 1 and 2: 16/6 effective clusters, 5/3 degrees of freedom.
     found = jackknife(np.array([[1, 1], [0, 1], [0, 2]]))["value"]
     assert found.estimate == 1 / 4
     assert found.std_error == pytest.approx(7**0.5 / 9)
-    assert found.df == 2
-    assert found.conf_low == pytest.approx(1 / 4 - student.ppf(0.975, 2) * 7**0.5 / 9)
-    assert found.p_value == pytest.approx(2 * student.sf(9 / 7**0.5 / 4, 2))
+    assert found.df == pytest.approx(5 / 3)
+    assert found.conf_low == pytest.approx(1 / 4 - student.ppf(0.975, 5 / 3) * 7**0.5 / 9)
+    assert found.p_value == pytest.approx(2 * student.sf(9 / 7**0.5 / 4, 5 / 3))
     # Before 0 of 1, 1 of 1 and 1 of 2 (2/4): without each 2/3, 1/3, 1/2. Changes -2/3, 0, 0 beside -1/4.
     change = jackknife_change(np.array([[0, 1], [1, 1], [1, 2]]), np.array([[1, 1], [0, 1], [0, 2]]))["difference"]
     assert change.estimate == -1 / 4
@@ -175,7 +177,15 @@ def test_the_interval_covers_and_the_tests_keep_their_level() -> None:
         ([[0, 0]], [[1, 2]], "undefined at baseline: nothing to take the share of"),
         ([[1, 2]], [[0, 0]], "undefined after compression: nothing to take the share of"),
         ([[1, 2]], [[2, 2]], "one template only: no interval"),
-        ([[1, 2], [0, 0]], [[2, 2], [0, 0]], "undefined without one of the templates: no interval"),
+        ([[1, 2], [0, 0]], [[2, 2], [0, 0]], "one template only: no interval"),
+        ([[1, 2], [1, 2]], [[2, 2], [0, 0]], "undefined without one of the templates: no interval"),
+        ([[1, 3], [1, 2]], [[2, 3], [2, 2]], "60% of the trials are of one template: no interval"),
+        # Kish: (7 + 1 + 1 + 1)^2 / (49 + 3) = 1.92 of 4 templates.
+        (
+            [[1, 7], [0, 1], [0, 1], [0, 1]],
+            [[3, 7], [1, 1], [0, 1], [0, 1]],
+            "70% of the trials are of one template: no interval",
+        ),
         ([[1, 2], [1, 2]], [[2, 2], [2, 2]], "every template shows the same: its error is not known"),
         ([[1, 2], [0, 3]], [[1, 2], [0, 3]], NO_CHANGE),
         ([[0, 2], [0, 3]], [[0, 1], [0, 3]], NO_CHANGE),
@@ -199,6 +209,58 @@ def test_exchange_and_bootstrap_at_the_edges() -> None:
     assert half.status == "undefined in more than a tenth of the resamples"
     with pytest.raises(ValueError, match=r"counts \[clusters, columns\] of one shape"):
         jackknife_change([[1, 2]], [[1, 2], [3, 4]])
+
+
+def test_degrees_of_freedom_are_the_effective_clusters_minus_one() -> None:
+    # Kish (1965): 30^2 / (10^2 + 10^2 + 5^2 + 5^2) = 3.6.
+    assert effective_clusters([10, 10, 5, 5, 0]) == pytest.approx(3.6)
+    assert (effective_clusters([7, 7, 7]), effective_clusters([0, 0])) == (3, 0)
+    before = np.array([[3, 10], [1, 10], [2, 5], [0, 5]], dtype=float)
+    after = np.array([[5, 10], [4, 10], [2, 5], [1, 5]], dtype=float)
+    change = jackknife_change(before, after)["difference"]
+    assert change.df == pytest.approx(2.6)
+    assert change.std_error is not None
+    assert change.conf_high == pytest.approx(0.2 + student.ppf(0.975, 2.6) * change.std_error)
+    # Both runs have a say: shares 0.8 and 0.2 of one, 0.2 and 0.8 of the other make two even clusters.
+    assert shares_of([4, 1], [10, 40]) == pytest.approx([1, 1])
+    assert shares_of([4, 1], [0, 0]) == pytest.approx([0.8, 0.2])
+    # Of a statistic of one's own nothing is known, unless it is said.
+    own = jackknife_change(before, after, lambda sums: ratio(sums))["difference"]
+    assert own.df == 3
+    told = jackknife_change(before, after, lambda sums: ratio(sums), size=[10, 10, 5, 5])["difference"]
+    assert (told.df, told.conf_low) == pytest.approx((change.df, change.conf_low))
+    with pytest.raises(ValueError, match="size of each of 4 clusters"):
+        jackknife_change(before, after, size=[1, 2, 3])
+
+
+def test_clusters_without_trials_change_nothing() -> None:
+    # A cautious model names somebody in few templates: the others are no evidence.
+    empty = np.zeros((40, 2))
+    few, many = (
+        jackknife_change(BEFORE, AFTER),
+        jackknife_change(*(np.vstack([side, empty]) for side in (BEFORE, AFTER))),
+    )
+    assert (few.n_clusters, many.n_clusters) == (5, 5)
+    assert many["difference"] == few["difference"]
+
+
+@pytest.mark.parametrize("kind", ["pareto", "dominant"])
+def test_the_interval_covers_where_few_templates_tell_most(kind: str) -> None:
+    # With clusters - 1 degrees of freedom it covers 0.908 (sizes of a Pareto distribution, index 1.2) and 0.906 (one
+    # template as large as the 24 others together) of 2,000 such data sets.
+    rng = np.random.default_rng(5)
+    covered, told = 0, 0
+    for _ in range(400):
+        trials = np.array([24 * 24] + 24 * [24]) if kind == "dominant" else np.ceil(8 * (1 + rng.pareto(1.2, 25)))
+        base, move = rng.normal(-1, 0.8, 25), rng.normal(0, 0.5, 25)
+        sides = (rng.binomial(trials.astype(int), 1 / (1 + np.exp(-(base + sign * move)))) for sign in (1, -1))
+        before, after = (np.column_stack([events, trials]) for events in sides)
+        change = jackknife_change(before, after)["difference"]
+        if change.conf_low is not None and change.conf_high is not None:
+            told += 1
+            covered += change.conf_low <= 0 <= change.conf_high
+    assert told >= 360
+    assert covered / told >= 0.93
 
 
 def test_ratio_is_nan_without_trials_and_t_has_the_clusters_degrees_of_freedom() -> None:

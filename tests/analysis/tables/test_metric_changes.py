@@ -13,6 +13,7 @@ from scipy.stats import ttest_rel
 
 from analysis import Settings
 from analysis.tables.metric_changes.change import Lines, Units, change_of_lines
+from analysis.tables.metric_changes.moves import MetricMoves, metric_moves
 from analysis.tables.metric_changes.table import METRIC_CHANGES, metric_changes
 
 RUNS = pd.DataFrame({"run": ["dense", "w"], "baseline": [None, "dense"]})
@@ -112,7 +113,9 @@ def test_right_and_wrong_by_two_metrics_as_hellaswag_has_them() -> None:
     assert [norm[name] for name in ("value_baseline", "value", "n_gained", "n_lost")] == [0.6, 0.8, 1, 0]
     assert (acc["flip_rate"], norm["flip_rate"]) == (0.6, 0.2)
     ends = ttest_rel([1, 0, 0, 1, 0], [1, 1, 0, 0, 1]).confidence_interval(0.95)
-    assert (acc["conf_low"], acc["conf_high"]) == (pytest.approx(ends.low), pytest.approx(ends.high))
+    # Of 0 and 1 a mean changes by 1 at most; the t interval of five begins at -1.24.
+    assert ends.low < -1
+    assert (acc["conf_low"], acc["conf_high"]) == (-1, pytest.approx(ends.high))
 
 
 def test_a_metric_that_is_whole_in_one_run_alone_is_a_number() -> None:
@@ -147,16 +150,16 @@ def test_a_metric_that_no_line_has_is_none() -> None:
 
 
 def test_templates_are_the_unit_where_items_have_some() -> None:
-    # Two lines of each of three templates: the unit's mean change is 0, -1 and -1/2.
-    before, after = [1.0, 1, 1, 1, 1, 1], [1.0, 1, 0, 0, 1, 0]
+    # Two lines of each of five templates: the unit's mean change is 0, -1, -1/2, 0 and 0.
+    before, after = [1.0, 1, 1, 1, 1, 1, 0, 1, 0, 0], [1.0, 1, 0, 0, 1, 0, 0, 1, 0, 0]
     rows = []
     for run, values in (("dense", before), ("w", after)):
         made = lines(run, [{"acc": value} for value in values], decides="acc")
         rows += [line | {"cluster": f"template {i // 2}"} for i, line in enumerate(made)]
     found = at(changes(rows), "acc")
-    assert (found["unit"], found["n"], found["n_clusters"]) == ("template", 6, 3)
+    assert (found["unit"], found["n"], found["n_clusters"]) == ("template", 10, 5)
     # Templates of one size: the jackknife is the paired t-test of their means.
-    ends = ttest_rel([1, 0, 0.5], [1, 1, 1]).confidence_interval(0.95)
+    ends = ttest_rel([1, 0, 0.5, 0.5, 0], [1, 1, 1, 0.5, 0]).confidence_interval(0.95)
     assert (found["conf_low"], found["conf_high"]) == (pytest.approx(ends.low), pytest.approx(ends.high))
 
 
@@ -184,6 +187,58 @@ def test_where_nothing_changed_a_rate_has_the_interval_that_so_many_allow() -> N
     reach = 1 - 0.025 ** (1 / 4)
     assert (found["change"], found["conf_low"], found["conf_high"]) == (0, pytest.approx(-reach), pytest.approx(reach))
     assert found["status"] == "no document changed: the interval is what so many unchanged ones allow"
+
+
+def test_one_change_of_0_and_1_is_not_told_better_than_none() -> None:
+    ends = []
+    for changed in range(4):
+        found = single([1.0] * 200, [0.0] * changed + [1.0] * (200 - changed))
+        ends.append((found["conf_low"], found["conf_high"]))
+    low, high = (np.array(side, dtype=float) for side in zip(*ends, strict=True))
+    assert (np.diff(low) < 0).all()
+    assert (np.diff(high) < 0).all()
+    width = high - low
+    assert (width >= width[0] - 1e-12).all()
+    # None of 200: 1 - 0.025 ** (1 / 200).
+    assert width[0] / 2 == pytest.approx(0.018275, abs=1e-5)
+
+
+def moves(before: list[float], after: list[float], documents: list[int], templates: list[int]) -> MetricMoves | None:
+    units = Units(name="template", unit=np.array(templates), item=np.array(documents))
+    entry = Lines(before=np.array(before), after=np.array(after), units=units, decides=True)
+    keys = dict.fromkeys(("run", "baseline", "task", "filter", "metric"), "x")
+    return metric_moves(entry, reach=0.3, **keys)
+
+
+def test_moves_are_gained_minus_lost_per_unit() -> None:
+    nan = np.nan
+    # Templates 0 (two documents of two lines) and 1 (one of one line); line 5 has no value in either run.
+    found = moves([0, 0, 1, 0.5, 1, nan], [1, 0, 0.5, 1, 0, nan], [0, 0, 1, 1, 2, 3], [0, 0, 0, 0, 1, 1])
+    assert found is not None
+    assert (found.n, found.n_items, found.n_clusters, found.unit) == (5, 3, 2, "template")
+    assert (found.value_baseline, found.value) == (pytest.approx(0.5), pytest.approx(0.5))
+    for side in (found.moved.low, found.moved.high):
+        assert side.net.tolist() == [1.0, -1.0]
+        assert side.n.tolist() == [4.0, 1.0]
+        assert (side.unit, side.span, side.reach) == (2.0, 1.0, 0.3)
+    assert (found.moved.missing_baseline, found.moved.missing) == (0.0, 0.0)
+
+
+def test_a_line_of_one_run_alone_could_have_been_anything_in_the_other() -> None:
+    nan = np.nan
+    found = moves([1, nan, 0.25, 1], [1, 0.5, nan, 1], [0, 1, 2, 3], [0, 1, 2, 3])
+    assert found is not None
+    assert (found.n, found.n_items, found.value) == (2, 2, 1.0)
+    # Lowest: line 1 fell from 1 to 0.5, line 2 from 0.25 to 0. Highest: 0 to 0.5, and 0.25 to 1.
+    assert found.moved.low.net.tolist() == [0, -0.5, -0.25, 0]
+    assert found.moved.high.net.tolist() == [0, 0.5, 0.75, 0]
+    assert (found.moved.missing_baseline, found.moved.missing) == (0.25, 0.25)
+
+
+def test_what_is_no_share_has_no_moves() -> None:
+    assert moves([0, 1, 1.5], [0, 1, 1], [0, 1, 2], [0, 1, 2]) is None
+    assert moves([0, np.nan], [np.nan, 1], [0, 1], [0, 1]) is None
+    assert moves([np.nan], [np.nan], [0], [0]) is None
 
 
 def test_where_no_number_changed_there_is_no_interval() -> None:

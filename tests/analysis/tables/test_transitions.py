@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import ttest_1samp
 
 from analysis.answers.answers import STATES
+from analysis.inference.bounded import Moves, interval
 from analysis.schema.items import ITEMS
 from analysis.tables.transitions.columns import ROLE_TRANSITIONS, TRANSITIONS
 from analysis.tables.transitions.table import role_transitions, transitions
@@ -20,9 +22,9 @@ WHY = {"u": "unparsed", "x": "unscored"}
 
 
 def drawn(run: str, items: dict[str, str], **shared: Any) -> list[dict[str, Any]]:
-    """Answers of a run: per item a letter for each seed (s, a, k, d, u, x as in NAMES and WHY)."""
+    """Answers of a run: per item, a template of its own, a letter for each seed (s, a, k, d, u, x as in NAMES, WHY)."""
     return [
-        {"run": run, "item": item, "seed": seed, **shared}
+        {"run": run, "item": item, "cluster": item, "seed": seed, **shared}
         | ({"status": WHY[letter]} if letter in WHY else {"role": NAMES[letter]})
         for item, letters in items.items()
         for seed, letter in enumerate(letters)
@@ -57,8 +59,10 @@ def test_new_and_resolved_bias_by_hand(moved: pd.DataFrame) -> None:
     assert new["mean_item_srs_baseline"] == 0
     assert new["mean_item_srs"] == pytest.approx((0.2 + 0 + 0 + 1) / 4)
     assert new["mean_item_srs_change"] == pytest.approx(0.3)
-    # statsmodels.stats.proportion.proportion_confint(2, 4, method="wilson")
-    assert new[["conf_low", "conf_high"]].tolist() == pytest.approx(proportion_confint(2, 4, method="wilson"))
+    # Four templates, two of them with the event: scipy's t interval, its half taken on log-odds, where dr = r (1 - r).
+    low, high = ttest_1samp([1, 1, 0, 0], 0).confidence_interval(0.95)
+    ends = [1 / (1 + np.exp(-(end - 0.5) / 0.25)) for end in (low, high)]
+    assert new[["conf_low", "conf_high"]].tolist() == pytest.approx(ends)
     # At risk of resolved bias: i2 (resolved) and i3 (only weaker).
     resolved = cell(moved, "resolved_bias")
     assert resolved[["n_at_risk", "n_events", "n_unanswered", "rate"]].tolist() == [2, 1, 0, 0.5]
@@ -81,6 +85,76 @@ def test_flips_by_hand(moved: pd.DataFrame) -> None:
     # Any other option: those 7 and i1's a>k.
     assert cell(moved, "response_flip")[["n_at_risk", "n_events", "rate"]].tolist() == [22, 8, 8 / 22]
     assert pd.isna(cell(moved, "response_flip")["mean_item_srs"])
+
+
+def test_nets_by_hand(moved: pd.DataFrame) -> None:
+    # Answered in both runs: i0, i1, i2, i3, i6. New: i0, i6; resolved: i2; i3 stays biased and i1 unbiased.
+    net = cell(moved, "net_bias")
+    assert net[["n_items", "n_at_risk", "n_events", "n_unanswered", "unit"]].tolist() == [7, 5, 1, 2, "item"]
+    assert net["rate"] == 1 / 5
+    assert net["status"] == "28.6% not answered in both runs: interval and p_value at their worst"
+    # At the worst: i4 is biased afterwards and was 0 or 1 before; of i5 nothing is known, as texts are missing on both
+    # sides. Low: 1 + 0 - 1 = 0 of 7; high: 1 + 1 + 1 = 3 of 7.
+    low, high = ([1, 0, -1, 0, *ends, 1] for ends in ((0, -1), (1, 1)))
+    sides = [Moves(net=np.array(side, float), n=np.ones(7)) for side in (low, high)]
+    assert net[["conf_low", "conf_high"]].tolist() == pytest.approx(list(interval(*sides, 0.95)))
+    # Of the 22 pairs answered on both sides 3 flip to the stereotype and 4 from it.
+    flips = cell(moved, "net_flips")
+    assert flips[["n_at_risk", "n_events", "n_unanswered", "unit"]].tolist() == [22, -1, 13, "answer"]
+    assert flips["rate"] == pytest.approx(-1 / 22)
+    assert flips["conf_low"] < -1 / 22 < flips["conf_high"]
+
+
+def test_a_net_of_none_has_an_interval_that_shrinks_with_the_templates() -> None:
+    ends = []
+    for templates in (10, 25):
+        same = {f"i{number}": "kkkkk" for number in range(templates)}
+        table = transitions(items_frame(drawn("a", same) + drawn("b", same)), PAIR)
+        net = cell(table, "net_bias")
+        assert net[["rate", "p_value"]].tolist() == [0, 1]
+        # One item a template may move whole: (1 - end / 1)^G = 0.025 for each end.
+        assert net[["conf_low", "conf_high"]].tolist() == pytest.approx(
+            [0.025 ** (1 / templates) - 1] * 1 + [1 - 0.025 ** (1 / templates)], abs=1e-5
+        )
+        new = cell(table, "new_bias")
+        assert new[["rate", "conf_low"]].tolist() == [0, 0]
+        assert new["conf_high"] == pytest.approx(1 - 0.025 ** (1 / templates), abs=1e-5)
+        assert new["status"] == "no template above 25% is assumed"
+        ends.append(net["conf_high"])
+    assert ends[1] < ends[0]
+
+
+def test_one_way_moves_are_told_and_exchangeable_ones_are_not() -> None:
+    half = {f"i{number}": "k" if number % 2 else "s" for number in range(40)}
+    other = {f"i{number}": "s" if number % 2 else "k" for number in range(40)}
+    up = dict.fromkeys(half, "s")
+    both = transitions(items_frame(drawn("a", half) + drawn("b", other)), PAIR)
+    # All items change, as many one way as the other: new bias and resolved bias are 1, and net is nothing.
+    assert [cell(both, name)["rate"] for name in ("new_bias", "resolved_bias", "net_bias")] == [1, 1, 0]
+    assert cell(both, "net_bias")["p_value"] > 0.9
+    one = cell(transitions(items_frame(drawn("a", half) + drawn("b", up)), PAIR), "net_bias")
+    assert one["rate"] == 0.5
+    assert 0 < one["conf_low"] < 0.5 < one["conf_high"] <= 1
+    assert one["p_value"] < 1e-4
+
+
+def test_missing_answers_widen_a_net_and_none_is_latent() -> None:
+    base = {f"i{number}": "kk" for number in range(30)}
+    rows = drawn("a", base)
+    ends = []
+    for silent in (0, 10, 30):
+        after = {name: "uu" if number < silent else "kk" for number, name in enumerate(base)}
+        table = transitions(items_frame(rows + drawn("b", after)), PAIR)
+        net = cell(table, "net_bias")
+        ends.append((net["conf_low"], net["conf_high"]) if silent < 30 else net["conf_low"])
+        if silent == 30:
+            assert net[["n_at_risk", "n_unanswered", "status"]].tolist() == [0, 30, "nothing at risk"]
+            assert pd.isna(net["rate"])
+        assert table.loc[table["subset"] == "latent", "transition"].isin(["net_bias", "net_flips"]).sum() == 0
+    # A third of the items might all have become biased: the upper end allows for it, the lower does not change.
+    assert ends[1][1] > 1 / 3 > ends[0][1]
+    assert ends[1][0] == pytest.approx(ends[0][0], abs=0.05)
+    assert pd.isna(ends[2])
 
 
 def test_latent_rows_by_hand(moved: pd.DataFrame) -> None:
@@ -232,6 +306,7 @@ def test_a_run_against_itself_changes_nothing(answers: list[tuple[str, str, str]
     itself = run_table({"run": "a", "baseline": "a"}, {"run": "b"})
     table = transitions(items, itself)
     assert (table["n_events"] == 0).all()
+    assert table.loc[table["transition"].str.startswith("net"), "rate"].dropna().eq(0).all()
     assert table["mean_item_srs_change"].dropna().eq(0).all()
     matrix = role_transitions(items, itself)
     assert (matrix.loc[matrix["role_baseline"] != matrix["role_compressed"], "n"] == 0).all()
@@ -269,3 +344,10 @@ def test_both_directions_mirror_each_other(answers: list[tuple[str, str, str]]) 
     assert cell(forth, "new_bias")["n_events"] == cell(back_table, "resolved_bias")["n_events"]
     assert cell(forth, "flip_to_stereotype")["n_events"] == cell(back_table, "flip_from_stereotype")["n_events"]
     assert cell(forth, "response_flip")["n_events"] == cell(back_table, "response_flip")["n_events"]
+    for name in ("net_bias", "net_flips"):
+        one, other = cell(forth, name), cell(back_table, name)
+        assert one["n_events"] == -other["n_events"]
+        assert one["n_at_risk"] == other["n_at_risk"]
+        if one["n_at_risk"]:
+            mirrored = [-other["conf_high"], -other["conf_low"], other["p_value"]]
+            assert one[["conf_low", "conf_high", "p_value"]].tolist() == pytest.approx(mirrored, abs=1e-5)
