@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, number, text
+from ...schema.columns import Table, number
 from ...schema.shared import (
     DF,
     KEYS,
@@ -16,6 +16,7 @@ from ...schema.shared import (
     STATUS,
     STD_ERROR,
 )
+from ..verdicts.columns import MADE_OF
 
 __all__ = ["ANY", "CATEGORY_SHIFTS"]
 
@@ -32,7 +33,7 @@ CATEGORY_SHIFTS = Table(
         *KEYS[:-1],
         KEYS[-1].here(f"'{ANY}': the row that is about all categories at once."),
         MEASURE.here("srs and usr of ambiguous items, acc of disambiguated ones; all three without such a split."),
-        text("basis", "expected (each option's probability in the place of the answer) or counts (answers as drawn)."),
+        MADE_OF.here("So p_beyond is the larger of the chances by both."),
         N_ITEMS,
         N_CLUSTERS,
         MISSING_BASELINE,
@@ -53,7 +54,7 @@ CATEGORY_SHIFTS = Table(
         number(
             "p_beyond", "Posterior chance that the true change is larger than the margin, either way; in [0, 1]."
         ).here(f"With missing answers an upper bound. Of the row {ANY}: the chance that some category's is."),
-        number("tau", "Posterior median of the standard deviation between the categories' true changes."),
+        number("sd_between", "Posterior median of the standard deviation between the categories' true changes."),
         N_CATEGORIES.here("That were pooled."),
         STATUS,
     ),

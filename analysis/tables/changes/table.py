@@ -176,8 +176,8 @@ PAIRED_CHANGES_TABLE = ReportTable(
     (ANSWERS, ROLE_RUNS, SETTINGS),
     paired_changes,
     reading=(
-        "from {value_baseline:share} to {value:share}, {difference:points} ({equivalence_low:pts} to {equivalence_high:pts}), "
-        "{verdict}",
+        "from {value_baseline:share} to {value:share}, {difference:points} "
+        "({equivalence_low:pts} to {equivalence_high:pts}), {verdict}",
         "from {value_baseline:share} to {value:share}, {difference:points}, {verdict}",
     ),
 )

@@ -188,7 +188,13 @@ def test_chances_are_calibrated() -> None:
         some.append(found.any_beyond)
         any_truths.append((np.abs(true) > MARGIN).any())
     shown, true_share = np.array(chances), np.array(truths)
-    for low, high, apart in ((0, 0.02, 0.01), (0.02, 0.1, 0.045), (0.1, 0.3, 0.08), (0.3, 0.7, 0.12), (0.9, 1.01, 0.06)):
+    for low, high, apart in (
+        (0, 0.02, 0.01),
+        (0.02, 0.1, 0.045),
+        (0.1, 0.3, 0.08),
+        (0.3, 0.7, 0.12),
+        (0.9, 1.01, 0.06),
+    ):
         inside = (shown >= low) & (shown < high)
         assert inside.sum() > 20
         assert true_share[inside].mean() == pytest.approx(shown[inside].mean(), abs=apart)

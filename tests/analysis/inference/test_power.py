@@ -1,4 +1,4 @@
-"""Parts of a variance against a textbook's mean squares, draws against what was asked for, and power that comes true."""
+"""What a verdict takes: variances by brute force, what is drawn, and the power that a plan promises."""
 
 from __future__ import annotations
 
