@@ -179,4 +179,14 @@ def _scores(counts: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-BIAS_SCORES_TABLE = ReportTable(BIAS_SCORES, (ANSWERS, ROLE_RUNS, SETTINGS), bias_scores)
+BIAS_SCORES_TABLE = ReportTable(
+    BIAS_SCORES,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    bias_scores,
+    reading=(
+        "bias score {bias_ambig:share} of ambiguous items, {bias_disambig:share} of disambiguated ones",
+        "bias score {bias_ambig:share} of ambiguous items",
+        "bias score {bias_disambig:share} of disambiguated items",
+        "no bias score: no answer names a person",
+    ),
+)

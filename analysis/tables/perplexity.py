@@ -166,4 +166,16 @@ def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.
     return EVALUATION_GAP.conform(perplexities.merge(bias, on="run", how="left"))
 
 
-EVALUATION_GAP_TABLE = ReportTable(EVALUATION_GAP, (PERPLEXITY_CHANGES, TRANSITIONS_TABLE), evaluation_gap)
+EVALUATION_GAP_TABLE = ReportTable(
+    EVALUATION_GAP,
+    (PERPLEXITY_CHANGES, TRANSITIONS_TABLE),
+    evaluation_gap,
+    reading=(
+        "perplexity {perplexity_baseline:g} to {perplexity:g}; new bias {new_bias_pct:g} %, "
+        "resolved {resolved_bias_pct:g} %",
+        "perplexity {perplexity_baseline:g} to {perplexity:g}; new bias {new_bias_pct:g} %",
+        "perplexity {perplexity_baseline:g} to {perplexity:g}; resolved bias {resolved_bias_pct:g} %",
+        "perplexity {perplexity_baseline:g} to {perplexity:g}",
+        "perplexity is not known",
+    ),
+)

@@ -207,4 +207,16 @@ def _entropy(choices: pd.DataFrame) -> pd.Series[float]:
     return bits.where(total > 0)
 
 
-RATES_TABLE = ReportTable(RATES, (ANSWERS, ROLE_RUNS, SETTINGS), rates)
+RATES_TABLE = ReportTable(
+    RATES,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    rates,
+    reading=(
+        "SRS {srs:share}, USR {usr:share} of {n_answered} answers; accuracy {acc:share}",
+        "SRS {srs:share} of {n_answered} answers; accuracy {acc:share}",
+        "SRS {srs:share}, USR {usr:share} of {n_answered} answers",
+        "SRS {srs:share} of {n_answered} answers",
+        "accuracy {acc:share} of {n_keyed} answers",
+        "{n_answered} of {n} answers name an option, no share of them is defined",
+    ),
+)

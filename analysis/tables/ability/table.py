@@ -200,4 +200,12 @@ def _status(pair: Mapping[str, Stratum], given: Settings) -> str:
     return "; ".join(reasons) or "ok"
 
 
-ABILITY_TABLE = ReportTable(ABILITY, (ANSWERS, ROLE_RUNS, SETTINGS), ability)
+ABILITY_TABLE = ReportTable(
+    ABILITY,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    ability,
+    reading=(
+        "{reading}; accuracy where the text tells {acc_disambig_baseline:share} to {acc_disambig:share}, "
+        "SRS where it does not {srs_ambig_baseline:share} to {srs_ambig:share}",
+    ),
+)

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, number, text
-from ...schema.shared import DF, KEYS, MARGIN, N_CATEGORIES, N_CLUSTERS, N_ITEMS, STATUS, STD_ERROR
+from ...schema.columns import Table, number
+from ...schema.shared import (
+    DF,
+    KEYS,
+    MARGIN,
+    MEASURE,
+    MISSING,
+    MISSING_BASELINE,
+    N_CATEGORIES,
+    N_CLUSTERS,
+    N_ITEMS,
+    STATUS,
+    STD_ERROR,
+)
+from ..verdicts.columns import MADE_OF
 
 __all__ = ["ANY", "CATEGORY_SHIFTS"]
 
@@ -19,12 +32,12 @@ CATEGORY_SHIFTS = Table(
     columns=(
         *KEYS[:-1],
         KEYS[-1].here(f"'{ANY}': the row that is about all categories at once."),
-        text("measure", "srs and usr of ambiguous items, acc of disambiguated ones; all three without such a split."),
-        text("basis", "expected (each option's probability in the place of the answer) or counts (answers as drawn)."),
+        MEASURE.here("srs and usr of ambiguous items, acc of disambiguated ones; all three without such a split."),
+        MADE_OF.here("So p_beyond is the larger of the chances by both."),
         N_ITEMS,
         N_CLUSTERS,
-        number("missing_baseline", "Share of the baseline's answers that name no option; in [0, 1]."),
-        number("missing", "Share of the run's answers that name no option; in [0, 1]."),
+        MISSING_BASELINE,
+        MISSING,
         number("shift", "Measure of the run minus that of the baseline, of this category alone."),
         STD_ERROR.here("Of shift, over templates; 0 where none moved."),
         DF.here("Effective number of templates, (sum n)^2 / sum n^2, minus 1."),
@@ -41,7 +54,7 @@ CATEGORY_SHIFTS = Table(
         number(
             "p_beyond", "Posterior chance that the true change is larger than the margin, either way; in [0, 1]."
         ).here(f"With missing answers an upper bound. Of the row {ANY}: the chance that some category's is."),
-        number("tau", "Posterior median of the standard deviation between the categories' true changes."),
+        number("sd_between", "Posterior median of the standard deviation between the categories' true changes."),
         N_CATEGORIES.here("That were pooled."),
         STATUS,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,13 @@ from ...inference.pooling import FEWEST, Pooled, pool
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
+from ..verdicts.columns import ANSWERS_READ, BOTH_READ, EXPECTED_READ
 from .columns import ANY, CATEGORY_SHIFTS
 
 __all__ = ["ANY", "CATEGORY_SHIFTS", "CATEGORY_SHIFTS_TABLE", "category_shifts", "weakest"]
 
 Floats = npt.NDArray[np.float64]
+Sides: TypeAlias = "tuple[Floats, Floats]"
 _PRIMARY = {"ambig": (SRS, USR), "disambig": (ACC,)}
 _N = COUNT_NAMES.index("n")
 ALONE = f"fewer than {FEWEST} categories: each taken by itself"
@@ -36,9 +39,10 @@ def category_shifts(
 ) -> pd.DataFrame:
     """Pool the changes of a run's categories, per task, filter, condition and primary measure.
 
-    A row takes templates as independent of each other, and categories too. Where every item's probabilities stand for
-    its answers, expected answers take the place of those drawn (`analysis.answers.expected`), in all categories of a
-    family or in none. A measure that no category has is left out.
+    A row takes templates as independent of each other, and categories too. Where every item's probabilities are known,
+    and in sampled tasks stand for answers, there are expected answers (`analysis.answers.expected`) in all categories
+    of a family. In sampled tasks they take the place of those drawn. A scored task draws nothing: its answers and its
+    expected ones are two readings, and the larger chance is given. A measure that no category has is left out.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
@@ -57,12 +61,12 @@ def category_shifts(
     for _, found in groupby(strata(answers, runs), key=_family):
         # The pool of all is the same answers once more.
         parts = [stratum for stratum in found if stratum.category != "all"]
-        sides, basis = _sides(answers, parts)
+        readings, made_of = _readings(answers, parts)
         for measure in _PRIMARY.get(parts[0].condition, (SRS, USR, ACC)):
-            made = [*_categories(parts, sides, measure, given)]
-            if any(entry.moved for entry in made):
-                keys = {"measure": measure.name, "basis": basis, "margin": given.margin}
-                rows += [{**keys, **row} for row in _rows(made, given)]
+            made = [[*_categories(parts, sides, measure, given)] for sides in readings]
+            if any(entry.moved for entry in made[0]):
+                keys = {"measure": measure.name, "made_of": made_of, "margin": given.margin}
+                rows += [{**keys, **row} for row in _larger([[*_rows(entries, given)] for entries in made])]
     return (
         CATEGORY_SHIFTS.conform(pd.DataFrame(rows, columns=CATEGORY_SHIFTS.names)) if rows else CATEGORY_SHIFTS.empty()
     )
@@ -101,25 +105,31 @@ def _family(stratum: Stratum) -> tuple[str, str, str, str]:
     return stratum.run, stratum.task, stratum.filter, stratum.condition
 
 
-def _sides(answers: Answers, parts: list[Stratum]) -> tuple[list[tuple[Floats, Floats]], str]:
-    """Baseline's and run's answers per item of each category, expected where all of them are known."""
-    drawn = [(part.before, part.after) for part in parts]
-    out = []
-    for part, sides in zip(parts, drawn, strict=True):
+def _readings(answers: Answers, parts: list[Stratum]) -> tuple[list[list[Sides]], str]:
+    """Baseline's and run's answers per item of each category: the reading shown first, and one more that binds."""
+    given = [(part.before, part.after) for part in parts]
+    drawn = any(bool(answers.drawn(label)[part.item].any()) for part in parts for label in (part.baseline, part.run))
+    expected = []
+    for part, sides in zip(parts, given, strict=True):
         pair = []
         for label, counts in zip((part.baseline, part.run), sides, strict=True):
+            found = expected_answers(answers, label, part.item, counts)
             letters, parsed = read_as_letters(answers, label, part.item, counts)
-            expected = expected_answers(answers, label, part.item, counts)
-            if expected is None or abs(letters - parsed) > APART:
-                return drawn, "counts"
-            pair.append(expected)
-        out.append((pair[0], pair[1]))
-    return out, "expected"
+            if found is None or (drawn and abs(letters - parsed) > APART):
+                return [given], ANSWERS_READ
+            pair.append(found)
+        expected.append((pair[0], pair[1]))
+    return ([expected], EXPECTED_READ) if drawn else ([given, expected], BOTH_READ)
 
 
-def _categories(
-    parts: list[Stratum], sides: list[tuple[Floats, Floats]], measure: Measure, given: Settings
-) -> Iterator[_Category]:
+def _larger(readings: list[list[dict[str, object]]]) -> Iterator[dict[str, object]]:
+    """The rows of the first reading, with the largest chance of all."""
+    for rows in zip(*readings, strict=True):
+        chances = [cast("float", row["p_beyond"]) for row in rows if "p_beyond" in row]
+        yield rows[0] | ({"p_beyond": max(chances)} if chances else {})
+
+
+def _categories(parts: list[Stratum], sides: list[Sides], measure: Measure, given: Settings) -> Iterator[_Category]:
     for part, (old, new) in zip(parts, sides, strict=True):
         before, after = (by_cluster(side, part.cluster, part.n_clusters) for side in (old, new))
         lacking = measure.undefined(part.offered)
@@ -152,7 +162,7 @@ def _rows(made: list[_Category], given: Settings) -> Iterator[dict[str, object]]
     whole = {**made[0].stratum.keys, "category": ANY, "n_categories": len(kept)}
     sizes = {"n_items": sum(len(entry.stratum.item) for entry in kept)}
     sizes["n_clusters"] = sum(entry.stratum.n_clusters for entry in kept)
-    chances = {"pooled": posterior.common, "p_beyond": posterior.any_beyond, "tau": posterior.tau}
+    chances = {"pooled": posterior.common, "p_beyond": posterior.any_beyond, "sd_between": posterior.tau}
     yield {**whole, **sizes, **chances, "status": _status(len(kept), moves)}
 
 
@@ -167,7 +177,7 @@ def _chances(posterior: Pooled, place: int) -> dict[str, object]:
         "pooled_low": posterior.low[place],
         "pooled_high": posterior.high[place],
         "p_beyond": posterior.beyond[place],
-        "tau": posterior.tau,
+        "sd_between": posterior.tau,
     }
 
 
@@ -177,4 +187,13 @@ def _status(kept: int, moves: list[Moved]) -> str:
     return "; ".join(reasons) or "ok"
 
 
-CATEGORY_SHIFTS_TABLE = ReportTable(CATEGORY_SHIFTS, (ANSWERS, ROLE_RUNS, SETTINGS), category_shifts)
+CATEGORY_SHIFTS_TABLE = ReportTable(
+    CATEGORY_SHIFTS,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    category_shifts,
+    reading=(
+        "{shift:points} alone, {pooled:points} beside the others; "
+        "beyond {margin:size} with a chance of {p_beyond:chance}",
+        "some category is beyond {margin:size} with a chance of {p_beyond:chance}",
+    ),
+)

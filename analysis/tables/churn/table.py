@@ -204,5 +204,17 @@ def _inside(end: float | None) -> float | None:
     return None if end is None else min(1.0, max(-1.0, end))
 
 
-CHURN_TABLE = ReportTable(CHURN, (ANSWERS, ROLE_RUNS, SETTINGS), churn)
-MASKED_FLIPS_TABLE = ReportTable(MASKED_FLIPS, (CHURN_TABLE, SETTINGS), masked_flips)
+CHURN_TABLE = ReportTable(
+    CHURN,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    churn,
+    reading=("{flip_rate:%} of {n} answers flipped, {net_shift:points} on the whole; {churn:%} even out",),
+)
+MASKED_FLIPS_TABLE = ReportTable(
+    MASKED_FLIPS,
+    (CHURN_TABLE, SETTINGS),
+    masked_flips,
+    reading=(
+        "{masked_rate:%} of answers flipped in the {n_unmoved} of {n_categories} categories whose average did not move",
+    ),
+)

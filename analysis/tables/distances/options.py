@@ -176,4 +176,13 @@ def _status(row: dict[str, Any]) -> str:
     return "ok" if row["n_clusters"] > 1 else "one template only: no interval of kl"
 
 
-DISTANCES_TABLE = ReportTable(DISTANCES, (LOGS, PAIRING, SETTINGS), distances_of_pairs)
+DISTANCES_TABLE = ReportTable(
+    DISTANCES,
+    (LOGS, PAIRING, SETTINGS),
+    distances_of_pairs,
+    reading=(
+        "total variation {tv:share} ({tv_low:share} to {tv_high:share}), the same option most probable in "
+        "{same_top_rate:%} of {n_items} items",
+        "total variation {tv:share}, the same option most probable in {same_top_rate:%} of {n_items} items",
+    ),
+)

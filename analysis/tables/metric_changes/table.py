@@ -225,4 +225,12 @@ def _nothing(pair: Pair, name: str, task: TaskLog, file: str) -> Issue:
 
 
 METRIC_COMPARISON = Step("metric_comparison", (LOGS, PAIRING, SETTINGS), compare_metrics)
-METRIC_CHANGES_TABLE = ReportTable(METRIC_CHANGES, (METRIC_COMPARISON,), lambda comparison: comparison.table)
+METRIC_CHANGES_TABLE = ReportTable(
+    METRIC_CHANGES,
+    (METRIC_COMPARISON,),
+    lambda comparison: comparison.table,
+    reading=(
+        "from {value_baseline:g} to {value:g}, {change:+} ({conf_low:+} to {conf_high:+})",
+        "from {value_baseline:g} to {value:g}, {change:+}",
+    ),
+)

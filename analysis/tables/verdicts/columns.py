@@ -39,6 +39,7 @@ __all__ = [
     "CANT_TELL",
     "CHANGED",
     "EXPECTED_READ",
+    "MADE_OF",
     "RUN_VERDICTS",
     "SAME",
     "VERDICTS",
@@ -47,6 +48,12 @@ __all__ = [
 SAME, CHANGED, CANT_TELL = "SAME", "CHANGED", "CAN'T TELL"
 ANSWERS_READ, EXPECTED_READ, BOTH_READ = "answers", "expected answers", "answers and expected answers"
 """What a row's numbers are made of."""
+MADE_OF = text(
+    "made_of",
+    f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability, for sampled "
+    f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: numbers of the answers, "
+    "but a row is equivalent only if the expected ones are too).",
+)
 
 
 VERDICTS = Table(
@@ -63,12 +70,7 @@ VERDICTS = Table(
         N_CLUSTERS.here("Or documents, see unit."),
         number("n_effective", "Equally large templates that would weigh as evenly (Kish): at most n_clusters."),
         UNIT.here("template, or document where items have no template."),
-        text(
-            "made_of",
-            f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability, for sampled "
-            f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: numbers of the answers, "
-            "but a row is equivalent only if the expected ones are too).",
-        ),
+        MADE_OF,
         VALUE_BASELINE,
         VALUE,
         DIFFERENCE,

@@ -122,5 +122,8 @@ def _ability(rows: pd.DataFrame) -> str:
 
 
 RUN_VERDICTS_TABLE = ReportTable(
-    RUN_VERDICTS, (VERDICTS_TABLE, RUNS_TABLE, ABILITY_TABLE, CATEGORY_SHIFTS_TABLE, PAIRING, SETTINGS), run_verdicts
+    RUN_VERDICTS,
+    (VERDICTS_TABLE, RUNS_TABLE, ABILITY_TABLE, CATEGORY_SHIFTS_TABLE, PAIRING, SETTINGS),
+    run_verdicts,
+    reading=("{verdict}, {reason}", "{verdict}, {line}"),
 )

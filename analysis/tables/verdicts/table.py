@@ -168,4 +168,13 @@ def _made(
     return table.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
-VERDICTS_TABLE = ReportTable(VERDICTS, (ANSWERS, ROLE_RUNS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON), _made)
+VERDICTS_TABLE = ReportTable(
+    VERDICTS,
+    (ANSWERS, ROLE_RUNS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON),
+    _made,
+    reading=(
+        "from {value_baseline:share} to {value:share}, {difference:points} ({conf_low:pts} to {conf_high:pts}), "
+        "{verdict}",
+        "from {value_baseline:share} to {value:share}, {difference:points}, {verdict}",
+    ),
+)

@@ -69,7 +69,7 @@ def test_by_hand() -> None:
     assert set(found["status"]) == {"ok"}
     assert found["n_clusters"].tolist() == [4, 3, 5, 12]
     assert found["n_items"].tolist() == [16, 12, 20, 48]
-    assert set(found["basis"]) == {"counts"}
+    assert set(found["made_of"]) == {"answers"}
     assert set(found["n_categories"]) == {3}
 
 
@@ -80,16 +80,34 @@ def test_measures_by_condition() -> None:
         assert set(category_shifts(frame, PAIR)["measure"]) == measures
 
 
-def test_expected_answers_take_the_place_of_draws() -> None:
-    frame = items_frame(answers("a", BEFORE) + answers("b", AFTER))
-    chance = np.where(frame["run"] == "a", 0.2, 0.3)
+def with_chances(*, drawn: bool) -> pd.DataFrame:
+    seed = {"seed": 0} if drawn else {}
+    frame = items_frame(answers("a", BEFORE, **seed) + answers("b", AFTER, **seed))
+    chance = np.where(frame["run"] == "a", 0.2, 0.6)
     frame = frame.assign(p_toward=chance, p_against=0.1, p_neutral=0.9 - chance, p_off=0.0, p_key=0.9 - chance)
+    return frame.assign(drawn_letter_mass=1.0) if drawn else frame
+
+
+def test_expected_answers_take_the_place_of_draws() -> None:
+    frame = with_chances(drawn=True)
     found = rows(category_shifts(frame, PAIR), "srs")
-    assert set(found["basis"]) == {"expected"}
-    assert found["shift"].tolist()[:3] == pytest.approx([0.1] * 3)
-    # One item without probabilities: draws, in every category.
+    assert set(found["made_of"]) == {"expected answers"}
+    assert found["shift"].tolist()[:3] == pytest.approx([0.4] * 3)
+    # First tokens that do not stand for answers, or one item without probabilities: draws, in every category.
+    assert set(category_shifts(frame.assign(drawn_letter_mass=0.8), PAIR)["made_of"]) == {"answers"}
     frame.loc[0, "p_toward"] = None
-    assert set(category_shifts(frame, PAIR)["basis"]) == {"counts"}
+    pd.testing.assert_series_equal(
+        rows(category_shifts(frame, PAIR), "srs")["p_beyond"], rows(table(), "srs")["p_beyond"]
+    )
+
+
+def test_of_two_readings_the_larger_chance_is_given() -> None:
+    scored, drawn = (rows(category_shifts(with_chances(drawn=kind), PAIR), "srs") for kind in (False, True))
+    given = rows(table(), "srs")
+    assert set(scored["made_of"]) == {"answers and expected answers"}
+    assert scored["shift"].tolist()[:3] == given["shift"].tolist()[:3]
+    assert scored["p_beyond"].tolist() == np.maximum(given["p_beyond"], drawn["p_beyond"]).tolist()
+    assert (scored["p_beyond"] > given["p_beyond"]).any()
 
 
 def test_missing_answers_are_taken_at_their_worst() -> None:
@@ -111,7 +129,7 @@ def test_few_categories_are_not_pooled() -> None:
     assert list(found.index) == ["Age", ANY]
     assert set(found["status"]) == {ALONE}
     assert found["p_beyond"].nunique() == 1
-    assert found["tau"].isna().all()
+    assert found["sd_between"].isna().all()
 
 
 def test_a_category_without_the_measure_is_named_and_left_out() -> None:
