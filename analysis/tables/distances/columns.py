@@ -44,8 +44,8 @@ DISTANCES = Table(
 
 TEXT_DIVERGENCE = Table(
     name="text_divergence",
-    doc="KL(baseline || run) over the whole vocabulary at every token of text_perplexity's documents, estimated from the "
-    "tokens that compressed_hf logs. Exploratory: in no verdict. See docs/distances.md.",
+    doc="KL(baseline || run) over the whole vocabulary at every token of text_perplexity's documents, estimated from "
+    "the tokens that compressed_hf logs. Exploratory: in no verdict. See docs/distances.md.",
     columns=(
         RUN,
         BASELINE,
