@@ -72,10 +72,10 @@ def read_distributions(path: Path) -> Sketched:
         except (ValueError, zlib.error, binascii.Error) as fault:
             faults.append(" ".join(str(fault).split()))
     if faults:
-        return Sketched(documents=found, fault=f"distributions of {len(faults)} documents can't be used: {faults[0]}")
-    if len(found) < lines:
-        fault = "no distributions are logged" if not found else f"{lines - len(found)} documents have no distributions"
+        fault = f"distributions that can't be used in {len(faults)} of {lines} documents ({faults[0]})"
         return Sketched(documents=found, fault=fault)
+    if len(found) < lines or not lines:
+        return Sketched(documents=found, fault=f"no distributions in {lines - len(found)} of {lines} documents")
     return Sketched(documents=found)
 
 
@@ -89,8 +89,9 @@ def _sketch(record: _Record, scored: tuple[float, int] | None) -> Sketch:
     if not record.windows or min(record.windows) < 1 or m < n or size > _MOST:
         raise ValueError("the record is damaged")
     # One byte more than there should be tells a longer one, and no more is unpacked.
-    unpacked = zlib.decompressobj().decompress(base64.b64decode(record.data, validate=True), size + 1)
-    if len(unpacked) != size:
+    packed = zlib.decompressobj()
+    unpacked = packed.decompress(base64.b64decode(record.data, validate=True), size + 1)
+    if len(unpacked) != size or not packed.eof:  # its end holds the checksum
         raise ValueError("the record is damaged")
     columns, start = [], 0
     for count, kind in sizes:

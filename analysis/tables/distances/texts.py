@@ -65,7 +65,9 @@ def _row(pair: Pair, run: Sketched, base: Sketched, settings: Settings) -> dict[
     shared = [(base.documents[key], run.documents[key]) for key in sorted(base.documents.keys() & run.documents.keys())]
     usable = [both for both in shared if _comparable(*both)]
     if len(usable) < len(shared):
-        faults.append(f"{len(shared) - len(usable)} documents are of other tokens, windows, vocabulary or k")
+        faults.append(
+            f"other tokens, windows, vocabulary or k in {len(shared) - len(usable)} of {len(shared)} documents"
+        )
     if not usable:
         status = "; ".join(faults) or "no document in common"
         return {**named, "n_tokens": 0, "n_units": 0, "unit": "none", "status": status}

@@ -1,10 +1,10 @@
 """A few entries of each token's distribution, chosen so that two runs of one text choose the same.
 
-All log-probabilities of a text are too many to keep: a vocabulary of 128,000 tokens takes half a megabyte a token. A
-token of the vocabulary is kept with the chance min(1, k p), p its probability: the likely ones always, of the others
-a sample. What decides is one number u in [0, 1) for each position and token, the same in every run: kept is where u < k p.
-So two runs whose probabilities are alike keep the same entries, each knows with which chance the other's was kept, and
-a sum over the whole vocabulary has an unbiased estimate (Horvitz and Thompson 1952, with permanent random numbers:
+All log-probabilities of a text are too many to keep: a vocabulary of 128,000 tokens takes half a megabyte a token. One
+token of it is kept with the chance min(1, k p), p its probability: the likely ones always, of the others a sample.
+What decides is one number u in [0, 1) for each position and token, the same in every run: kept is where u < k p. So two
+runs whose probabilities are alike keep the same entries, and each knows with which chance the other's was kept. A sum
+over the whole vocabulary then has an unbiased estimate (Horvitz and Thompson 1952, with the permanent random numbers of
 Brewer, Early and Joyce 1972). `analysis.inference.divergence` makes it. At most k entries a token are expected, fewer
 where the model is sure.
 """

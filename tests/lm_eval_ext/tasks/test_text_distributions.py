@@ -134,7 +134,7 @@ def test_the_perplexity_is_the_same_with_and_without(llama: Path, text_file: Pat
     without, with_them = ([strict(line) for line in file.read_text().splitlines()] for file in files)
     assert [line["token_perplexity"] for line in without] == [line["token_perplexity"] for line in with_them]
     assert all("distributions" not in line for line in without)
-    assert read_distributions(files[0]).fault == "no distributions are logged"
+    assert read_distributions(files[0]).fault == "no distributions in 3 of 3 documents"
 
 
 @pytest.mark.parametrize("given", ["many", -1, True, 1.5])
@@ -160,18 +160,18 @@ def test_what_is_missing_damaged_or_foreign_is_named(llama: Path, text_file: Pat
         return row_of(runs)
 
     row = changed(None, good[1], good[2])
-    assert row["status"] == "run: 1 documents have no distributions"
+    assert row["status"] == "run: no distributions in 1 of 3 documents"
     assert row["n_tokens"] == whole["n_tokens"] - sum(good[0]["windows"])
     row = changed(good[1], good[1], good[2])
     assert "another document's or run's" in row["status"]
     row = changed(good[0] | {"data": good[0]["data"][:-8]}, good[1], good[2])
-    assert "can't be used" in row["status"]
+    assert "can't be used in 1 of 3 documents" in row["status"]
     row = changed(good[0] | {"version": 9}, good[1], good[2])
     assert "version 9" in row["status"]
     row = changed(good[0] | {"read": "0" * 64}, good[1] | {"k": 5}, good[2])
-    assert row["status"] == "2 documents are of other tokens, windows, vocabulary or k"
+    assert row["status"] == "other tokens, windows, vocabulary or k in 2 of 3 documents"
     row = changed(None, None, None)
-    assert (row["n_tokens"], row["status"]) == (0, "run: no distributions are logged")
+    assert (row["n_tokens"], row["status"]) == (0, "run: no distributions in 3 of 3 documents")
     assert pd.isna(row["kl"])
     shutil.rmtree(file.parent)
 
