@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from .tables.transitions.table import transitions as transitions
     from .tables.uncertainty.model import uncertainty_model as uncertainty_model
     from .tables.uncertainty.table import uncertainty_tables as uncertainty_tables
+    from .tables.verdicts.runs import run_verdicts as run_verdicts
+    from .tables.verdicts.table import verdicts as verdicts
 
 _NAMES = {
     "compare.differences": "DIFFERENCES",
@@ -73,6 +75,8 @@ _NAMES = {
     "tables.transitions.table": "role_transitions transitions",
     "tables.uncertainty.model": "uncertainty_model",
     "tables.uncertainty.table": "uncertainty_tables",
+    "tables.verdicts.runs": "run_verdicts",
+    "tables.verdicts.table": "verdicts",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 

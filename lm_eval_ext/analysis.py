@@ -21,6 +21,7 @@ from lm_eval_ext.errors import UserError
 
 if TYPE_CHECKING:
     from analysis import *  # noqa: F403  (for type checkers alone; what runs is below)
+    from analysis import publish as publish
     from analysis import report as report
 
 _NAME = "analysis"

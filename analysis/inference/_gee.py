@@ -10,7 +10,7 @@ from scipy.special import expit
 from ._logit import Floats, Ints, Records, absolute_scores, by_code, columns_by_code, fit_logit
 from ._rounding import settled
 
-__all__ = ["GeeFit", "fit_gee"]
+__all__ = ["GeeFit", "effective_df", "fit_gee", "told_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,35 @@ class GeeFit:
     correlation: float
     """Of the working correlation; 0 for independence."""
     converged: bool
-    df: int
-    """n_clusters - terms: the t distribution's degrees of freedom."""
+    told: Floats
+    """[clusters, terms, terms] what each cluster tells: its part of the coefficients' model-based covariance."""
     note: str = ""
     """Why the working correlation is not the one that was asked for; empty if it is."""
+
+    def df(self, rows: Floats) -> Floats:
+        """Degrees of freedom of linear combinations of the coefficients, [rows] of [rows, terms]; at least 0."""
+        return effective_df(self.told, rows)
+
+
+def effective_df(told: Floats, rows: Floats) -> Floats:
+    """The degrees of freedom that a sandwich over clusters has for linear combinations c of coefficients.
+
+    A cluster of information Q_c has the part v_c = c' B^-1 Q_c B^-1 c in the combination's variance, which is their
+    sum; with parts as weights, the effective number of clusters is Kish's (1965), (sum v)^2 / sum v^2. The degrees of
+    freedom are one less, or clusters minus terms if these are fewer. Clusters of one size and one set of doses are
+    clusters minus terms; those with few records, or without the doses that tell of c, hardly count.
+
+    Args:
+        told: [clusters, terms, terms] B^-1 Q_c B^-1.
+        rows: [rows, terms]
+
+    Returns:
+        [rows]
+    """
+    parts = np.maximum(np.einsum("ri,cij,rj->rc", rows, told, rows), 0.0)
+    squares = np.square(parts).sum(axis=1)
+    effective = parts.sum(axis=1) ** 2 / np.where(squares > 0, squares, 1.0)
+    return np.asarray(np.clip(np.minimum(effective - 1, told.shape[0] - told.shape[1]), 0.0, None))
 
 
 def fit_gee(records: Records, *, fine: tuple[Records, Ints] | None = None, working: str = "exchangeable") -> GeeFit:
@@ -79,9 +104,19 @@ def fit_gee(records: Records, *, fine: tuple[Records, Ints] | None = None, worki
         working=working,
         correlation=alpha,
         converged=ok,
-        df=records.n_clusters - len(beta),
+        told=_told(information, np.linalg.inv(total)),
         note=note,
     )
+
+
+def told_of(records: Records, beta: Floats) -> Floats:
+    """`GeeFit.told` at any coefficients, records taken as independent."""
+    information = _parts(records, beta, 0.0)[1]
+    return _told(information, np.linalg.inv(information.sum(axis=0)))
+
+
+def _told(information: Floats, bread: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,cjk,kl->cil", bread, information, bread))
 
 
 def _iterate(records: Records, beta: Floats) -> tuple[Floats, float] | None:
@@ -134,8 +169,11 @@ def _parts(records: Records, beta: Floats, alpha: float) -> tuple[Floats, Floats
     whole = columns_by_code(records.n[:, None] * row, code, size)
     score = columns_by_code(residual[:, None] * row, code, size)
     score = score - (k * by_code(residual, code, size))[:, None] * whole
-    square = (row[:, :, None] * row[:, None, :] * records.n[:, None, None]).reshape(-1, terms * terms)
-    information: Floats = columns_by_code(square, code, size).reshape(-1, terms, terms)
+    information: Floats = np.empty((size, terms, terms))
+    # Product by product: all of them at once would be terms^2 numbers a cell.
+    for i in range(terms):
+        for j in range(i + 1):
+            information[:, i, j] = information[:, j, i] = by_code(row[:, i] * row[:, j] * records.n, code, size)
     information = information - k[:, None, None] * whole[:, :, None] * whole[:, None, :]
     return score / (1 - alpha), information / (1 - alpha)
 

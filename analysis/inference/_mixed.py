@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from ._gee import effective_df, told_of
 from ._logit import Floats, Records, absolute_scores, by_code, columns_by_code
 from ._rounding import settled
 
@@ -30,7 +31,13 @@ class MixedFit:
     """[terms + 1, terms + 1] inverse of the observed information."""
     cov: Floats
     """As a sandwich over clusters, times n_clusters / (n_clusters - 1); 0 for what no cluster moves."""
+    told: Floats
+    """[clusters, terms, terms] as in `GeeFit`, of the records taken as independent."""
     converged: bool
+
+    def df(self, rows: Floats) -> Floats:
+        """Degrees of freedom of linear combinations of the coefficients, as those of `GeeFit`."""
+        return effective_df(self.told, rows)
 
 
 class MixedLikelihood:
@@ -123,6 +130,7 @@ def fit_mixed(records: Records, start: Floats, nodes: int) -> MixedFit:
         log_likelihood=value,
         cov_model=inverse,
         cov=influence.T @ influence * (records.n_clusters / max(records.n_clusters - 1, 1)),
+        told=told_of(records, at[:terms]),
         converged=at_rest,
     )
 

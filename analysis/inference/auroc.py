@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ._log_odds import on_log_odds
-from .clusters import from_left_out
+from ._rounding import RELATIVE
+from .clusters import FEWEST_EFFECTIVE, effective_clusters, from_left_out
 from .result import Result
 
 __all__ = ["auroc"]
@@ -23,8 +24,10 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     This is the Mann-Whitney statistic over the number of pairs (Hanley & McNeil 1982), in [0, 1]. The interval is the
     delete-one-template jackknife's: leaving a template out takes away its flipped answers' comparisons, its unflipped
     ones', and gives back those within it. It is taken on the scale of log-odds, and its degrees of freedom are one
-    less than the templates with a flip (or without, if these are fewer), since the others hardly tell of the ranking:
-    with some twenty flips in 25 templates it covers 94 % of the time, on the plain scale with all of them counted 90 %.
+    less than the effective number of templates of the flipped answers (or of the others, if that is less), since
+    templates without any hardly tell of the ranking. In 500 simulated data sets a cell of 5 to 25 templates it covers
+    0.95 to 0.98 where these are of one size and 0.95 to 0.996 where sizes differ much (Pareto of index 1.2, one as
+    large as all the others); with the templates counted it was 0.91 to 0.95 there.
 
     Args:
         doubt: [items] the higher, the less certain.
@@ -35,7 +38,7 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
 
     Returns:
         Term "auroc"; none, and a status, where all answers or none flipped. No interval where all flips, or all other
-        answers, are of one template.
+        answers, are of fewer than FEWEST_EFFECTIVE templates, and where no template moves it (all tied, all in order).
     """
     groups = int(cluster.max(initial=-1)) + 1
     whole = Result(method="AUROC, jackknife over templates", n=int(n.sum()), n_clusters=groups, level=level)
@@ -61,9 +64,14 @@ def auroc(doubt: Floats, n: Floats, flips: Floats, cluster: Ints, *, level: floa
     (estimate,) = found.estimates
     if estimate.std_error is None:
         return found
-    telling = int(min(np.count_nonzero(counts[:, 1]), np.count_nonzero(counts[:, 2])))
+    telling = min(effective_clusters(counts[:, 1]), effective_clusters(counts[:, 2]))
     # A test of an AUROC of 0 is no test that anybody asks for.
     bare = replace(estimate, df=telling - 1, statistic=None, p_value=None)
+    if telling < FEWEST_EFFECTIVE * (1 - RELATIVE):
+        bare = replace(bare, conf_low=None, conf_high=None)
+        return replace(
+            found, estimates=(bare,), status="one template has most of the flips, or of the rest: no interval"
+        )
     return replace(found, estimates=(on_log_odds(bare, level),))
 
 

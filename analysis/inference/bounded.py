@@ -173,7 +173,7 @@ def _below_zero(values: Floats) -> float:
     """The chance that a sum of independent standard exponentials times the values is 0 or less.
 
     By Gil-Pelaez' inversion of the characteristic function prod (1 - i t x)^-1, on a grid in log t (the trapezoid rule
-    converges exponentially there): right to some 1e-7. Far from 0 by Lugannani and Rice's saddlepoint.
+    converges exponentially there): right to some 1e-7. Far from 0 by the saddlepoint of Lugannani and Rice.
     """
     size = float(np.sqrt(np.square(values).sum()))
     if not size:

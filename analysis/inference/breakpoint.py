@@ -12,7 +12,7 @@ from ._logit import Floats, Records, fit_logit, no_estimate
 from ._rounding import RELATIVE, settled
 from .gee import gee
 from .result import Estimate, Result
-from .trend import NameDose, dose_counts, plain_dose, signs
+from .trend import NameDose, dose_counts, flipped_p, plain_dose
 
 __all__ = ["MIN_DOSES", "breakpoint_test"]
 
@@ -36,7 +36,7 @@ def breakpoint_test(
 
     For each k the score of c at the straight line, made orthogonal to a and b, is summed per cluster, and
     T_k = (sum s)^2 / sum s^2. The statistic is the largest T_k, and the sign flips of the clusters, the same for
-    all k, give its distribution, so that the search over k is paid for: p = (b + 1) / (flips + 1).
+    all k, give its distribution, so that the search over k is paid for (`trend.flipped_p`).
 
     The verdict is
         "threshold at X": the line bends (p < 1 - level), has a slope after X, and is steeper there than before;
@@ -92,12 +92,13 @@ def breakpoint_test(
     if reason:
         return replace(out, status=reason)
     candidates = x[1:-1]
-    bend = _bend(y, m, x, flips, seed)
+    bend, drawn = _bend(y, m, x, flips, seed)
     best = float(_likeliest(_profile(y.sum(axis=0)[None], m.sum(axis=0)[None], x), candidates)[0])
     bent = bend.p_value is not None and bend.p_value < 1 - level
     ends = _resampled(y, m, x, seed, level) if bent else (None, None)
     point = Estimate(term="breakpoint", estimate=best, conf_low=ends[0], conf_high=ends[1])
     slopes, status = _slopes(y, m, x, best, level)
+    facts["flips"] = drawn
     facts |= {"verdict": _verdict(bent, name_dose(best), slopes), "candidates": ", ".join(map(name_dose, candidates))}
     return replace(out, estimates=(bend, point, *slopes), status=status, facts=facts)
 
@@ -116,8 +117,8 @@ def _by_dose(y: Floats, m: Floats, x: Floats) -> Records:
     return Records.of(y.sum(axis=0), m.sum(axis=0), np.column_stack([np.ones(len(x)), x]))
 
 
-def _bend(y: Floats, m: Floats, x: Floats, flips: int, seed: int) -> Estimate:
-    """The largest score statistic over the candidates, and its sign-flip p-value."""
+def _bend(y: Floats, m: Floats, x: Floats, flips: int, seed: int) -> tuple[Estimate, int]:
+    """The largest score statistic over the candidates with its sign-flip p-value, and the flips drawn."""
     line = _by_dose(y, m, x)
     mean = expit(line.design @ fit_logit(line)[0])
     hinges = np.maximum(x[:, None] - x[1:-1], 0)
@@ -129,9 +130,11 @@ def _bend(y: Floats, m: Floats, x: Floats, flips: int, seed: int) -> Estimate:
     spread = np.sum(score**2, axis=0)
     spread = np.where(spread > 0, spread, np.inf)
     statistic = float(np.max(score.sum(axis=0) ** 2 / spread))
-    flipped = np.max((signs(flips, len(score), seed) @ score) ** 2 / spread, axis=1)
-    at_least = int(np.count_nonzero(flipped >= statistic - RELATIVE * max(statistic, 1)))
-    return Estimate(term="bend", statistic=statistic, p_value=(at_least + 1) / (flips + 1))
+    least = statistic - RELATIVE * max(statistic, 1)
+    p_value, flips = flipped_p(
+        lambda sign: np.max((sign @ score) ** 2 / spread, axis=1) >= least, len(score), flips, seed
+    )
+    return Estimate(term="bend", statistic=statistic, p_value=p_value), flips
 
 
 def _profile(y: Floats, m: Floats, x: Floats) -> Floats:

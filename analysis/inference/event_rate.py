@@ -25,8 +25,8 @@ BOUNDED = "no template above {reach:.0%} is assumed"
 def event_rate(cells: npt.ArrayLike, *, level: float = 0.95, reach: float = REACH, unit: float = 1.0) -> Result:
     """Events over what is at risk, clusters independent.
 
-    Between 0 and 1 a t interval from the jackknife over clusters, taken on the scale of log-odds (`on_log_odds`): on
-    that of the rate it covered 91 % in simulations with few events, where this one covers 94 to 96 % (docs/validity.md).
+    Between 0 and 1 a t interval from the jackknife over clusters, taken on the scale of log-odds (`on_log_odds`). On
+    that of the rate it covered 91 % in simulations with few events, here 94 to 96 % (docs/validity.md).
     A rate of 0 or 1 has no such error. Its open end is what so many unchanged clusters exclude, if none lies further
     off than `reach` (`bounded.interval`), and so it is the shorter the more there are.
 

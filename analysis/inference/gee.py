@@ -12,9 +12,11 @@ from scipy.stats import t as student
 from ._gee import GeeFit, fit_gee
 from ._logit import EVENTS_PER_TERM, Floats, Records, no_estimate
 from ._rounding import settled
+from .clusters import FEWEST_EFFECTIVE
 from .result import Estimate, Result
 
 __all__ = [
+    "FEWEST_DF",
     "FEW_CLUSTERS",
     "gee",
     "gee_curve",
@@ -27,6 +29,8 @@ __all__ = [
 
 FEW_CLUSTERS = 20
 """Below this many clusters, the status of a fit says so."""
+FEWEST_DF = FEWEST_EFFECTIVE - 1 - 1e-9
+"""Degrees of freedom below which a term has no interval; rounding must not take it from two equal clusters."""
 
 
 def gee(
@@ -42,8 +46,13 @@ def gee(
     """Logistic GEE on counts, with a cluster-robust, bias-reduced covariance and the t distribution.
 
     logit P(event) = design @ beta, a population-averaged model (Liang and Zeger 1986). The sandwich is that of
-    Mancl and DeRouen (2001), as in statsmodels' cov_type="bias_reduced"; statistics are compared with t on
-    n_clusters - terms degrees of freedom.
+    Mancl and DeRouen (2001), as in statsmodels' cov_type="bias_reduced"; statistics are compared with t on the
+    effective clusters' degrees of freedom (`effective_df`): n_clusters - terms where all tell as much, else fewer.
+
+    Tests at 0.05 of a slope that is 0 on average and differs by template, 1,000 simulated data sets a cell, 5, 8, 12,
+    25 and 60 templates: templates of one size 0.029 to 0.072, sizes of a Pareto distribution (index 1.2) 0.021 to
+    0.059, one template as large as all others 0.001 to 0.017. With n_clusters - terms it was 0.037 to 0.080 and 0.030
+    to 0.070.
 
     Args:
         events: [cells] records with the event.
@@ -60,7 +69,8 @@ def gee(
         over records of dP/dTERM in probability points (100 x), its interval by the delta method. Facts: working
         correlation and its value, convergence, covariance type. No estimates, and the reason as `status`, where the
         maximum likelihood estimate does not exist (one outcome, collinear terms, separation), there are no more
-        clusters than terms, or one cluster alone carries a term. A fit with few clusters or events says so there.
+        clusters than terms, or one cluster alone carries a term. A fit with few clusters or events says so there. No
+        interval for a term that is told of by fewer than two effective clusters.
 
     Raises:
         ValueError: If lengths differ, values are not finite, or events exceed n.
@@ -117,6 +127,10 @@ def warnings_of(records: Records, terms: tuple[str, ...], fit: GeeFit) -> str:
     still = ", ".join(name for name, variance in zip(terms, np.diag(fit.cov), strict=True) if variance == 0)
     if still:
         found.append(f"every cluster shows the same {still}: its error is not known")
+    df = fit.df(np.eye(len(terms)))
+    alone = ", ".join(name for name, value in zip(terms, df, strict=True) if value < FEWEST_DF)
+    if alone:
+        found.append(f"one cluster tells most of {alone}: no interval")
     if records.n_clusters < FEW_CLUSTERS:
         found.append(f"{records.n_clusters} clusters (fewer than {FEW_CLUSTERS}): the interval is rough")
     if rarer < EVENTS_PER_TERM * slopes:
@@ -126,16 +140,22 @@ def warnings_of(records: Records, terms: tuple[str, ...], fit: GeeFit) -> str:
 
 def _estimates(fit: GeeFit, records: Records, terms: tuple[str, ...], level: float) -> tuple[Estimate, ...]:
     slopes = [i for i, name in enumerate(terms) if name != "intercept"]
-    plain = [interval(name, fit.beta[i], float(np.sqrt(fit.cov[i, i])), fit.df, level) for i, name in enumerate(terms)]
+    df = fit.df(np.eye(len(terms)))
+    plain = [interval(name, fit.beta[i], float(np.sqrt(fit.cov[i, i])), df[i], level) for i, name in enumerate(terms)]
     ratios = [odds_ratio(plain[i]) for i in slopes]
     effects = [marginal_effect(fit, records, i, f"marginal_effect {terms[i]}", level) for i in slopes]
     return (*plain, *ratios, *effects)
 
 
 def interval(term: str, estimate: float, std_error: float, df: float, level: float) -> Estimate:
-    """Estimate with its t test against 0 and t interval; bare if its error is 0, that is not known."""
+    """Estimate with its t test against 0 and t interval.
+
+    Bare if its error is 0, that is not known, and with the error alone below FEWEST_DF degrees of freedom.
+    """
     if not std_error > 0:
         return Estimate(term=term, estimate=estimate, df=df)
+    if df < FEWEST_DF:
+        return Estimate(term=term, estimate=estimate, std_error=std_error, df=df)
     half = float(student.ppf((1 + level) / 2, df)) * std_error
     statistic = estimate / std_error
     return Estimate(
@@ -166,17 +186,19 @@ def marginal_effect(fit: GeeFit, records: Records, column: int, term: str, level
     gradient = fit.beta[column] * (weight * slope * (1 - 2 * mean)) @ records.design
     gradient[column] += weight @ slope
     effect = float(fit.beta[column] * (weight @ slope))
-    return interval(term, 100 * effect, 100 * float(_errors(gradient[None], fit.cov)[0]), fit.df, level)
+    error, df = _errors(gradient[None], fit.cov)[0], fit.df(gradient[None])[0]
+    return interval(term, 100 * effect, 100 * float(error), float(df), level)
 
 
 def gee_curve(fit: GeeFit, design: Floats, level: float) -> tuple[Floats, Floats, Floats]:
     """Predicted probability at rows of covariates, and its band: an interval on the logit scale, pointwise.
 
-    The band is NaN where no cluster moves the prediction, so that its error is not known.
+    The band is NaN where no cluster moves the prediction, so that its error is not known, and below FEWEST_DF.
     """
     eta = design @ fit.beta
-    errors = _errors(design, fit.cov)
-    half = student.ppf((1 + level) / 2, fit.df) * np.where(errors > 0, errors, np.nan)
+    errors, df = _errors(design, fit.cov), fit.df(design)
+    known = (errors > 0) & (df >= FEWEST_DF)
+    half = student.ppf((1 + level) / 2, np.where(known, df, np.nan)) * errors
     return expit(eta), expit(eta - half), expit(eta + half)
 
 

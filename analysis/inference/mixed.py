@@ -36,7 +36,7 @@ def mixed_logit(
     The intercepts are normal with mean 0; adaptive Gauss-Hermite quadrature, as in R lme4's glmer(nAGQ = nodes).
     Coefficients are those of a given cluster, further from 0 than the population's. Standard errors are sandwiches
     over clusters, since records of an item are more alike than the model's one intercept allows; statistics are
-    compared with t on n_clusters - terms degrees of freedom.
+    compared with t on the effective clusters' degrees of freedom, as for the GEE.
 
     Args:
         events: [cells] records with the event.
@@ -64,7 +64,7 @@ def mixed_logit(
     fit = mixed_fit(records, names, nodes)
     return Result(
         method="mixed logit, random intercept per cluster",
-        estimates=_estimates(fit, records.n_clusters, names, level) if isinstance(fit, MixedFit) else (),
+        estimates=_estimates(fit, names, level) if isinstance(fit, MixedFit) else (),
         n=int(records.n.sum()),
         n_clusters=records.n_clusters,
         n_events=int(records.events.sum()),
@@ -86,10 +86,10 @@ def mixed_fit(records: Records, terms: tuple[str, ...], nodes: int = NODES) -> M
     return fit if fit.converged else "not fitted: no convergence"
 
 
-def _estimates(fit: MixedFit, n_clusters: int, terms: tuple[str, ...], level: float) -> tuple[Estimate, ...]:
+def _estimates(fit: MixedFit, terms: tuple[str, ...], level: float) -> tuple[Estimate, ...]:
     errors = np.sqrt(np.diag(fit.cov))
-    df = n_clusters - len(terms)
-    plain = [interval(name, fit.beta[i], float(errors[i]), df, level) for i, name in enumerate(terms)]
+    df = fit.df(np.eye(len(terms)))
+    plain = [interval(name, fit.beta[i], float(errors[i]), df[i], level) for i, name in enumerate(terms)]
     slopes = [entry for entry in plain if entry.term != "intercept"]
     shrink = 1 / np.sqrt(1 + ATTENUATION * fit.sd**2)
     population = [

@@ -6,8 +6,8 @@ capital grows beyond 1 / alpha at any time at all with a chance of at most alpha
 capital so far) is a p-value however one stops (Waudby-Smith and Ramdas 2024; Shekhar and Ramdas 2024).
 
 The stake is spread over some fixed fractions of what may be staked (a mixture, as Cover's universal portfolio). So the
-capital hangs on the templates seen and not on their order, and falls where any of them moves further up. Where none of G
-equal templates changed the largest fraction has (1 - m / reach)^-G: the p-value of `bounded`, over its part of the stake.
+capital hangs on the templates seen and not on their order, and falls where any of them moves further up. Where none of
+G equal templates changed the largest fraction has grown to (1 - m / reach)^-G: 1 over the p-value of `bounded`.
 
 All functions take what those of `bounded` take, with the clusters of `Moves` in the order of evaluation (`order`).
 Sizes may differ: a stake is in proportion to a template's answers, so that the hypothesis is that of the mean over
@@ -102,7 +102,7 @@ def changed_after(low: Moves, high: Moves, alpha: float) -> int | None:
 
 
 def smallest_seen(moves: Moves, alpha: float, *, power: float = 0.8) -> float:
-    """As `bounded.smallest_seen`, of `no_change` here and with all these templates: the change told by the last look."""
+    """As `bounded.smallest_seen`: the change that `no_change` here tells by the last of these templates."""
     if moves.effective <= 1.0 + 1e-9:
         return float("inf")
     share, df = moves.n / moves.n.sum(), moves.effective - 1

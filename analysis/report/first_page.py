@@ -15,6 +15,7 @@ __all__ = ["MEASURES", "changes_that_hold", "metrics_beside", "noise_beside"]
 MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
 """Measures of the first page; the tables hold all."""
 
+_MOVES = ["new_bias", "resolved_bias", "net_bias", "net_flips"]
 _KEYS = ["run", "task", "filter", "condition"]
 
 
@@ -69,24 +70,26 @@ def metrics_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def noise_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """New bias observed and expected beside what the baseline shows against itself, in percent.
+    """New bias, resolved bias and their net, observed and expected, each beside its floor, in percent.
 
     Args:
         tables: Tables of the report by name: noise_floor is used, ambiguous items where there is such a split. Runs
             whose answers were scored are left out: nothing was drawn, so nothing observed stands on this floor.
 
     Returns:
-        Columns run, task, filter, transition, observed, expected, floor, excess, from, to, sampling; empty without.
+        Columns run, task, filter, transition, observed, observed_from, observed_to, floor (of observed), expected,
+        floor_independent (of expected), excess, from, to, sampling; empty without.
         What is expected is missing where first tokens do not stand for answers.
     """
     rows = _pooled(tables["noise_floor"])
-    rows = rows[rows["transition"].isin(["new_bias", "resolved_bias"]) & rows["condition"].isin(["ambig", "none"])]
+    rows = rows[rows["transition"].isin(_MOVES) & rows["condition"].isin(["ambig", "none"])]
     rows = rows[rows["sampling"] != "scored"]
     out = rows[["run", "task", "filter", "transition"]].copy()
-    names = {"observed": "observed", "expected": "expected", "floor": "floor", "excess": "excess"}
-    for name, column in {**names, "from": "excess_low", "to": "excess_high"}.items():
+    seen = {"observed": "observed", "observed_from": "observed_low", "observed_to": "observed_high", "floor": "floor"}
+    names = {name: name for name in ("expected", "floor_independent", "excess")}
+    for name, column in {**seen, **names, "from": "excess_low", "to": "excess_high"}.items():
         out[name] = 100 * rows[column]
-        if name != "observed":
+        if name not in seen:
             out[name] = out[name].mask(rows["status"].str.startswith(FIRST_TOKENS))
     return out.assign(sampling=rows["sampling"]).reset_index(drop=True)
 

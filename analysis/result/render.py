@@ -20,6 +20,9 @@ _TITLES = {
     "srs": "SRS",
     "new_bias_pct": "new bias",
     "resolved_bias_pct": "resolved bias",
+    "net_bias_pct": "net of both",
+    "net_bias_pct_low": "net from",
+    "net_bias_pct_high": "net to",
     "achieved_sparsity": "achieved sparsity",
     "bits_per_weight": "bits per weight",
     "decoder_sparsity": "sparsity, all of the decoder",
@@ -32,6 +35,9 @@ _TITLES = {
     "row_verdict": "verdict",
     "other_change": "other reading",
     "usr": "unknown",
+    "observed_from": "observed from",
+    "observed_to": "observed to",
+    "floor_independent": "independent floor",
 }
 _FORMATS = {
     "accuracy": "{:.3f}",
@@ -44,6 +50,7 @@ _FORMATS = {
     "perplexity_pct_change": "{:+.1f}%",
     "new_bias_pct": "{:.1f}%",
     "resolved_bias_pct": "{:.1f}%",
+    **dict.fromkeys(("net_bias_pct", "net_bias_pct_low", "net_bias_pct_high"), "{:+.1f}"),
     "achieved_sparsity": "{:.3f}",
     "bits_per_weight": "{:.2f}",
     "decoder_sparsity": "{:.3f}",
@@ -51,6 +58,7 @@ _FORMATS = {
     "baseline": "{:.3f}",
     "value": "{:.3f}",
     **dict.fromkeys(("change", "from", "to", "other_change", "excess"), "{:+.1f}"),
+    **dict.fromkeys(("observed_from", "observed_to", "floor_independent"), "{:.1f}"),
     **dict.fromkeys(("could_see", "observed", "expected", "floor"), "{:.1f}"),
 }
 """How a column's numbers are rounded; integers get thousands separators, others four significant digits."""

@@ -42,7 +42,7 @@ TEST = text("test", "Name of the test.")
 TERM = text("term", "Term of the model.")
 MODEL = text(
     "model",
-    "gee: population-averaged, robust to clusters; firth: penalised, records taken as independent; none.",
+    "gee: population-averaged, robust to clusters; firth: penalised, which knows no clusters; none.",
 )
 REFERENCE = text("reference", "Reference levels that the terms are set against.")
 STATUS = text("status", "'ok', or why the row holds no or only part of a result.")
@@ -100,7 +100,9 @@ CONF_HIGH = number("conf_high", "Upper end of that interval; missing where it is
 P_VALUE = number("p_value", "p-value, two-sided, not corrected for multiplicity.")
 P_VALUE_HOLM = number("p_value_holm", "p_value after Holm over the family.")
 P_VALUE_BH = number("p_value_bh", "p_value after Benjamini and Hochberg over the family.")
-P_EQUIVALENCE = number("p_equivalence", "p-value of two one-sided t-tests that the change lies within the margin.")
+P_EQUIVALENCE = number(
+    "p_equivalence", "p-value of equivalence: small where the change is shown to lie within the margin."
+)
 FAMILY = text("family", "What is corrected over, or held at once, in words; rows without a result are not in it.")
 FAMILY_SIZE = count("family_size", "Rows in the family.")
 CORRECTED = (P_VALUE_HOLM, P_VALUE_BH, FAMILY, FAMILY_SIZE)
@@ -112,6 +114,21 @@ CONVERGED = flag("converged", "Whether the fit converged; missing if none was tr
 
 LEVEL = number("level", "Confidence level of the intervals; in (0, 1).")
 MARGIN = number("margin", "A change within this, either way, counts as none: the setting of this name.")
+REACH = number("reach", "Farthest that one template is taken to move, as a share of the measure's range.")
+MISSING = number("missing", "Share of the run's answers that name no option; in [0, 1].")
+MISSING_BASELINE = number("missing_baseline", "Share of the baseline's answers that name no option; in [0, 1].")
+SMALLEST_DETECTABLE = number(
+    "smallest_detectable",
+    "Smallest true difference that the row would call changed in 80 % of cases, at the level that Holm starts from; "
+    "missing where no change can be told.",
+)
+MEASURE = text("measure", "What is measured; those of answers are defined under Measures.")
+DIFFERENCE = number("difference", "value minus value_baseline.")
+DECIDED_AFTER = count(
+    "decided_after",
+    "With --sequential, templates in the order of evaluation after which the word stood; missing otherwise.",
+    nullable=True,
+)
 SEED = count("seed", "Seed of the row's random numbers: the setting of this name.")
 
 

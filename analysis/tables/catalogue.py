@@ -10,6 +10,7 @@ from ..schema.declare import AnyTable, Making
 from ..settings import Settings
 from .ability.table import ABILITY_TABLE
 from .bias_scores import BIAS_SCORES_TABLE
+from .category_shifts.table import CATEGORY_SHIFTS_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
 from .distances.options import DISTANCES_TABLE
@@ -40,6 +41,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     VERDICTS_TABLE,
     PAIRED_CHANGES_TABLE,
     ABILITY_TABLE,
+    CATEGORY_SHIFTS_TABLE,
     NOISE_FLOOR_TABLE,
     REPLICATES_TABLE,
     CHURN_TABLE,

@@ -12,6 +12,8 @@ from scipy.stats import t
 from ..answers.answers import Answers
 from ..answers.membership import BLOCK, Members, by_option, by_stereotype, counted, joint
 from ..answers.runs import runs_of
+from ..inference._rounding import RELATIVE
+from ..inference.clusters import FEWEST_EFFECTIVE
 from ..inference.shrinkage import shrink
 from ..inference.simultaneous import Ratios, null_extremes, ratios, simultaneous_quantiles
 from ..schema.columns import Table, count, number, text
@@ -84,7 +86,7 @@ GROUP_CHANGES = Table(
         number("simultaneous_low", "Lower end of an interval that holds for all groups of the family at once."),
         number("simultaneous_high", "Upper end."),
         number("shrunken", "net_shift_points drawn towards the family's mean by empirical Bayes, in points."),
-        number("shrunken_low", "Lower end of its posterior interval."),
+        number("shrunken_low", "Lower end of its posterior interval, by the group's own degrees of freedom."),
         number("shrunken_high", "Upper end."),
         number("tau", "Estimated standard deviation of the true net shifts in the family, in points."),
         number("null_extreme_mean", "Mean of the family's largest |net_shift| when nothing changed, in points."),
@@ -112,7 +114,7 @@ def group_changes(
     Groups come from the items' metadata, never from their text, and an item of several groups counts in full
     for each. The net shift is the benchmark's (share unbiased to biased minus share the other way, in points).
     Beside the raw estimate stand: its cluster-robust interval; the estimate shrunken towards the family's mean
-    (analysis._shrink); simultaneous intervals by max-T over resamples of templates; and the largest
+    (`analysis.inference.shrinkage`); simultaneous intervals by max-T over resamples of templates; and the largest
     |net shift| that the family would show if nothing had changed (sign flips of templates). A real change
     widens the sign-flip spread, so that the null's extreme is then, if anything, too large.
 
@@ -201,6 +203,7 @@ def _measured(rows: pd.DataFrame, sums: Floats, known: Ratios, min_items: int) -
         (n == 0, "no answered pair"),
         (rows["n_items"] < min_items, f"fewer than {min_items} items"),
         (known.clusters < 2, "one template: no interval"),
+        (~(known.effective >= FEWEST_EFFECTIVE * (1 - RELATIVE)), "one template has most of its pairs: no interval"),
         (gained + lost == 0, "no answer changed: no interval"),
         (~(known.std_error > 0), "templates do not differ: no interval"),
     ]
@@ -228,10 +231,10 @@ def _with_family(
     joint = simultaneous_quantiles(net, n, home, level=level, resamples=resamples, seed=seed)
     ends = [shift - single * error, shift + single * error, shift - joint * error, shift + joint * error]
     rows.loc[inside, names] = np.clip(np.stack(ends, axis=1), -100, 100)
-    templates = int(np.count_nonzero(n.sum(axis=1)))
-    posterior = shrink(shift, known.covariance[np.ix_(inside, inside)], effective, templates - 1, level)
+    posterior = shrink(shift, known.covariance[np.ix_(inside, inside)], effective, effective - 1, level)
     if posterior is not None:
-        rows.loc[inside, shrunk[:3]] = np.stack([posterior.mean, posterior.low, posterior.high], axis=1)
+        drawn = np.stack([posterior.mean, posterior.low, posterior.high], axis=1)
+        rows.loc[inside, shrunk[:3]] = np.clip(drawn, -100, 100)
         rows.loc[inside, "tau"] = posterior.tau
     largest = null_extremes(net, n, flips=resamples, seed=seed)
     rows.loc[inside, "null_extreme_mean"] = largest.mean()

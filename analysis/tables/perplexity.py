@@ -10,11 +10,13 @@ import pandas as pd
 
 from ..compare.pairing import Pair
 from ..logs import Issue, Logs, RunLog
-from ..schema.columns import Table, count, number, text
+from ..schema.columns import Table, count, ends, number, text
 from ..schema.declare import ReportTable
 from ..schema.shared import (
     CONDITION,
     FILTER,
+    NET_BIAS_PCT,
+    NETS,
     NEW_BIAS_PCT,
     PERPLEXITY,
     PERPLEXITY_PCT_CHANGE,
@@ -54,8 +56,8 @@ PERPLEXITIES = Table(
 EVALUATION_GAP = Table(
     name="evaluation_gap",
     doc=(
-        "Change of perplexity beside new and resolved bias: what a perplexity check would have said and what "
-        "happened to the answers. The texts differ, so the two are set side by side, never subtracted."
+        "Change of perplexity beside new and resolved bias and their net: what a perplexity check would have said and "
+        "what happened to the answers. The texts differ, so the two are set side by side, never subtracted."
     ),
     columns=(
         *_PERPLEXITY,
@@ -70,6 +72,16 @@ EVALUATION_GAP = Table(
             nullable=True,
         ),
         RESOLVED_BIAS_PCT,
+        count("n_at_risk_net_bias", "Items answered in both runs.", nullable=True),
+        NET_BIAS_PCT,
+        *ends("net_bias_pct", "As in transitions: templates independent, missing answers at their worst."),
+        count("n_at_risk_net_flips", "Pairs of answers that are answered in both runs.", nullable=True),
+        number(
+            "net_flips_pct",
+            "Flips to minus flips from the stereotype, as a percentage of the pairs of answers; in [-100, 100], 0 "
+            "where answers change without direction, or probabilities become more even.",
+        ),
+        *ends("net_flips_pct", "Likewise."),
     ),
 )
 
@@ -128,7 +140,7 @@ def _same_weights(run: RunLog, other: RunLog) -> bool:
 
 
 def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.DataFrame:
-    """Set each run's perplexity changes beside its new and resolved bias.
+    """Set each run's perplexity changes beside its new and resolved bias, and the net of both.
 
     Args:
         perplexities: Table PERPLEXITIES.
@@ -144,9 +156,12 @@ def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.
     ]
     keys = ["run", "task", "filter", "condition"]
     bias = rows[keys].drop_duplicates()
-    for name in ("new_bias", "resolved_bias"):
+    for name in ("new_bias", "resolved_bias", *NETS):
         of_kind = rows[rows["transition"] == name]
         part = of_kind[keys].assign(**{f"n_at_risk_{name}": of_kind["n_at_risk"], f"{name}_pct": 100 * of_kind["rate"]})
+        if name in NETS:
+            ends_of = {"low": "conf_low", "high": "conf_high"}
+            part = part.assign(**{f"{name}_pct_{end}": 100 * of_kind[column] for end, column in ends_of.items()})
         bias = bias.merge(part, on=keys, how="left")
     return EVALUATION_GAP.conform(perplexities.merge(bias, on="run", how="left"))
 

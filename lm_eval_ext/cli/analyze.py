@@ -80,9 +80,7 @@ def analyze(
     exchanges: Annotated[int, typer.Option(help=Settings.help("exchanges"))] = _DEFAULT.exchanges,
     texts_per_item: Annotated[int, typer.Option(help=Settings.help("texts_per_item"))] = _DEFAULT.texts_per_item,
     seed: Annotated[int, typer.Option(help=Settings.help("seed"))] = _DEFAULT.seed,
-    sequential: Annotated[
-        bool, typer.Option("--sequential", help=Settings.help("sequential"))
-    ] = _DEFAULT.sequential,
+    sequential: Annotated[bool, typer.Option("--sequential", help=Settings.help("sequential"))] = _DEFAULT.sequential,
     draws: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Compare compressed runs with their baseline, item by item, and write a report."""

@@ -152,9 +152,9 @@ def test_roles_of_one_axis_are_named_together(five: Analysis) -> None:
 def test_what_rests_on_the_options_number_and_probabilities(five: Analysis) -> None:
     floors = {row["transition"]: row for row in rows(five, "noise_floor", condition="ambig")}
     # p(toward) at baseline is 1/6 four times; five texts each: new bias is expected in 1 - (5/6)^5 of the items.
-    assert floors["new_bias"]["floor"] == pytest.approx(1 - (5 / 6) ** 5)
+    assert floors["new_bias"]["floor_independent"] == pytest.approx(1 - (5 / 6) ** 5)
     assert floors["response_flip"]["status"].startswith("several options lie on one axis")
-    assert pd.isna(floors["response_flip"]["floor"])
+    assert pd.isna(floors["response_flip"]["floor_independent"])
     assert floors["response_flip"]["n_left_out"] == 4
     # Entropy is that of 2, 1, 1, 1, 1 sixths, 2.252 bits of log2(5) = 2.322: the last third.
     bins = rows(five, "uncertainty_bins", condition="ambig", bins="entropy_thirds", flip="response")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from ...answers.measures import COMPARED
-from ...schema.columns import Table, count, ends, number, text
+from ...schema.columns import Table, count, ends, number
 from ...schema.shared import (
     COHENS_H,
     CONF_HIGH,
     CONF_LOW,
     CORRECTED,
     DF,
+    DIFFERENCE,
     KEYS,
     MARGIN,
+    MEASURE,
+    MISSING,
+    MISSING_BASELINE,
     N_BASELINE,
     N_CLUSTERS,
     N_GAINED,
@@ -22,6 +26,8 @@ from ...schema.shared import (
     OUTCOME,
     P_EQUIVALENCE,
     P_VALUE,
+    REACH,
+    SMALLEST_DETECTABLE,
     STATISTIC,
     STATUS,
     STD_ERROR,
@@ -42,35 +48,42 @@ _UNIT = UNIT.here(
 
 PAIRED_CHANGES = Table(
     name="paired_changes",
-    doc="Change of each measure against the baseline on the same items, with templates as the unit of independence: "
-    "effect, interval, test, equivalence and what could have been seen.",
+    doc="Exploratory: change of each measure against the baseline on the same items, per category, with templates as "
+    "the unit of independence. What a run is judged by is in verdicts.",
     columns=(
         *KEYS,
-        text("measure", f"{', '.join(COMPARED)}; defined under Measures."),
+        MEASURE.here(f"{', '.join(COMPARED)}."),
         N_ITEMS.here("Both runs have them, and their direction is told."),
         N_CLUSTERS,
         N_BASELINE,
         N.here("Of the run."),
         VALUE_BASELINE,
         VALUE.here("The measure after compression."),
-        number("difference", "value minus value_baseline."),
-        STD_ERROR.here("Of difference: delete-one-template jackknife."),
-        DF.here("Of the intervals' t: templates minus 1."),
-        CONF_LOW.here("Of difference."),
+        MISSING_BASELINE,
+        MISSING,
+        DIFFERENCE,
+        STD_ERROR.here("Of difference: delete-one-template jackknife; missing where no template changed."),
+        DF.here("Of the interval's t: effective templates minus 1."),
+        CONF_LOW.here("Of difference, by the same jackknife; by the bound where it has no error."),
         CONF_HIGH,
-        P_VALUE.here("Of no change: runs exchanged in whole templates."),
+        *ends("equivalence", "Of difference, missing answers at their worst: equivalent exactly if inside the margin."),
+        P_VALUE.here("Of no change on the whole, missing answers at their worst."),
         *CORRECTED,
+        number(
+            "p_exchange",
+            "p-value of the textbook's test, which exchanges the runs in whole templates: missing answers left out, no "
+            "reach assumed, never below 2 / 2^n_clusters.",
+        ),
         COHENS_H.here("For shares."),
         *ends("cohens_h", "By the same jackknife."),
         MARGIN,
-        P_EQUIVALENCE.here(
-            "Where no template changed: the chance of that if the difference were as large as the margin."
-        ),
+        REACH,
+        P_EQUIVALENCE.here("Missing answers at their worst; not corrected over the rows."),
         VERDICT.here(
             "equivalent (p_equivalence below alpha), changed (p_value_holm below alpha), undecided. Equivalent comes "
             "first: a change that is told from 0 and lies within the margin is one that the margin allows.",
         ),
-        number("smallest_detectable", "Smallest true difference that this many templates show in 80 % of cases."),
+        SMALLEST_DETECTABLE.here("Of this row and family."),
         STATUS,
     ),
 )

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
-
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import AXES, Answers
-from ...answers.measures import ACC, SRS, USR, Measure, cohens_h, measures_of
-from ...answers.strata import COUNT_NAMES, Stratum, strata
-from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
-from ...inference.equivalence import smallest_detectable, tost, unchanged, verdict
-from ...inference.multiplicity import benjamini_hochberg, holm
+from ...answers.measures import ACC, SRS, USR
+from ...answers.moves import Moved
+from ...answers.strata import strata
+from ...inference.equivalence import verdict
 from ...inference.paired import mcnemar
 from ...inference.result import Result
 from ...inference.square import bowker, stuart_maxwell
@@ -23,7 +18,9 @@ from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import MCNEMAR_TESTS, PAIRED_CHANGES, ROLE_TESTS
+from .families import FAMILY_KEYS, corrected
 from .one_each import correctness, plurality
+from .row import Cell, Row, detectable
 
 __all__ = [
     "MCNEMAR_TESTS",
@@ -37,7 +34,6 @@ __all__ = [
     "role_tests",
 ]
 
-Floats = npt.NDArray[np.float64]
 _OUTCOMES = {"stereotype": SRS, "unknown": USR, "correct": ACC}
 """What McNemar's test is made of: the events of these measures."""
 _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
@@ -46,11 +42,11 @@ _ENDS = {"estimate": "", "conf_low": "_low", "conf_high": "_high"}
 def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Compare every measure of every run with its baseline, templates as the unit of independence.
 
-    A row takes the templates as independent of each other and nothing else: items of a template and seeds of an item
-    may move together, and both runs answer the same items. Difference and Cohen's h have the jackknife's interval, the
-    test of no change exchanges the runs template by template (`analysis.inference.clusters`), and the equivalence test
-    uses the jackknife's error. Where no template changed there is no such error: interval and equivalence then say
-    what so many unchanged templates allow (`analysis.inference.equivalence.unchanged`).
+    A row takes the templates as independent of each other: items of a template and seeds of an item may move together,
+    and both runs answer the same items. No template is taken to move by more than `settings.reach`. The tests of no
+    change and of equivalence and the interval beside them are one bound (`analysis.inference.bounded`), with missing
+    answers at their worst, so that fewer changes and fewer missing answers never make a verdict worse. Difference and
+    Cohen's h have the jackknife's interval too; p_exchange exchanges the runs template by template.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
@@ -60,38 +56,37 @@ def paired_changes(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: 
 
     Returns:
         Table PAIRED_CHANGES. Where a measure is undefined (no item offers an option on its axis, nothing was
-        answered) or hangs on one template the row says so in `status`.
-        p-values are corrected over all runs and categories of one task, filter, condition and measure; rows of pooled
-        categories ("all") are a family of their own, since they are the same answers once more.
+        answered) the row says so in `status`. p-values are corrected over all that is asked of one run and task, so
+        that other runs have no influence. The rows are exploratory: a run is judged by those of table verdicts.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
     """
     given = settings or Settings()
-    rows = []
-    for stratum in strata(items, runs):
-        before, after = stratum.clustered()
-        measures = measures_of(stratum.condition)
-        undefined = {name: measure.undefined(stratum.offered) for name, measure in measures.items()}
-        defined = {name: measure.value for name, measure in measures.items() if undefined[name] is None}
-        tests = sign_flips(before, after, defined, exchanges=given.exchanges, seed=given.seed)
-        for name, measure in measures.items():
-            row: dict[str, object] = {"status": undefined[name], "margin": given.margin}
-            if name in defined:
-                found = jackknife_change(
-                    before, after, measure.value, size=measure.size(before, after), level=given.level
-                )
-                row = _change(found, given.margin, measure.span)
-                row |= _numbers(tests[name].estimates, {"p_value": "p_value"})
-                row |= _angle(before, after, measure, given.level)
-            rows.append({**_keys(stratum), "measure": name, **row})
-    frame = _corrected(rows, PAIRED_CHANGES, "measure")
+    cells = [Cell.of(stratum) for stratum in strata(items, runs)]
+    sizes: dict[tuple[object, ...], int] = {}
+    for cell in cells:
+        sizes[_family(cell.keys)] = sizes.get(_family(cell.keys), 0) + len(cell.measures)
+    found: list[tuple[Row, Moved | None]] = []
+    for cell in cells:
+        # Holm asks for p-values below alpha / rows, which fewer exchanges could not have.
+        least = int(np.ceil(2 * sizes[_family(cell.keys)] / given.alpha))
+        found += cell.rows(given, exchanges=max(given.exchanges, least))
+    frame = corrected([row for row, _ in found], PAIRED_CHANGES, "measures")
     if frame.empty:
         return PAIRED_CHANGES.empty()
+    levels = given.alpha / frame["family_size"].clip(lower=1)
+    frame["smallest_detectable"] = [
+        None if moves is None else detectable(moves, level) for (_, moves), level in zip(found, levels, strict=True)
+    ]
     # A missing p-value is NaN here, and below nothing.
     both = frame[["p_value_holm", "p_equivalence"]].astype(float).itertuples(index=False)
     frame["verdict"] = [verdict(p, q, alpha=given.alpha) for p, q in both]
     return PAIRED_CHANGES.conform(frame)
+
+
+def _family(keys: Row) -> tuple[object, ...]:
+    return tuple(keys[name] for name in FAMILY_KEYS)
 
 
 def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
@@ -108,7 +103,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: S
         settings: The level is that of the intervals.
 
     Returns:
-        Table MCNEMAR_TESTS; p-values corrected over all runs and categories of a task, filter, condition and outcome.
+        Table MCNEMAR_TESTS; p-values corrected over all outcomes, conditions and categories of one run and task.
 
     Raises:
         UserError: As `paired_changes`.
@@ -126,7 +121,7 @@ def mcnemar_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: S
             row = row if reason is None else {"status": reason}
             row |= {"n_items": len(chosen.old), "n_tied": chosen.tied, "n_lost": lost, "n_gained": gained}
             rows.append({**stratum.keys, "outcome": name, "unit": chosen.unit, **row})
-    return _conformed(_corrected(rows, MCNEMAR_TESTS, "outcome"), MCNEMAR_TESTS)
+    return _conformed(corrected(rows, MCNEMAR_TESTS, "outcomes"), MCNEMAR_TESTS)
 
 
 def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +134,7 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
         runs: As for `paired_changes`.
 
     Returns:
-        Table ROLE_TESTS; p-values corrected over all runs and categories of a task, filter, condition and test.
+        Table ROLE_TESTS; p-values corrected over both tests and all conditions and categories of one run and task.
 
     Raises:
         UserError: As `paired_changes`.
@@ -156,33 +151,7 @@ def role_tests(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFram
             row |= {"n_items": len(roles.old), "n_tied": roles.tied, "unit": roles.unit, "status": test.status}
             row |= {"n_discordant": int(sums.sum()), "smallest_sum": int(sums.min())}
             rows.append({**stratum.keys, "test": name, **row})
-    return _conformed(_corrected(rows, ROLE_TESTS, "test"), ROLE_TESTS)
-
-
-def _change(change: Result, margin: float, span: float) -> dict[str, object]:
-    """Effect, equivalence and smallest detectable change of one measure, whose range is `span` wide."""
-    names = ("std_error", "df", "conf_low", "conf_high")
-    row = _numbers(change.estimates, {"estimate": "difference", **{name: name for name in names}})
-    row |= {"status": change.status, "margin": margin, **change.facts}
-    alpha = 1 - change.level
-    if change.status == NO_CHANGE:
-        templates = change.n_clusters or 0
-        bound = unchanged(templates, margin, span=span, alpha=alpha / 2)["difference"]
-        row |= {"conf_low": bound.conf_low, "conf_high": bound.conf_high, "p_equivalence": bound.p_value}
-    error, df = row["std_error"], row["df"]
-    if isinstance(error, float) and isinstance(df, float):
-        tested = tost(change["difference"].estimate or 0.0, error, df, margin, alpha=alpha)
-        row["p_equivalence"] = tested["difference"].p_value
-        row["smallest_detectable"] = smallest_detectable(error, df, alpha=alpha)
-    return row
-
-
-def _angle(before: Floats, after: Floats, measure: Measure, level: float) -> dict[str, object]:
-    """Cohen's h of a share; empty for a bias score."""
-    if measure.signed:
-        return {}
-    angle = jackknife_change(before, after, cohens_h(measure), size=measure.size(before, after), level=level)
-    return _numbers(angle.estimates, _ENDS, "cohens_h")
+    return _conformed(corrected(rows, ROLE_TESTS, "tests"), ROLE_TESTS)
 
 
 def _mcnemar_row(test: Result) -> dict[str, object]:
@@ -190,39 +159,6 @@ def _mcnemar_row(test: Result) -> dict[str, object]:
     odds = tuple(estimate for estimate in test.estimates if estimate.term == "odds_ratio")
     row = _numbers(test.estimates, names) | _numbers(odds, _ENDS, "odds_ratio")
     return row | {"p_value_mid": test["mid_p"].p_value if test.estimates else None, "status": test.status}
-
-
-def _keys(stratum: Stratum) -> dict[str, object]:
-    total = COUNT_NAMES.index("n")
-    return {
-        **stratum.keys,
-        "n_items": len(stratum.item),
-        "n_clusters": stratum.n_clusters,
-        "n_baseline": int(stratum.before[:, total].sum()),
-        "n": int(stratum.after[:, total].sum()),
-    }
-
-
-def _corrected(rows: list[dict[str, object]], table: Table, kind: str) -> pd.DataFrame:
-    """Rows as a frame of the table's columns, p-values corrected per family."""
-    frame = pd.DataFrame(rows, columns=table.names)
-    raw = frame["p_value"].to_numpy(dtype=float)
-    by_holm, by_bh, sizes = np.full(len(raw), np.nan), np.full(len(raw), np.nan), np.zeros(len(raw), dtype=int)
-    names = np.full(len(raw), "", dtype=object)
-    for place, family in _families(frame, kind):
-        by_holm[place], by_bh[place] = holm(raw[place]), benjamini_hochberg(raw[place])
-        names[place], sizes[place] = family, int((~np.isnan(raw[place])).sum())
-    return frame.assign(p_value_holm=by_holm, p_value_bh=by_bh, family=names, family_size=sizes)
-
-
-def _families(frame: pd.DataFrame, kind: str) -> Iterator[tuple[npt.NDArray[np.int64], str]]:
-    """What is corrected together: all runs and categories of one task, filter, condition and measure, or all pools."""
-    pooled = frame["category"] == "all"
-    groups = frame.groupby(["task", "filter", "condition", kind, pooled], sort=False)
-    for keys, place in groups.indices.items():
-        task, name, condition, what, pool = cast("tuple[str, str, str, str, bool]", keys)
-        several = "all runs, categories pooled" if pool else "all runs and categories"
-        yield np.asarray(place), f"{what} of {task}, {name}, {condition}: {several}"
 
 
 def _numbers(estimates: tuple[object, ...], names: dict[str, str], prefix: str = "") -> dict[str, object]:

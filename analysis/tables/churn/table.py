@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +14,10 @@ from ...answers.answers import AXES, Answers
 from ...answers.given import check_table
 from ...answers.strata import ALL_NAMED, Stratum, by_cluster, strata
 from ...inference._rounding import settled
-from ...inference.clusters import Statistic, jackknife, jackknife_change
-from ...inference.equivalence import tost, unchanged
+from ...inference.bounded import Moves, interval, within
+from ...inference.clusters import jackknife, jackknife_change
 from ...inference.multiplicity import benjamini_hochberg
+from ...inference.proportion import shares
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..noise.floors import chances
@@ -24,6 +27,10 @@ from .columns import CHURN, MASKED_FLIPS
 __all__ = ["CHURN", "CHURN_TABLE", "MASKED_FLIPS", "MASKED_FLIPS_TABLE", "churn", "masked_flips"]
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+_Ends = tuple[float, float, float]
+"""A value and both ends of its interval; NaN where there is none."""
 OUTCOMES = {"stereotype": (AXES.index("toward"),), "named": (AXES.index("toward"), AXES.index("against"))}
 """What counts as biased: an answer toward the stereotype, or (PostTrainingBiasBench) any that names somebody."""
 _ROUNDS = 1000
@@ -38,6 +45,9 @@ def churn(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings 
     never shows. Beside the flips of the logs stands what the exact probabilities lead one to expect of texts: of the
     baseline and an independent repetition of itself (the floor, all churn), and of baseline and run.
 
+    Rates have intervals by templates, with a bound where nothing flipped (`analysis.inference.proportion.shares`). That
+    the net shift lies within the margin is tested by `analysis.inference.bounded`, with missing answers at their worst.
+
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run and baseline.
@@ -51,7 +61,10 @@ def churn(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings 
     """
     given = settings or Settings()
     answers = Answers.of(items)
-    rows = [_row(*flips, given) | _floor(answers, *flips[:2], given.level) for flips in _flips(answers, runs)]
+    rows = [
+        _row(flips, given) | _floor(answers, flips.stratum, flips.outcome, given.level)
+        for flips in _flips(answers, runs)
+    ]
     return CHURN.conform(pd.DataFrame(rows, columns=CHURN.names)) if rows else CHURN.empty()
 
 
@@ -116,63 +129,132 @@ def published_p_value(to_biased: int, from_biased: int, n: int, *, seed: int = 0
     return max(1 / _ROUNDS, float((np.abs(sums) >= abs(to_biased - from_biased)).mean()))
 
 
-def _flips(
-    answers: Answers, runs: pd.DataFrame
-) -> Iterator[tuple[Stratum, str, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]]:
-    """Strata and outcomes: whether each pair is biased at baseline and after, and the pair's place in the stratum."""
+@dataclass(frozen=True, kw_only=True)
+class _Flips:
+    """Pairs of a stratum and what counts as biased in them."""
+
+    stratum: Stratum
+    outcome: str
+    cluster: Codes
+    """[pairs] template of each."""
+    item: Codes
+    """[pairs] place of its item in the stratum."""
+    told: tuple[Flags, Flags]
+    """[pairs] whether an option was named, at baseline and after."""
+    biased: tuple[Flags, Flags]
+    """[pairs] whether that is a biased one."""
+
+    @property
+    def both(self) -> Flags:
+        """[pairs] whether both named an option."""
+        return self.told[0] & self.told[1]
+
+    def moves(self, *, raised: bool, reach: float) -> Moves:
+        """Net shift per template over all pairs, missing answers as they raise or lower it most."""
+        before, after = (
+            biased | (~told & (missing_biased == raised))
+            for biased, told, missing_biased in zip(self.biased, self.told, (False, True), strict=True)
+        )
+        columns = np.stack([after.astype(float) - before, np.ones(len(before))], axis=1)
+        net, n = by_cluster(columns, self.cluster, self.stratum.n_clusters).T
+        return Moves(net=net, n=n, unit=self.unit, reach=reach)
+
+    @property
+    def unit(self) -> float:
+        """Pairs that one item has, at most."""
+        return float(np.bincount(self.item).max(initial=1))
+
+
+def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
+    """Strata and outcomes."""
     for stratum in strata(answers, runs):
         pair = stratum.pair
-        answered = pair.both_answered
-        place = np.searchsorted(stratum.item, pair.item[answered])
+        place = np.searchsorted(stratum.item, pair.item)
+        old, new = pair.baseline, pair.run
         for name, states in OUTCOMES.items():
-            before, after = (np.isin(state[answered], states) for state in (pair.baseline, pair.run))
-            yield stratum, name, before, after, place
+            yield _Flips(
+                stratum=stratum,
+                outcome=name,
+                cluster=stratum.cluster[place],
+                item=place,
+                told=(old < len(AXES), new < len(AXES)),
+                biased=(np.isin(old, states), np.isin(new, states)),
+            )
 
 
-def _row(
-    stratum: Stratum,
-    outcome: str,
-    before: npt.NDArray[np.bool_],
-    after: npt.NDArray[np.bool_],
-    place: npt.NDArray[np.int64],
-    given: Settings,
-) -> dict[str, object]:
+def _row(flips: _Flips, given: Settings) -> dict[str, object]:
+    stratum, both = flips.stratum, flips.both
+    before, after = (side[both] for side in flips.biased)
     to, back = ~before & after, before & ~after
     columns = np.stack([np.ones(len(before)), to, back, ~before, before], axis=1).astype(float)
-    sums = by_cluster(columns, stratum.cluster[place], stratum.n_clusters)
+    sums = by_cluster(columns, flips.cluster[both], stratum.n_clusters)
     sums = sums[sums[:, 0] > 0]
-    n_items = len(np.unique(place))
+    n_items, n = len(np.unique(flips.item[both])), len(before)
     row: dict[str, object] = {
         **stratum.keys,
-        "outcome": outcome,
+        "outcome": flips.outcome,
         "n_items": n_items,
         "n_clusters": len(sums),
-        "n": len(before),
+        "n": n,
+        "missing_pairs": 1 - n / len(both) if len(both) else None,
         "n_to_biased": int(to.sum()),
         "n_from_biased": int(back.sum()),
         "margin": given.margin,
+        "reach": given.reach,
     }
-    if not len(before):
+    if not n:
         return {**row, "status": "no pair of answers"}
-    if outcome == "named" and stratum.all_named:
+    if flips.outcome == "named" and stratum.all_named:
         return {**row, "status": ALL_NAMED}
-    if not (to | back).any():
-        row["p_equivalence"] = unchanged(len(sums), given.margin)["difference"].p_value
-    for name, (statistic, trials) in _STATISTICS.items():
-        found = jackknife(sums, statistic, size=sums[:, trials], level=given.level)
-        estimate = found.estimates[0] if found.estimates else None
-        row[name] = getattr(estimate, "estimate", None)
-        row |= {
-            f"{name}_low": getattr(estimate, "conf_low", None),
-            f"{name}_high": getattr(estimate, "conf_high", None),
-        }
-        if name == "net_shift" and estimate is not None and estimate.std_error and estimate.df:
-            tested = tost(estimate.estimate or 0.0, estimate.std_error, estimate.df, given.margin, alpha=given.alpha)
-            row["p_equivalence"] = tested["difference"].p_value
-    row["churn"] = 2 * min(int(to.sum()), int(back.sum())) / len(before)
+    of = partial(_share, unit=flips.unit, given=given)
+    pairs, gained, lost, unbiased, biased = sums.T
+    shares = {
+        "flip_rate": of(gained + lost, pairs),
+        "to_rate": of(gained, unbiased),
+        "from_rate": of(lost, biased),
+        "net_shift": _net_shift(sums[:, :3], flips, given),
+        "churn": _churn(of(gained, pairs), of(lost, pairs)),
+    }
+    for name, ends in shares.items():
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    low, high = (flips.moves(raised=raised, reach=given.reach) for raised in (False, True))
+    ends = interval(low, high, 1 - 2 * given.alpha)
+    row |= {"p_equivalence": within(low, high, given.margin), "equivalence_low": ends[0], "equivalence_high": ends[1]}
     if n_items >= _FEWEST:
-        row["p_published"] = published_p_value(int(to.sum()), int(back.sum()), len(before), seed=given.seed)
-    return {**row, "status": "ok" if len(sums) > 1 else "one template only: no interval"}
+        row["p_published"] = published_p_value(int(to.sum()), int(back.sum()), n, seed=given.seed)
+    notes = [] if len(sums) > 1 else ["one template only: no interval of rates"]
+    if high.estimate - low.estimate >= 2 * given.margin:
+        missing = 100 * (1 - n / len(both))
+        notes.append(f"{missing:.0f} % of the pairs unanswered: that alone leaves open more than the margin allows")
+    return {**row, "status": "; ".join(notes) or "ok"}
+
+
+def _share(events: Floats, trials: Floats, *, unit: float, given: Settings) -> _Ends:
+    """A rate and its interval."""
+    alone = np.zeros(len(events), dtype=np.int64)
+    found = shares(alone, events, trials, 1, level=given.level, reach=given.reach, unit=unit)
+    value, low, high = (float(side[0]) for side in (found.value, found.low, found.high))
+    return value, low, high
+
+
+def _net_shift(sums: Floats, flips: _Flips, given: Settings) -> _Ends:
+    """The net shift of the pairs that answered, with the jackknife's interval, or the bound where it has no error."""
+    pairs, gained, lost = sums.T
+    found = jackknife(np.stack([gained - lost, pairs], axis=1), level=given.level).estimates[0]
+    if found.conf_low is not None and found.conf_high is not None:
+        low, high = found.conf_low, found.conf_high
+    elif len(sums) > 1:
+        moves = Moves(net=gained - lost, n=pairs, unit=flips.unit, reach=given.reach)
+        low, high = interval(moves, moves, given.level)
+    else:
+        low = high = np.nan
+    return float((gained - lost).sum() / pairs.sum()), max(-1.0, low), min(1.0, high)
+
+
+def _churn(gained: _Ends, lost: _Ends) -> _Ends:
+    """Twice the smaller of two shares: it lies beyond the smaller of their ends only if one of them does."""
+    value, low, high = (2 * float(np.minimum(*ends)) for ends in zip(gained, lost, strict=True))
+    return value, low, min(1.0, high) if high == high else high
 
 
 def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> dict[str, object]:
@@ -199,32 +281,16 @@ def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> di
         "flip_rate_floor": excess.facts["value_baseline"],
         "flip_rate_expected": excess.facts["value"],
         "flip_rate_excess": getattr(estimate, "estimate", None),
-        "flip_rate_excess_low": getattr(estimate, "conf_low", None),
-        "flip_rate_excess_high": getattr(estimate, "conf_high", None),
+        "flip_rate_excess_low": _inside(getattr(estimate, "conf_low", None)),
+        "flip_rate_excess_high": _inside(getattr(estimate, "conf_high", None)),
         "to_rate_floor": flips / unbiased if unbiased > 0 else None,
         "from_rate_floor": flips / biased if biased > 0 else None,
     }
 
 
-def _of(top: tuple[float, ...], bottom: int) -> tuple[Statistic, int]:
-    """A weighted sum of the columns over one of them, and which one that is."""
-
-    def value(sums: Floats) -> Floats:
-        trials = sums[..., bottom]
-        events = sums @ np.array(top)
-        out: Floats = np.divide(events, trials, out=np.full(np.shape(trials), np.nan), where=trials > 0.5)
-        return out
-
-    return value, bottom
-
-
-# Columns: pairs, U to B, B to U, U at baseline, B at baseline.
-_STATISTICS = {
-    "flip_rate": _of((0, 1, 1, 0, 0), 0),
-    "net_shift": _of((0, 1, -1, 0, 0), 0),
-    "to_rate": _of((0, 1, 0, 0, 0), 3),
-    "from_rate": _of((0, 0, 1, 0, 0), 4),
-}
+def _inside(end: float | None) -> float | None:
+    """An end of an interval, inside the range of a change."""
+    return None if end is None else min(1.0, max(-1.0, end))
 
 
 CHURN_TABLE = ReportTable(CHURN, (ANSWERS, ROLE_RUNS, SETTINGS), churn)

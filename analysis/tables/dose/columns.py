@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...schema.columns import Table, count, ends, number, text
+from ...schema.columns import Table, count, ends, flag, number, text
 from ...schema.shared import (
     BASE_MODEL,
     BASELINE,
@@ -12,6 +12,8 @@ from ...schema.shared import (
     CONF_LOW,
     DF,
     ESTIMATE,
+    FAMILY,
+    FAMILY_SIZE,
     FILTER,
     LEVEL,
     METHOD,
@@ -25,6 +27,8 @@ from ...schema.shared import (
     ODDS_RATIO_ENDS,
     OUTCOME,
     P_VALUE,
+    P_VALUE_BH,
+    P_VALUE_HOLM,
     RATE,
     SEED,
     STATISTIC,
@@ -50,11 +54,18 @@ _KEYS = (
     CATEGORY,
     METHOD.here("'all' for the methods of this dose pooled, each variant one of them."),
     OUTCOME.here(
-        "new_bias: an item without a stereotypical answer at baseline gets one (items at risk only, the baseline is no "
-        "record); stereotype: an answer picks the stereotype (answered answers, the baseline's among them).",
+        "net_bias: an answered item has a stereotypical answer, the baseline's among the records, so that the change "
+        "between two doses is new minus resolved bias; stereotype: an answer picks the stereotype (answered answers, "
+        "the baseline's among them); new_bias: an item without a stereotypical answer at baseline gets one; "
+        "resolved_bias: an item with one has none (items at risk only, the baseline is no record).",
     ),
     UNIT.here("item or answer: what one record is. Templates are what is independent."),
     text("dose", "bits or sparsity. Runs with both are left out."),
+    flag(
+        "primary",
+        "Whether the outcome has a direction: net_bias and stereotype. New and resolved bias rise with any churn that "
+        "grows with the dose, so that neither says anything without the net.",
+    ),
 )
 _STEP = text("step", "The dose's unit, so that an odds ratio above 1 means more with more compression.")
 _RECORDS = N.here("Records.")
@@ -71,13 +82,23 @@ DOSE_RESPONSE = Table(
         ),
         MODEL,
         ESTIMATE.here("Per step."),
-        STD_ERROR.here("Cluster-robust by template, bias-reduced (Mancl and DeRouen); firth: Wald."),
+        STD_ERROR.here("Cluster-robust by template, bias-reduced (Mancl and DeRouen); missing for firth."),
         number("std_error_item", "Robust with items as the clusters, for comparison; missing for firth."),
-        STATISTIC.here("estimate / std_error; interaction: Wald F; firth: penalised likelihood ratio."),
-        DF.here("n_clusters - terms; of interaction, the denominator's; firth: 1, of chi-squared."),
-        P_VALUE,
-        CONF_LOW.here("Of estimate; firth: profile penalised likelihood."),
+        STATISTIC.here("estimate / std_error; interaction: Wald F; missing for firth."),
+        DF.here(
+            "Effective templates minus 1, by what each tells of the term, at most n_clusters - terms; of "
+            "interaction, the smallest of its slopes'."
+        ),
+        P_VALUE.here("Of the slope, missing for firth; dose_tests has the test that decides, corrected."),
+        CONF_LOW.here("Of estimate; missing for firth."),
         CONF_HIGH,
+        number(
+            "p_value_records",
+            "firth only: penalised likelihood ratio, records taken as independent. Where all events are of few "
+            "templates it finds a slope that is not there in most cases.",
+        ),
+        number("records_low", "firth only: lower end of estimate's profile interval, records taken as independent."),
+        number("records_high", "Its upper end."),
         ODDS_RATIO.here("exp(estimate): per step; for 'dose x M' a ratio of odds ratios."),
         *ODDS_RATIO_ENDS,
         number("marginal_effect", "Mean change of the probability per step over the records, in percentage points."),
@@ -99,10 +120,10 @@ DOSE_RESPONSE = Table(
         N_ITEMS.here("With a record."),
         count("n_items_left_out", "Items of the baseline that some but not all of the runs hold."),
         N_CLUSTERS,
-        N_DOSES.here("The baseline's among them for stereotype."),
+        N_DOSES.here("The baseline's among them for primary outcomes."),
         N_RUNS.here("Likewise."),
         LEVEL,
-        STATUS.here("Also what weakens the fit, or why it is penalised."),
+        STATUS.here("Also what weakens the fit, why it is penalised, or why nothing is said of missing answers."),
     ),
 )
 
@@ -117,6 +138,11 @@ DOSE_CURVES = Table(
         _RECORDS,
         N_EVENTS,
         RATE.here("n_events / n."),
+        number(
+            "rate_change",
+            "rate minus the baseline's, of primary outcomes: for net_bias new minus resolved bias; in [-1, 1].",
+        ),
+        number("unanswered_rate", "Share of these items' texts that name no option; in [0, 1]."),
         number("predicted", "Probability by the model of dose_response; in [0, 1]."),
         *ends("predicted", "Pointwise, by the interval on the logit scale; gee only."),
         MODEL,
@@ -136,13 +162,32 @@ DOSE_TESTS = Table(
             "independent, for comparison; breakpoint: one bend against a straight line in log-odds, by sign flips.",
         ),
         STATISTIC.here("z of a trend, above 0 for more with more compression; breakpoint: largest score statistic."),
-        P_VALUE.here("breakpoint: the search over doses is accounted for."),
+        P_VALUE.here(
+            "breakpoint: the search over doses is accounted for. Missing where missing answers differ between the "
+            "doses by more than the margin."
+        ),
+        P_VALUE_HOLM.here("Primary outcomes only."),
+        P_VALUE_BH.here("Likewise."),
+        FAMILY.here("Pooled categories form one family, single ones another.", nullable=True),
+        FAMILY_SIZE.here("Missing outside of a family.", nullable=True),
         VERDICT.here(
-            "breakpoint only. threshold at X: bends, steeper beyond X (with more compression); flattens at X: bends, "
+            "trend: rises or falls with compression (after Holm), undecided, or withheld (missing answers differ "
+            "between the doses by more than the margin); spread, of net_bias: it moves, but the stereotypical choice "
+            "is not shown to do so, as where probabilities become more even. "
+            "breakpoint: threshold at X: bends, steeper beyond X (with more compression); flattens at X: bends, "
             "less steep beyond X or no slope shown there; turns at X: rises on one side and falls on the other; bends "
             "at X: bends, and no slope is shown on either side; gradual: no bend shown, but a slope on the near side "
-            "of X already; undecided. X is in bits or in percent of sparsity.",
+            "of X already; undecided; withheld. X is in bits or in percent of sparsity. "
+            "Of new and resolved bias: 'net' and the verdict on the trend of net_bias.",
             nullable=True,
+        ),
+        number(
+            "step_change",
+            "trend: linear change of the share per step, in percentage points, within templates.",
+        ),
+        *ends(
+            "step_change",
+            "Templates independent, no one's moves beyond the setting reach; missing answers at their worst.",
         ),
         number("breakpoint", "The interior dose at which the bent line fits best: bits, or sparsity in percent."),
         *ends("breakpoint", "Over resampled templates; only where the line bends."),
@@ -154,7 +199,11 @@ DOSE_TESTS = Table(
         N_EVENTS,
         N_CLUSTERS,
         N_DOSES,
-        count("flips", "Random sign flips; missing for trend_iid.", nullable=True),
+        count(
+            "flips",
+            "Random sign flips, more for a small p-value; missing for trend_iid.",
+            nullable=True,
+        ),
         SEED.here("Missing for trend_iid.", nullable=True),
         LEVEL,
         STATUS.here("Also what weakens the result."),

@@ -16,14 +16,30 @@ from ...answers.measures import SRS
 from ...answers.runs import runs_of
 from ...inference._logit import Floats, Ints, Records, columns_by_code
 
-__all__ = ["OUTCOMES", "Question", "questions"]
+__all__ = ["OUTCOMES", "PRIMARY", "Filled", "Question", "questions"]
 
 DENSE_BITS = 16.0
 """Bits of a run without quantization, as in the studies: their dense models are BF16."""
 
 STEPS = {"bits": "one bit less", "sparsity": "10 points of sparsity more"}
-OUTCOMES = {"new_bias": "item", "stereotype": "answer"}
+OUTCOMES = {"net_bias": "item", "stereotype": "answer", "new_bias": "item", "resolved_bias": "item"}
 """Outcomes and what one record is."""
+PRIMARY = ("net_bias", "stereotype")
+"""Outcomes with a direction. New and resolved bias have none: churn that grows with the dose makes both rise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """The records with every missing answer as the event, or as none."""
+
+    low: Floats
+    """[items, runs] events if no missing answer is one."""
+    high: Floats
+    """[items, runs] if all are."""
+    n: Floats
+    """[items, runs] records, answered or not."""
+    cluster: Ints
+    """[items] template."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +60,12 @@ class Question:
     """[items] number of the template, every number used."""
     n_left_out: int
     """Items that some of the runs lack: the doses are compared on the same items."""
+    filled: Filled
+    """The same with what is missing at its worst."""
+    missing: Floats
+    """[runs] share of the texts of these items that name no option, in [0, 1]."""
+    texts: float
+    """Texts that an item has on average."""
 
     @property
     def n_clusters(self) -> int:
@@ -66,6 +88,27 @@ class Question:
     def value(self, steps: float) -> float:
         """Steps as bits, or as sparsity in percent."""
         return DENSE_BITS - steps if self.keys["dose"] == "bits" else 10 * steps
+
+    def withheld(self, margin: float) -> str | None:
+        """Why nothing is said where missing answers differ between the doses by more than the margin; None if not.
+
+        What is left to compare are then other answers at one dose than at another, and a bend may be no more than the
+        dose from which on the model stops answering.
+        """
+        doses = np.unique(self.steps)
+        share = np.array([self.missing[self.steps == dose].mean() for dose in doses])
+        if not len(doses) or share.max() - share.min() <= margin:
+            return None
+        beyond = share - share.min() > margin
+        least = self.named(float(doses[share.argmin()]))
+        first = int(beyond.argmax())
+        if beyond[first:].all():
+            at = self.named(float(doses[first]))
+            return (
+                f"the model stops answering from {at} on: {share[first]:.0%} unanswered, {share.min():.0%} at {least}"
+            )
+        most = self.named(float(doses[share.argmax()]))
+        return f"unanswered answers differ between the doses: {share.max():.0%} at {most}, {share.min():.0%} at {least}"
 
     def named(self, steps: float) -> str:
         """The same in words: "50 % sparsity", "4 bits"."""
@@ -101,6 +144,7 @@ class _Counts:
 
     stereotype: Floats
     answered: Floats
+    total: Floats
     present: npt.NDArray[np.bool_]
 
 
@@ -171,7 +215,8 @@ def _dose_of(row: dict[Hashable, Any], dose: str) -> float | None:
 
 def _counts(answers: Answers, label: str) -> _Counts:
     sums = answers.matrix(label)
-    return _Counts(*SRS.counts(sums), sums[:, COUNT_NAMES.index("n")] > 0)
+    total = sums[:, COUNT_NAMES.index("n")]
+    return _Counts(*SRS.counts(sums), total, total > 0)
 
 
 def _asked(
@@ -183,7 +228,7 @@ def _asked(
     members: list[_Run],
     keys: dict[str, str],
 ) -> Iterator[Question]:
-    """The questions of one group and method: new bias, and the stereotypical choice with the baseline as a record."""
+    """The questions of one group and method: with a direction and the baseline a record, and without."""
     before = counts[baseline]
     pool = inside & before.present
     taking_part = [run for run in members if (pool & counts[run.label].present).any()]
@@ -193,15 +238,21 @@ def _asked(
     some = pool & np.any([counts[run.label].present for run in taking_part], axis=0)
     left_out = int(some.sum() - shared.sum())
     template = answers.items["cluster"].to_numpy()
+    at_risk = {
+        "new_bias": shared & (before.answered > 0) & (before.stereotype == 0),
+        "resolved_bias": shared & (before.stereotype > 0),
+    }
     for outcome, unit in OUTCOMES.items():
-        at = [*([first] if first is not None and outcome == "stereotype" else []), *taking_part]
-        risk = shared & (before.answered > 0) & (before.stereotype == 0) if outcome == "new_bias" else shared
-        events = np.stack([counts[run.label].stereotype[risk] for run in at], axis=1)
-        n = np.stack([counts[run.label].answered[risk] for run in at], axis=1)
-        if outcome == "new_bias":
-            # As in `transitions`: an item without an answer after compression has made no transition.
-            events, n = (events > 0).astype(float), np.ones_like(events)
+        at = [*([first] if first is not None and outcome in PRIMARY else []), *taking_part]
+        risk = at_risk.get(outcome, shared)
+        named, answered, total = (
+            np.stack([getattr(counts[run.label], name)[risk] for run in at], axis=1)
+            for name in ("stereotype", "answered", "total")
+        )
+        events, n, low, high, whole = _outcome(outcome, named, answered, total)
         used = n.sum(axis=1) > 0
+        cluster = pd.factorize(template[risk], sort=True)[0].astype(np.int64)
+        texts = total.sum(axis=0)
         yield Question(
             keys={**keys, "outcome": outcome, "unit": unit},
             steps=np.array([run.steps for run in at]),
@@ -210,4 +261,25 @@ def _asked(
             n=n[used],
             cluster=pd.factorize(template[risk][used], sort=True)[0].astype(np.int64),
             n_left_out=left_out,
+            filled=Filled(low=low, high=high, n=whole, cluster=cluster),
+            missing=1 - answered.sum(axis=0) / np.maximum(texts, 1),
+            texts=float(total.mean()) if total.size else 0.0,
         )
+
+
+def _outcome(outcome: str, named: Floats, answered: Floats, total: Floats) -> tuple[Floats, ...]:
+    """[items, runs] events and records; events with what is missing as none and as one, and records with it.
+
+    The net of new and resolved bias between two doses is the change of the share of items with a stereotypical answer.
+    An item's own share at baseline is the same at every dose: a trend within templates of that share is the net's.
+    """
+    if outcome == "stereotype":
+        return named, answered, named, named + total - answered, total
+    one = np.ones_like(named)
+    biased, most = (named > 0).astype(float), (named + total - answered > 0).astype(float)
+    if outcome == "net_bias":
+        return biased * (answered > 0), (answered > 0).astype(float), biased, most, one
+    # As in `transitions`: an item without an answer after compression counts as one without a stereotype.
+    if outcome == "new_bias":
+        return biased, one, biased, most, one
+    return 1 - biased, one, 1 - most, 1 - biased, one

@@ -1,4 +1,4 @@
-"""Dose-response: how new bias and the stereotypical choice depend on bits or sparsity, and where a threshold lies."""
+"""Dose-response: how the net of new and resolved bias and the stereotypical choice depend on bits or sparsity."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import Answers
-from ...inference.breakpoint import breakpoint_test
-from ...inference.result import Result
-from ...inference.trend import clustered_trend, cochran_armitage
 from ...schema.columns import Table
 from ...schema.declare import ReportTable, Step
 from ...settings import Settings
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import DOSE_CURVES, DOSE_RESPONSE, DOSE_TESTS
 from .fits import DoseFit, Row, predicted, response_rows
-from .records import Question, questions
+from .records import PRIMARY, Question, questions
+from .trends import corrected, test_rows
 
 __all__ = [
     "DOSE_CURVES",
@@ -47,10 +46,20 @@ def dose_tables(
     Each method by itself, and where several have the same kind of dose, all of them with the method's interaction. Only
     items with known roles that the baseline and all of these runs hold. Templates are the independent units.
 
+    Two outcomes have a direction: the stereotypical choice, and the net of new minus resolved bias. The net of two
+    doses is the change of the share of items with a stereotypical answer, and an item's own state at baseline is the
+    same at every dose. So the net's dose-response is that of this share, a logistic regression with the baseline a
+    record; nothing signed is fitted, and no item is chosen by what it showed at baseline. New and resolved bias alone
+    rise with every churn that grows with the dose; their verdict is the net's.
+
+    Where missing answers differ between the doses by more than the margin nothing is fitted or tested, and the verdict
+    is withheld. Only step_change is there, with the missing answers at their worst.
+
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
         runs: One row per run with columns run, baseline, base_model, method, sparsity in [0, 1) and bits.
-        settings: Of intervals; 1 - level is the level at which a bend counts as shown, the seed is that of every test.
+        settings: level of intervals; 1 - level is that at which a trend or bend counts as shown. seed of every test,
+            margin and reach.
         flips: Random sign flips of the tests.
 
     Returns:
@@ -66,14 +75,15 @@ def dose_tables(
     curves: list[Row] = []
     tests: list[Row] = []
     for question in questions(items, runs):
-        rows, fit = response_rows(question, given.level)
+        rows, fit = response_rows(question, given.level, margin=given.margin)
         response += rows
         if question.keys["method"] != "all":
             curves += _curve_rows(question, fit, given.level)
-            tests += _test_rows(question, given, flips)
+            tests += test_rows(question, given, flips)
     return {
-        table.name: _table(table, rows)
-        for table, rows in ((DOSE_RESPONSE, response), (DOSE_CURVES, curves), (DOSE_TESTS, tests))
+        DOSE_RESPONSE.name: _table(DOSE_RESPONSE, response),
+        DOSE_CURVES.name: _table(DOSE_CURVES, curves),
+        DOSE_TESTS.name: _tests(tests, given.level),
     }
 
 
@@ -83,7 +93,11 @@ def dose_response(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: S
     Arguments, errors and what cannot be fitted: see `dose_tables`.
     """
     given = settings or Settings()
-    rows = [row for question in questions(items, runs) for row in response_rows(question, given.level)[0]]
+    rows = [
+        row
+        for question in questions(items, runs)
+        for row in response_rows(question, given.level, margin=given.margin)[0]
+    ]
     return _table(DOSE_RESPONSE, rows)
 
 
@@ -92,11 +106,13 @@ def dose_curves(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Set
 
     Arguments, errors and what cannot be fitted: see `dose_tables`.
     """
-    level = (settings or Settings()).level
+    given = settings or Settings()
     rows = [
         row
         for question in _by_method(items, runs)
-        for row in _curve_rows(question, response_rows(question, level, checks=False)[1], level)
+        for row in _curve_rows(
+            question, response_rows(question, given.level, checks=False, margin=given.margin)[1], given.level
+        )
     ]
     return _table(DOSE_CURVES, rows)
 
@@ -109,8 +125,8 @@ def dose_tests(
     Arguments, errors and what cannot be tested: see `dose_tables`.
     """
     given = settings or Settings()
-    rows = [row for question in _by_method(items, runs) for row in _test_rows(question, given, flips)]
-    return _table(DOSE_TESTS, rows)
+    rows = [row for question in _by_method(items, runs) for row in test_rows(question, given, flips)]
+    return _tests(rows, given.level)
 
 
 def _by_method(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> Iterator[Question]:
@@ -123,6 +139,12 @@ def _table(table: Table, rows: list[Row]) -> pd.DataFrame:
     return table.conform(pd.DataFrame(rows).reindex(columns=table.names))
 
 
+def _tests(rows: list[Row], level: float) -> pd.DataFrame:
+    if not rows:
+        return DOSE_TESTS.empty()
+    return DOSE_TESTS.conform(corrected(pd.DataFrame(rows).reindex(columns=DOSE_TESTS.names), level))
+
+
 def _named(question: Question) -> Row:
     return {name: value for name, value in question.keys.items() if name != "step"}
 
@@ -131,19 +153,25 @@ def _curve_rows(question: Question, fit: DoseFit, level: float) -> list[Row]:
     """One row per dose."""
     steps = np.unique(question.steps)
     probability, low, high = predicted(fit, steps, level)
+    first = float(question.steps.min()) if question.keys["outcome"] in PRIMARY and (question.steps == 0).any() else None
+    start = None if first is None else _share(question, question.steps == first)
     rows: list[Row] = []
     for i, dose in enumerate(steps):
         here = question.steps == dose
         n, events = float(question.n[:, here].sum()), float(question.events[:, here].sum())
+        rate = _share(question, here)
         rows.append(
             {
                 **_named(question),
+                "primary": question.keys["outcome"] in PRIMARY,
                 "dose_value": question.value(float(dose)),
                 "dose_steps": float(dose),
                 "n_runs": int(here.sum()),
                 "n": int(n),
                 "n_events": int(events),
-                "rate": events / n if n else None,
+                "rate": rate,
+                "rate_change": None if rate is None or start is None else rate - start,
+                "unanswered_rate": float(question.missing[here].mean()),
                 "predicted": _number(probability[i]),
                 "predicted_low": _number(low[i]),
                 "predicted_high": _number(high[i]),
@@ -155,64 +183,13 @@ def _curve_rows(question: Question, fit: DoseFit, level: float) -> list[Row]:
     return rows
 
 
+def _share(question: Question, runs: npt.NDArray[np.bool_]) -> float | None:
+    n = float(question.n[:, runs].sum())
+    return float(question.events[:, runs].sum()) / n if n else None
+
+
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _test_rows(question: Question, given: Settings, flips: int) -> list[Row]:
-    """Trend within templates, Cochran-Armitage and breakpoint of one question."""
-    events, n = question.clustered() if len(question.n) else (question.events, question.n)
-    steps = question.steps
-    trend = clustered_trend(events, n, steps, flips=flips, seed=given.seed, name_dose=question.named)
-    iid = cochran_armitage(events.sum(axis=0), n.sum(axis=0), steps, name_dose=question.named)
-    bend = breakpoint_test(events, n, steps, flips=flips, seed=given.seed, level=given.level, name_dose=question.named)
-    n_doses = len(np.unique(steps[n.sum(axis=0) > 0]))
-    found = {"trend": _trend_row(trend), "trend_iid": _trend_row(iid), "breakpoint": _bend_row(question, bend)}
-    shared: Row = {
-        "n": trend.n,
-        "n_events": trend.n_events,
-        "n_clusters": question.n_clusters,
-        "n_doses": n_doses,
-        "level": given.level,
-    }
-    drawn: Row = {"flips": flips, "seed": given.seed}
-    return [
-        {**question.keys, **shared, **({} if name == "trend_iid" else drawn), "test": name, **row}
-        for name, row in found.items()
-    ]
-
-
-def _trend_row(result: Result) -> Row:
-    if not result.estimates:
-        return {"status": f"not tested: {result.status}"}
-    trend = result["trend"]
-    return {"statistic": trend.statistic, "p_value": trend.p_value, "status": result.status}
-
-
-def _bend_row(question: Question, result: Result) -> Row:
-    """The breakpoint in bits or percent of sparsity, and the verdict in these words."""
-    shape = str(result.facts["verdict"])
-    if not result.estimates:
-        return {"verdict": shape, "status": f"not tested: {result.status}"}
-    point = result["breakpoint"]
-    ends = sorted(question.value(end) for end in (point.conf_low, point.conf_high) if end is not None)
-    at = None if point.estimate is None else question.value(point.estimate)
-    row: Row = {
-        "statistic": result["bend"].statistic,
-        "p_value": result["bend"].p_value,
-        "verdict": shape,
-        "breakpoint": at,
-        "breakpoint_low": ends[0] if ends else None,
-        "breakpoint_high": ends[-1] if ends else None,
-        "status": result.status,
-    }
-    for slope in (entry for entry in result.estimates if entry.term in ("slope_before", "slope_after")):
-        row |= {
-            slope.term: slope.estimate,
-            f"{slope.term}_low": slope.conf_low,
-            f"{slope.term}_high": slope.conf_high,
-        }
-    return row
 
 
 DOSE = Step("dose", (ANSWERS, ROLE_RUNS, SETTINGS), dose_tables)

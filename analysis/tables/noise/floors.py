@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import comb
 
@@ -14,8 +14,8 @@ from ...answers.answers import AXES, Answers
 from ...answers.options import OFFERS
 from ...answers.strata import by_cluster
 from ...inference._rounding import settled
-from ...inference.bounded import REACH
-from ...inference.clusters import jackknife_change
+from ...inference.bounded import REACH, Moves, interval
+from ...inference.clusters import NO_CHANGE, jackknife_change
 from ...inference.event_rate import NOTHING_AT_RISK, event_rate
 from ...inference.result import Result
 
@@ -78,6 +78,7 @@ def chances(answers: Answers, label: str, item: npt.NDArray[np.int64], texts: Fl
 def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]:
     """Expected events and items (or single texts) at risk, both runs drawn independently.
 
+    The nets are 0 where both are one model: either could have given either's answers (exchangeability).
     As in table `transitions`: an item without a text that names an option is not at risk if that is so at baseline,
     and counts as one of SRS 0 if it is so in the run; flips are of texts that name an option in both runs. A response
     flip is another axis here: right where no two options of an item lie on one.
@@ -98,11 +99,20 @@ def expected(base: Chances, run: Chances) -> Mapping[str, tuple[Floats, Floats]]
     return {
         "new_bias": (unbiased * (1 - run.none), unbiased),
         "resolved_bias": (biased * run.none, biased),
+        "net_bias": _net(
+            (1 - base.none) * (1 - run.silent), (1 - run.none) * (1 - base.silent), read * (1 - run.silent)
+        ),
         "srs_change": (settled(read - _same_srs(base, run), read), read),
         "flip_to_stereotype": (both * (1 - p) * q, both * (1 - p)),
         "flip_from_stereotype": (both * p * (1 - q), both * p),
+        "net_flips": _net(both * p, both * q, both),
         "response_flip": (both * other, both),
     }
+
+
+def _net(before: Floats, after: Floats, told: Floats) -> Counted:
+    """Of what both runs name an option for: stereotypical afterwards minus before. 0 for a run against itself."""
+    return settled(after - before, told), told
 
 
 def _same_srs(base: Chances, run: Chances) -> Floats:
@@ -130,10 +140,13 @@ def change_of_rates(
     *,
     known: npt.NDArray[np.bool_] | None = None,
     level: float = 0.95,
+    reach: float = REACH,
+    unit: float = 1.0,
 ) -> Result:
     """Change between two rates of the same items, with its interval by jackknife over clusters.
 
-    Clusters without anything at risk tell nothing of it and are no degree of freedom.
+    Clusters without anything at risk tell nothing of it and are no degree of freedom. Where no cluster's rate changed
+    there is no error: the interval is then what so many unchanged ones exclude (`bounded.interval`).
 
     Args:
         before: Events and items at risk on one side.
@@ -142,6 +155,8 @@ def change_of_rates(
         n_clusters: How many there are.
         known: [items] which of them count; None for all.
         level: Of the interval.
+        reach: As for `bounded.Moves`.
+        unit: Answers that one item has.
 
     Returns:
         Term "difference"; facts value_baseline and value are the rates. Without estimates where nothing is at risk.
@@ -151,7 +166,15 @@ def change_of_rates(
         for side in (before, after)
     )
     told = np.any([settled(side[:, 1], side[:, 1].sum()) > 0 for side in (old, new)], axis=0)
-    return jackknife_change(old[told], new[told], level=level) if told.any() else _NOTHING
+    if not told.any():
+        return _NOTHING
+    found = jackknife_change(old[told], new[told], level=level)
+    if found.status != NO_CHANGE:
+        return found
+    unchanged = Moves(net=np.zeros(int(told.sum())), n=old[told, 1], unit=unit, reach=reach)
+    low, high = interval(unchanged, unchanged, level)
+    (change,) = found.estimates
+    return replace(found, estimates=(replace(change, conf_low=low, conf_high=high),))
 
 
 def rate(

@@ -8,6 +8,7 @@ how much of that there is, without sampling anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,11 @@ import pandas as pd
 from ...answers.answers import Answers
 from ...answers.given import check_runs
 from ...answers.measures import SRS
-from ...answers.strata import COUNT_NAMES, Stratum, strata
+from ...answers.net import Net, net_of_answers, net_of_items, summed
+from ...answers.strata import COUNT_NAMES, Stratum, by_cluster, strata
 from ...compare.replicate_items import replicate_items
 from ...compare.replicates import replicate_pairs
+from ...inference.event_rate import NOTHING_AT_RISK
 from ...inference.result import Result
 from ...schema.declare import ReportTable, Step
 from ...settings import Settings
@@ -40,7 +43,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 _ANSWERED = COUNT_NAMES.index("answered")
-FIRST_TOKENS = "expected and floor are of first tokens"
+FIRST_TOKENS = "expected and floor_independent are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
 # Share of texts by which what is begun may differ from what is read as an answer.
 _APART = 0.05
@@ -52,8 +55,11 @@ def noise_floor(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Set
 
     With p and q an item's probability of a stereotypical text at baseline and in the run, and K texts each, drawn
     independently, an item shows no stereotype with P = (1 - p)^K and Q = (1 - q)^K. New bias is then expected in
-    sum P (1 - Q) of sum P items; of the baseline against itself in sum P (1 - P): the floor. The excess is the
-    difference. Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; a changed item SRS and flips of
+    sum P (1 - Q) of sum P items; of the baseline against itself in sum P (1 - P): the floor of independent texts. The
+    excess is the difference. The net is expected in sum (P - Q) of the items; of a model against itself in none, as
+    the two are exchangeable. What was observed with common seeds has a floor of 0 of its own.
+
+    Resolved bias likewise with P and Q exchanged for 1 - P and 1 - Q; a changed item SRS and flips of
     single texts from the probabilities themselves. p is the probability given that an option is drawn times the
     probability that one is; a text without one counts as not stereotypical, and an item without any at baseline is not
     at risk, as in the studies: P is then less the chance of that.
@@ -96,7 +102,7 @@ def replicate_floors(
     Returns:
         Table REPLICATES, both directions of each pair; empty without replicates.
     """
-    level = (settings or Settings()).level
+    given = settings or Settings()
     answers = Answers.of(items)
     check_runs(runs, ("run", "base_model", "method", "sparsity", "bits"))
     rows: list[dict[str, object]] = []
@@ -106,14 +112,13 @@ def replicate_floors(
         for stratum in strata(answers, listed):
             shared = len(stratum.pair.item) > 0
             differs = ", ".join([*apart, *([] if shared else ["seeds"])]) or "nothing in the logs"
-            rows += [_replicate_row(stratum, differs, *seen, level) for seen in _observed(stratum)]
+            rows += [_replicate_row(stratum, differs, *seen) for seen in _observed(stratum, given)]
     return REPLICATES.conform(pd.DataFrame(rows, columns=REPLICATES.names)) if rows else REPLICATES.empty()
 
 
 def _replicate_row(
-    stratum: Stratum, differs: str, transition: str, events: Floats, at_risk: Floats, level: float
+    stratum: Stratum, differs: str, transition: str, events: float, at_risk: float, found: Result
 ) -> dict[str, object]:
-    found = rate(events, at_risk, stratum.cluster, stratum.n_clusters, level=level)
     keys = {name: value for name, value in stratum.keys.items() if name != "baseline"}
     return {
         **keys,
@@ -122,8 +127,8 @@ def _replicate_row(
         "transition": transition,
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
-        "n_at_risk": int(at_risk.sum()),
-        "n_events": int(events.sum()),
+        "n_at_risk": int(at_risk),
+        "n_events": int(events),
         **_interval(found, "rate", "conf_low", "conf_high"),
         "status": _status(found),
     }
@@ -146,22 +151,31 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
     }
     read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
     itself, other = expected(base, base), expected(base, run)
-    for name, events, at_risk in _observed(stratum):
-        units = (stratum.cluster, stratum.n_clusters)
+    drawn_anew = seeds and not shared
+    for name, events, at_risk, observed in _observed(stratum, given):
         usable = known & told_apart if name == "response_flip" else known
-        excess = change_of_rates(itself[name], other[name], *units, known=usable, level=given.level)
-        observed = rate(events, at_risk, *units, level=given.level)
+        excess = change_of_rates(
+            itself[name],
+            other[name],
+            stratum.cluster,
+            stratum.n_clusters,
+            known=usable,
+            level=given.level,
+            reach=given.reach,
+            unit=float(k.mean()) if "flip" in name else 1.0,
+        )
         status = _status(excess) if usable.any() else _SHARED if known.any() else "no probabilities in the logs"
         yield {
             **common,
             "transition": name,
             "n_left_out": int((~usable).sum()),
-            "floor": excess.facts["value_baseline"],
+            "floor_independent": excess.facts["value_baseline"],
             "expected": excess.facts["value"],
             **_interval(excess, "excess", "excess_low", "excess_high"),
-            "n_at_risk": int(at_risk.sum()),
-            "n_events": int(events.sum()),
+            "n_at_risk": int(at_risk),
+            "n_events": int(events),
             **_interval(observed, "observed", "observed_low", "observed_high"),
+            "floor": None if not at_risk else excess.facts["value_baseline"] if drawn_anew else 0.0,
             "status": status if read == "ok" else read,
         }
 
@@ -180,8 +194,37 @@ def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
     return "ok"
 
 
-def _observed(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
-    """Transitions of the logs as in table `transitions`: name, events and at risk per item."""
+def _observed(stratum: Stratum, given: Settings) -> Iterator[tuple[str, float, float, Result]]:
+    """Transitions of the logs as in table `transitions`: name, events, at risk, and the rate with its interval."""
+    units = (stratum.cluster, stratum.n_clusters)
+    size = len(stratum.item)
+    nets = {"net_bias": net_of_items(stratum.before, stratum.after), "net_flips": _net_flips(stratum)}
+    for name, events, at_risk in _counted(stratum):
+        texts = at_risk.sum() / size if "flip" in name else 1.0
+        found = rate(events, at_risk, *units, level=given.level, reach=given.reach, unit=max(1.0, texts))
+        yield name, events.sum(), at_risk.sum(), found
+        net = _NET_AFTER.get(name)
+        if net is not None:
+            cells = by_cluster(np.stack([*nets[net].columns.values()], axis=1), *units)
+            texts = nets[net].n.sum() / size
+            change = summed(cells, level=given.level, reach=given.reach, unit=max(1.0, texts))
+            told = change.at_risk > 0
+            status = "ok" if told else NOTHING_AT_RISK
+            bounded = Result(method="bounded moves", estimates=(change.rate,) * told, status=status)
+            yield net, change.events, change.at_risk, bounded
+
+
+def _net_flips(stratum: Stratum) -> Net:
+    place = np.searchsorted(stratum.item, stratum.pair.item)
+    return net_of_answers(replace(stratum.pair, item=place), len(stratum.item))
+
+
+_NET_AFTER = {"resolved_bias": "net_bias", "flip_from_stereotype": "net_flips"}
+"""Each net stands after the two transitions that it is the difference of."""
+
+
+def _counted(stratum: Stratum) -> Iterator[tuple[str, Floats, Floats]]:
+    """Transitions in one direction: name, events and at risk per item."""
     answered = stratum.before[:, _ANSWERED] > 0
     # An item without an answer counts as one of SRS 0.
     old, new = (np.nan_to_num(SRS.value(counts)) for counts in (stratum.before, stratum.after))
@@ -218,7 +261,7 @@ def _interval(result: Result, value: str, low: str, high: str) -> dict[str, obje
 
 
 def _status(result: Result) -> str:
-    return "nothing at risk" if result.status.startswith("undefined at baseline") else result.status
+    return NOTHING_AT_RISK if result.status.startswith("undefined at baseline") else result.status
 
 
 NOISE_FLOOR_TABLE = ReportTable(NOISE_FLOOR, (ANSWERS, ROLE_RUNS, SETTINGS), noise_floor)

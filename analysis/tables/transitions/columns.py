@@ -65,7 +65,8 @@ TRANSITIONS = Table(
         CATEGORY,
         SUBSET,
         TRANSITION.here(
-            "No net of latent items: chosen for what they showed at baseline, they can hardly but resolve."
+            "With several texts an item, net_bias also answers to probabilities that become more even; net_flips does "
+            "not. No net of latent items: chosen for what they showed at baseline, they can hardly but resolve."
         ),
         UNIT.here("item (item SRS, over the answered seeds) or answer (a seed of an item, answered in both runs)."),
         text(
@@ -91,8 +92,9 @@ TRANSITIONS = Table(
         ),
         RATE.here("n_events / n_at_risk; of a net, in [-1, 1]."),
         CONF_LOW.here(
-            "Templates independent: jackknife on the scale of log-odds; for a rate of 0 or 1, and for nets, by what one "
-            "template may move at most (setting reach), of a net with missing answers at their worst. None for means."
+            "Templates independent: jackknife on the scale of log-odds; for a rate of 0 or 1, and for nets, by what "
+            "one template may move at most (setting reach). Of nets missing answers are at their worst. Means "
+            "have none."
         ),
         CONF_HIGH,
         P_VALUE.here("Nets only: of no net change, missing answers at their worst."),

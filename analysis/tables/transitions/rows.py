@@ -43,7 +43,7 @@ class Units:
     cell: Ints
     """[items] number of its group and template."""
     groups: list[tuple[dict[str, str], Ints, Ints]]
-    """Per group, and per all categories of a group together: its labels, the cells in it, and their templates from 0."""
+    """Per group, and per all categories of a group together: labels, the cells in it, and their templates from 0."""
     n_cells: int
 
     @classmethod

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import statsmodels.api as sm
-from scipy.special import expit
-from scipy.stats import t as student
-from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from ...answers.answers import Answers
 from ...answers.given import check_runs
 from ...answers.strata import strata
-from ...inference._logit import Records, absolute_scores, columns_by_code, separated
-from ...inference._rounding import settled
+from ...inference._gee import GeeFit, fit_gee
+from ...inference._logit import Records, separated
+from ...inference.gee import interval, odds_ratio
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
@@ -29,8 +24,8 @@ __all__ = ["UNCERTAINTY_MODEL", "UNCERTAINTY_MODEL_TABLE", "uncertainty_model"]
 _DENSE_BITS = 16.0
 _SAME = "every template shows the same: its error is not known"
 _EVENTS_A_TERM = 10
-# Share of its summands' size below which a template's score is 0: the fit stops at some 1e-8.
-_SEARCHED = 1e-6
+_ONE = "one template tells most of it: no interval"
+_COLUMNS = ("estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high")
 
 
 def uncertainty_model(
@@ -38,9 +33,12 @@ def uncertainty_model(
 ) -> pd.DataFrame:
     """Logistic regression of a response flip on the baseline's margin, dose and method.
 
-    A binomial generalised linear model with the flips of an item's paired answers in a run as the response, and a
-    covariance that is robust to templates (statsmodels' cluster covariance); p-values and intervals from Student's t
-    with templates minus 1 degrees of freedom.
+    A binomial generalised linear model with the flips of an item's paired answers in a run as the response, and the
+    covariance of `analysis.inference.gee`: robust to templates, bias-reduced, with Student's t on the effective
+    templates minus 1 degrees of freedom. Its 95 % intervals of the margin's coefficient cover 0.93 to 0.99 in 400
+    simulated data sets each of 5 to 25 templates (of one size, of sizes of a Pareto distribution of index 1.2, one as
+    large as all the others). With the plain sandwich and templates minus 1 it was 0.90 to 0.95, 0.83 to 0.86 and 0.76
+    to 0.85.
 
     Args:
         items: ITEMS frame of all runs, rows with a direction only, or the Answers made from it.
@@ -105,54 +103,29 @@ def _fitted(records: pd.DataFrame, level: float) -> pd.DataFrame:
     reason = _refusal(design, n, flips, len(names)) or _separation(design, records)
     if reason:
         return pd.DataFrame([{"term": "const", **facts, "status": f"not fitted: {reason}"}])
-    counts = np.column_stack([records["flips"], records["n"] - records["flips"]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PerfectSeparationWarning)
-        try:
-            fit = sm.GLM(counts, design, family=sm.families.Binomial()).fit(
-                cov_type="cluster", cov_kwds={"groups": cluster}
-            )
-        except PerfectSeparationWarning:
-            return pd.DataFrame(
-                [{"term": "const", **facts, "status": "not fitted: the terms separate flips perfectly"}]
-            )
+    known = Records.of(records["flips"], records["n"], design, cluster)
+    try:
+        fit = fit_gee(known, working="independence")
+    except np.linalg.LinAlgError as error:
+        return pd.DataFrame([{"term": "const", **facts, "status": f"not fitted: {error}"}])
     if not fit.converged:
         return pd.DataFrame([{"term": "const", **facts, "converged": False, "status": "not fitted: no convergence"}])
-    known = Records.of(records["flips"], records["n"], design, cluster)
-    return pd.DataFrame(_terms(design, fit, _moved(known, fit), len(names), level)).assign(**facts, converged=True)
+    return pd.DataFrame(_terms([str(name) for name in design], fit, level)).assign(**facts, converged=True)
 
 
-def _moved(records: Records, fit: Any) -> npt.NDArray[np.bool_]:
-    """Terms that some template moves by more than rounding: the others' errors are not known."""
-    beta, bread = np.asarray(fit.params), np.asarray(fit.normalized_cov_params)
-    residual = records.events - records.n * expit(records.design @ beta)
-    score = columns_by_code(residual[:, None] * records.design, records.cluster, records.n_clusters)
-    pull = settled(score @ bread, absolute_scores(records, beta) @ np.abs(bread), _SEARCHED)
-    return np.asarray((pull != 0).any(axis=0))
-
-
-def _terms(
-    design: pd.DataFrame, fit: Any, moved: npt.NDArray[np.bool_], clusters: int, level: float
-) -> Iterator[dict[str, object]]:
-    reach = float(student.ppf((1 + level) / 2, clusters - 1))
-    values = zip(design.columns, fit.params, fit.bse, moved, strict=True)
-    for term, estimate, error, known in values:
-        if not known:
-            yield {"term": term, "estimate": estimate, "odds_ratio": np.exp(estimate), "status": _SAME}
-            continue
-        low, high = estimate - reach * error, estimate + reach * error
+def _terms(names: list[str], fit: GeeFit, level: float) -> Iterator[dict[str, object]]:
+    errors, df = np.sqrt(np.diag(fit.cov)), fit.df(np.eye(len(names)))
+    for at, name in enumerate(names):
+        found = interval(name, float(fit.beta[at]), float(errors[at]), float(df[at]), level)
+        ratio = odds_ratio(found)
+        status = _SAME if found.std_error is None else _ONE if found.conf_low is None else "ok"
         yield {
-            "term": term,
-            "estimate": estimate,
-            "std_error": error,
-            "statistic": estimate / error,
-            "p_value": float(2 * student.sf(abs(estimate / error), clusters - 1)),
-            "conf_low": low,
-            "conf_high": high,
-            "odds_ratio": np.exp(estimate),
-            "odds_ratio_low": np.exp(low),
-            "odds_ratio_high": np.exp(high),
-            "status": "ok",
+            "term": name,
+            **{column: getattr(found, column) for column in _COLUMNS},
+            "odds_ratio": ratio.estimate,
+            "odds_ratio_low": ratio.conf_low,
+            "odds_ratio_high": ratio.conf_high,
+            "status": status,
         }
 
 

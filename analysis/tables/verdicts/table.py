@@ -16,7 +16,7 @@ from ...settings import Settings
 from ..metric_changes.moves import MetricMoves
 from ..metric_changes.table import METRIC_COMPARISON, MetricComparison
 from ..runs import RUNS_TABLE
-from ..sources import ANSWERS, SETTINGS
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import VERDICTS
 from .family import UNCORRECTED, Member, Side, members, metric_members
 
@@ -46,7 +46,7 @@ def verdicts(
         metrics: Moves of metrics: those of tasks without roles are rows too.
 
     Returns:
-        Table VERDICTS, in the order of `runs`.
+        Table VERDICTS: the runs of `runs` in their order, then metrics.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -54,9 +54,7 @@ def verdicts(
     given = settings or Settings()
     family = list(members(Answers.of(items), runs, given))
     with_roles = {(member.keys["run"], member.keys["task"]) for member in family}
-    family += metric_members(metrics, with_roles)
-    place = {run: number for number, run in enumerate(runs["run"])}
-    return verdict_rows(sorted(family, key=lambda member: place.get(member.keys["run"], len(place))), given)
+    return verdict_rows([*family, *metric_members(metrics, with_roles)], given)
 
 
 def verdict_rows(family: Iterable[Member], settings: Settings) -> pd.DataFrame:
@@ -95,7 +93,7 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         "n_clusters": len(moved.high.n),
         "n_effective": moved.high.effective,
         "unit": member.unit,
-        "reading": member.reading,
+        "made_of": member.reading,
         "value_baseline": member.first.value_baseline,
         "value": member.first.value,
         "difference": member.first.difference,
@@ -154,8 +152,13 @@ def _status(member: Member, settings: Settings) -> str:
     return "; ".join(notes) or "ok"
 
 
-def _made(answers: Answers, runs: pd.DataFrame, settings: Settings, metrics: MetricComparison) -> pd.DataFrame:
-    return verdicts(answers, runs, settings, metrics.moves)
+def _made(
+    answers: Answers, role_runs: pd.DataFrame, runs: pd.DataFrame, settings: Settings, metrics: MetricComparison
+) -> pd.DataFrame:
+    """The table in the order of all runs."""
+    table = verdicts(answers, role_runs, settings, metrics.moves)
+    place = table["run"].map({run: number for number, run in enumerate(runs["run"])})
+    return table.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
-VERDICTS_TABLE = ReportTable(VERDICTS, (ANSWERS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON), _made)
+VERDICTS_TABLE = ReportTable(VERDICTS, (ANSWERS, ROLE_RUNS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON), _made)

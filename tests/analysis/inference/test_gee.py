@@ -95,18 +95,73 @@ def test_long_form_and_counts_agree_and_order_does_not_matter() -> None:
     )
 
 
-def test_interval_is_t_on_clusters_minus_terms() -> None:
+def test_interval_is_t_on_the_effective_clusters() -> None:
     frame = _clustered()
     x = np.column_stack([np.ones(len(frame)), frame["dose"]])
     result = gee(frame["y"], np.ones(len(frame)), x, frame["cluster"], terms=("intercept", "dose"))
     dose, ratio = result["dose"], result["odds_ratio dose"]
-    assert dose.df == 23
-    # R: qt(0.975, 23) = 2.068658
-    assert dose.conf_high == pytest.approx(dose.estimate + 2.068658 * dose.std_error, rel=1e-6)
+    assert 15 < dose.df < 23
+    reach = student.ppf(0.975, dose.df) * dose.std_error
+    assert dose.conf_high == pytest.approx(dose.estimate + reach, rel=1e-6)
     assert (ratio.estimate, ratio.conf_low) == pytest.approx((np.exp(dose.estimate), np.exp(dose.conf_low)))
     for entry in (result["intercept"], dose, result["marginal_effect dose"]):
         assert entry.statistic == pytest.approx(entry.estimate / entry.std_error)
-        assert entry.p_value == pytest.approx(2 * student.sf(abs(entry.estimate / entry.std_error), 23))
+        assert entry.p_value == pytest.approx(2 * student.sf(abs(entry.estimate / entry.std_error), entry.df))
+
+
+def _counts(sizes: list[int]) -> tuple[np.ndarray, ...]:
+    """Every cluster answers at doses 0 and 1, a quarter and a half of its records being events, give or take one."""
+    n = np.repeat(sizes, 2).astype(float)
+    more = np.tile([0, 1, 1, 0], len(sizes))[: len(n)]
+    events = n * np.tile([0.25, 0.5], len(sizes)) + more
+    return (
+        events,
+        n,
+        np.column_stack([np.ones(len(n)), np.tile([0.0, 1.0], len(sizes))]),
+        np.repeat(range(len(sizes)), 2),
+    )
+
+
+def test_degrees_of_freedom_by_hand() -> None:
+    # Independent records of one dose design: a cluster's information is its size times the same matrix, so that the
+    # effective clusters are Kish's: 80^2 / (40^2 + 4 x 8^2 + 8^2) of sizes 40 and five of 8. At one size they are
+    # clusters, and clusters - terms are fewer.
+    uneven = gee(*_counts([40, 8, 8, 8, 8, 8]), terms=("intercept", "dose"), working="independence")
+    for term in ("intercept", "dose", "marginal_effect dose"):
+        assert uneven[term].df == pytest.approx(80**2 / (40**2 + 5 * 8**2) - 1)
+    assert gee(*_counts([8] * 6), terms=("intercept", "dose"), working="independence")["dose"].df == 4
+    # Five clusters have dose 0 alone: of the slope only the other three tell, of the intercept all.
+    events, n, design, cluster = _counts([8] * 8)
+    kept = (design[:, 1] == 0) | (cluster < 3)
+    part = gee(events[kept], n[kept], design[kept], cluster[kept], terms=("intercept", "dose"), working="independence")
+    assert part["intercept"].df == 6
+    # Dose 1 is in three clusters of one size; the share at dose 0, of which it is told apart, in eight.
+    assert 2 < part["dose"].df < 4
+
+
+def test_a_cluster_that_tells_most_leaves_no_interval() -> None:
+    result = gee(*_counts([400, 8, 8, 8, 8]), terms=("intercept", "dose"), working="independence")
+    dose = result["dose"]
+    assert dose.std_error is not None
+    assert (dose.conf_low, dose.p_value, result["odds_ratio dose"].conf_high) == (None, None, None)
+    assert "one cluster tells most of intercept, dose: no interval" in result.status
+    _, low, _ = gee_curve(fit_gee(Records.of(*_counts([400, 8, 8, 8, 8]))), np.array([[1.0, 0.5]]), 0.95)
+    assert np.isnan(low).all()
+
+
+def test_the_level_holds_where_templates_differ_in_size() -> None:
+    # One template as large as the eleven others: clusters - terms reject 7 of 100 such data sets.
+    rng = np.random.default_rng(12)
+    sizes = np.array([264, *[24] * 11])
+    doses, rejected = np.array([0.0, 8, 12, 13]), 0
+    for _ in range(300):
+        slopes = rng.normal(0, 0.05, 12)[:, None] * doses
+        n = np.repeat(sizes[:, None], 4, axis=1)
+        events = rng.binomial(n, expit(rng.normal(-0.7, 1, 12)[:, None] + slopes))
+        design = np.column_stack([np.ones(48), np.tile(doses, 12)])
+        found = gee(events.ravel(), n.ravel(), design, np.repeat(range(12), 4), working="independence")["x1"]
+        rejected += found.p_value is not None and found.p_value < 0.05
+    assert rejected <= 15
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])

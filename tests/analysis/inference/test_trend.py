@@ -45,10 +45,26 @@ def test_sign_flips_are_those_of_full_enumeration() -> None:
     assert (result.n, result.n_clusters, result.n_events) == (120, 8, int(EVENTS.sum()))
 
 
-def test_p_value_is_never_0_and_has_the_flips_as_its_grain() -> None:
+def test_p_value_is_never_0_and_small_ones_get_ten_times_the_flips() -> None:
     events = np.tile([0, 5], (60, 1))
-    trend = clustered_trend(events, np.full((60, 2), 5), [0, 1], flips=99)["trend"]
-    assert trend.p_value == 1 / 100
+    result = clustered_trend(events, np.full((60, 2), 5), [0, 1], flips=99)
+    # No flip of 60 signs is as far; 10 x 99 are drawn.
+    assert result["trend"].p_value == 1 / 991
+    assert result.facts["flips"] == 990
+    # Contributions of alternating sign are as good as none: the first flips do.
+    even = np.array([[0, 5], [5, 0]] * 30)
+    result = clustered_trend(even, np.full((60, 2), 5), [0, 1], flips=99)
+    assert result["trend"].p_value == 1
+    assert result.facts["flips"] == 99
+
+
+def test_a_small_p_value_is_near_that_of_all_flips() -> None:
+    # Nine clusters up and one down by the same: of 2^10 signs those of 0 or 1 of one kind are as far, 2 (1 + 10).
+    events = np.array([[0, 5]] * 9 + [[5, 0]])
+    result = clustered_trend(events, np.full((10, 2), 5), [0, 1], flips=399)
+    exact = 22 / 1024
+    assert result.facts["flips"] in (399, 3990)
+    assert result["trend"].p_value == pytest.approx(exact, abs=4 * np.sqrt(exact / 399))
 
 
 def test_order_of_clusters_and_levels_does_not_matter() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binomtest, ttest_1samp
+from statsmodels.stats.multitest import multipletests
 
 from analysis.answers.answers import Answers
-from analysis.inference.clusters import NO_CHANGE
 from analysis.settings import Settings
 from analysis.tables.changes.table import (
     MCNEMAR_TESTS,
@@ -61,9 +61,17 @@ def test_srs_by_hand(frame: pd.DataFrame) -> None:
     assert found[["value_baseline", "value", "difference"]].tolist() == pytest.approx([0.2, 0.6, 0.4])
     test = ttest_1samp(np.array([1, 3, 0, 2, 2]) / 4, 0)
     assert found[["conf_low", "conf_high"]].tolist() == pytest.approx(list(test.confidence_interval(0.95)))
-    assert found["p_value"] == 4 / 32
+    assert found["p_exchange"] == 4 / 32
+    # The unseen template falls by the reach, a quarter: P(sum of moves x Exp(1) < 1/4 Exp(1)) is the product of
+    # 1 / (1 + 4 move) = 1/2 x 1/4 x 1 x 1/3 x 1/3, twice for both sides.
+    assert found["p_value"] == pytest.approx(2 / 72, abs=1e-6)
     assert found["cohens_h"] == pytest.approx(2 * (np.arcsin(np.sqrt(0.6)) - np.arcsin(np.sqrt(0.2))))
-    assert (found["verdict"], found["status"]) == ("undecided", "ok")
+    assert found["verdict"] == "undecided"
+    # 0.8^13 = 0.055 and 0.8^14 = 0.044, 0.8 being 1 - margin / reach.
+    assert found["status"] == (
+        "5 templates weigh like 5.0: fewer than the 14 that can be equivalent; that none moves by more than 25 points "
+        "is assumed"
+    )
 
 
 def test_the_bias_score_is_bbqs(frame: pd.DataFrame) -> None:
@@ -78,48 +86,97 @@ def test_the_bias_score_is_bbqs(frame: pd.DataFrame) -> None:
     assert "bias_score" not in set(none["measure"])
 
 
-def test_corrections_are_over_the_named_family() -> None:
+def two_runs() -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = [a for c in ("Age", "SES") for a in answers("a", BEFORE, category=c) + answers("b", AFTER, category=c)]
     rows += answers("c", BEFORE, category="Age")
-    runs = run_table({"run": "a"}, {"run": "b", "baseline": "a"}, {"run": "c", "baseline": "a"})
-    table = paired_changes(items_frame(rows), runs)
-    srs = table[table["measure"] == "srs"]
-    # b: Age, SES and both pooled; c has Age alone, nothing to pool it with but the categories that exist.
-    assert srs[["run", "category"]].apply(tuple, axis=1).tolist() == [
-        ("b", "Age"), ("b", "SES"), ("b", "all"), ("c", "Age"), ("c", "all"),
-    ]  # fmt: skip
-    single = srs[srs["category"] != "all"]
-    assert single["family"].nunique() == 1
-    assert single["family_size"].tolist() == [3, 3, 3]
-    # Raw 1/8, 1/8, 1: Holm 3/8, 3/8, 1.
-    assert single["p_value_holm"].tolist() == pytest.approx([3 / 8, 3 / 8, 1])
-    assert single["p_value_bh"].tolist() == pytest.approx([3 / 16, 3 / 16, 1])
-    assert srs["family"].nunique() == 2
+    return items_frame(rows), run_table({"run": "a"}, {"run": "b", "baseline": "a"}, {"run": "c", "baseline": "a"})
 
 
-@pytest.mark.parametrize(("templates", "said"), [(59, "equivalent"), (58, "undecided"), (1, "undecided")])
+def test_corrections_are_over_all_that_is_asked_of_one_run_and_task() -> None:
+    table = paired_changes(*two_runs())
+    # b: seven measures of Age, SES and both pooled; c has Age alone, nothing to pool it with but itself.
+    assert table["family_size"].tolist() == [21] * 21 + [14] * 14
+    assert table["family"].unique().tolist() == [
+        f"exploratory: all measures, conditions and categories of {run} on bbq, filter none" for run in "bc"
+    ]
+    mine = table[table["run"] == "b"]
+    # statsmodels.stats.multitest.multipletests(p, method=...)[1]
+    for method in ("holm", "fdr_bh"):
+        wanted = multipletests(mine["p_value"], method=method)[1]
+        assert mine[f"p_value_{method.removeprefix('fdr_')}"].tolist() == pytest.approx(wanted.tolist())
+
+
+def test_another_run_has_no_influence() -> None:
+    frame, runs = two_runs()
+    for function in (paired_changes, mcnemar_tests, role_tests):
+        every = function(frame, runs)
+        alone = function(frame[frame["run"] != "c"], runs[runs["run"] != "c"])
+        mine = every[every["run"] == "b"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, mine)
+
+
+def test_exchanges_grow_with_the_family_so_that_holm_can_reach() -> None:
+    # 20 templates: all the 2^20 are too many to list, so 99 random ones could not go below 0.01.
+    frame = items_frame(answers("a", ["kkkk"] * 20) + answers("b", ["ssss"] * 20))
+    found = row(paired_changes(frame, PAIR, Settings(exchanges=99)), measure="srs")
+    # Nobody is named at baseline: named_srs and the bias score have no value.
+    assert found["family_size"] == 5
+    # 2 x 7 rows / 0.05 = 280 exchanges, of which none was as far.
+    assert found["p_exchange"] == pytest.approx(1 / 281)
+
+
+@pytest.mark.parametrize(("templates", "said"), [(14, "equivalent"), (13, "undecided"), (2, "undecided")])
 def test_nothing_changed_is_equivalent_where_enough_templates_say_so(templates: int, said: str) -> None:
-    # Were the change five points, none of 59 templates would show it with probability 0.95^59 = 0.0485.
-    same = items_frame(answers("a", ["ks"] * templates) + answers("b", ["ks"] * templates))
+    # One of four answers is a quarter, the reach: were the change five points, 14 templates would show none with
+    # probability 0.8^14 = 0.044.
+    same = items_frame(answers("a", ["ksks"] * templates) + answers("b", ["ksks"] * templates))
     found = row(paired_changes(same, PAIR), measure="srs")
-    assert (found["difference"], found["p_value"], found["verdict"], found["status"]) == (0, 1, said, NO_CHANGE)
-    assert found["p_equivalence"] == pytest.approx(0.95**templates)
-    assert found["conf_high"] == pytest.approx(1 - 0.025 ** (1 / templates))
-    assert found["conf_low"] == -found["conf_high"]
-    assert found[["std_error", "smallest_detectable"]].isna().all()
+    assert (found["difference"], found["p_value"], found["verdict"]) == (0, 1, said)
+    assert (found["status"] == "ok") == (said == "equivalent")
+    assert found["p_equivalence"] == pytest.approx(0.8**templates, abs=1e-5)
+    for tail, columns in ((0.025, ("conf_low", "conf_high")), (0.05, ("equivalence_low", "equivalence_high"))):
+        end = 0.25 * (1 - tail ** (1 / templates))
+        assert found[list(columns)].tolist() == pytest.approx([-end, end], abs=1e-5)
+    assert pd.isna(found["std_error"])
+    # Without a move there is no noise: what is left is the bound at 0.05 / 7, half of it on each side.
+    told = 0.25 * ((0.05 / 14) ** (-1 / templates) - 1)
+    if told <= 1:
+        assert found["smallest_detectable"] == pytest.approx(told, rel=1e-3)
+    else:
+        assert pd.isna(found["smallest_detectable"])
 
 
 def test_a_measure_that_stays_says_so_although_others_change(frame: pd.DataFrame) -> None:
     found = row(paired_changes(frame, PAIR), measure="unanswered_rate")
-    assert (found["value"], found["difference"], found["p_value"], found["status"]) == (0, 0, 1, NO_CHANGE)
-    assert found["p_equivalence"] == pytest.approx(0.95**5)
+    assert (found["value"], found["difference"], found["p_value"]) == (0, 0, 1)
+    assert found["p_equivalence"] == pytest.approx(0.8**5, abs=1e-6)
+
+
+def test_missing_answers_withhold_a_verdict_and_say_so() -> None:
+    # Of ten answers of each template one is missing in the run: SRS could have moved by ten points on their account.
+    before, after = ["sssskkkkkk"] * 30, ["sssskkkkku"] * 30
+    table = paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR)
+    found = row(table, measure="srs")
+    assert found[["missing_baseline", "missing"]].tolist() == pytest.approx([0, 0.1])
+    assert found[["value_baseline", "value"]].tolist() == pytest.approx([0.4, 4 / 9])
+    # The jackknife of the 4/9 that answered has no error, nor do its bounds: 4/10 and 5/10.
+    assert found["equivalence_low"] <= 0
+    assert found["equivalence_high"] >= 0.1
+    assert found["verdict"] == "undecided"
+    assert (
+        "10 % unanswered (baseline 0 %): that alone leaves open 10 points, more than the margin allows"
+        in (found["status"])
+    )
+    # What counts the missing ones is told: all 30 templates rose by ten points.
+    assert row(table, measure="unanswered_rate")["verdict"] == "changed"
 
 
 def test_exchanged_runs_turn_every_sign(frame: pd.DataFrame) -> None:
     turned = frame.assign(run=frame["run"].map({"a": "b", "b": "a"})).astype(frame.dtypes.to_dict())
     one, other = paired_changes(frame, PAIR), paired_changes(turned, PAIR)
-    for name, mirror in (("difference", "difference"), ("conf_low", "conf_high"), ("cohens_h_low", "cohens_h_high")):
-        pd.testing.assert_series_equal(one[name], -other[mirror], check_names=False)
+    mirrors = [(f"{name}_low", f"{name}_high") for name in ("conf", "cohens_h", "equivalence")]
+    for name, mirror in (("difference", "difference"), *mirrors):
+        pd.testing.assert_series_equal(one[name], -other[mirror], check_names=False, atol=1e-5)
     for name in ("p_value", "p_equivalence", "std_error", "verdict"):
         pd.testing.assert_series_equal(one[name], other[name])
     one, other = mcnemar_tests(frame, PAIR), mcnemar_tests(turned, PAIR)
@@ -133,20 +190,21 @@ def test_the_same_answers_with_more_seeds_sharpen_nothing(frame: pd.DataFrame) -
     more = items_frame([*answers("a", next(five)), *answers("b", next(five))])
     once, often = paired_changes(frame, PAIR), paired_changes(more, PAIR)
     assert often["n"].tolist() == [100] * len(often)
-    same = ["difference", "std_error", "conf_low", "p_value", "p_equivalence", "smallest_detectable", "n_clusters"]
-    pd.testing.assert_frame_equal(once[same], often[same])
+    pd.testing.assert_frame_equal(once.drop(columns=["n", "n_baseline"]), often.drop(columns=["n", "n_baseline"]))
     drop = ["unit"]
     pd.testing.assert_frame_equal(role_tests(frame, PAIR).drop(columns=drop), role_tests(more, PAIR).drop(columns=drop))
 
 
 def test_a_change_within_the_margin_is_equivalent_although_told_from_0() -> None:
-    # One of 40 answers in each of 12 templates, one or two: five points at most, nowhere back.
-    before, after = ["k" * 40] * 12, ["s" + "k" * 39, "ss" + "k" * 38] * 6
-    found = row(paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR), measure="srs")
-    # 6 + 12 of 480; only all signs alike are as far from 0: 2 of 4096.
-    assert (found["difference"], found["p_value"]) == (pytest.approx(18 / 480), 2 / 4096)
+    # One or two of 40 answers in each of 80 templates: five points at most, nowhere back.
+    before, after = ["k" * 40] * 80, ["s" + "k" * 39, "ss" + "k" * 38] * 40
+    frame = items_frame(answers("a", before) + answers("b", after))
+    found = row(paired_changes(frame, PAIR, Settings(margin=0.06)), measure="srs")
+    # Twice the product of 1 / (1 + move / reach), 0.1 and 0.2 to one.
+    assert found["difference"] == pytest.approx(120 / 3200)
+    assert found["p_value"] == pytest.approx(2 / 1.1**40 / 1.2**40, rel=0.05)
     assert found["verdict"] == "equivalent"
-    strict = paired_changes(items_frame(answers("a", before) + answers("b", after)), PAIR, Settings(margin=0.03))
+    strict = paired_changes(frame, PAIR, Settings(margin=0.03))
     assert row(strict, measure="srs")["verdict"] == "changed"
 
 

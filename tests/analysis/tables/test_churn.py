@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.special import expit, logit
+from scipy.stats import sem, t, ttest_1samp
 
 from analysis.settings import Settings
 from analysis.tables.churn.table import CHURN, MASKED_FLIPS, churn, masked_flips, published_p_value
@@ -37,6 +38,74 @@ def test_flips_by_hand(table: pd.DataFrame) -> None:
     assert named[["n_to_biased", "n_from_biased", "churn"]].tolist() == pytest.approx([7, 1, 2 / 20])
 
 
+def test_where_nothing_flips_there_are_bounds() -> None:
+    # Of 14 templates of four items none flips: a quarter, the reach, times 1 - 0.025^(1/14).
+    table = churn(items_frame(answers("a", ["sskk"] * 14) + answers("b", ["sskk"] * 14)), PAIR)
+    found = cell(table, "stereotype")
+    bound = 0.25 * (1 - 0.025 ** (1 / 14))
+    for name in ("flip_rate", "net_shift", "churn"):
+        assert found[name] == 0
+        # Churn is twice the smaller of two such shares.
+        high = bound * (2 if name == "churn" else 1)
+        assert found[[f"{name}_low", f"{name}_high"]].tolist() == pytest.approx(
+            [-high if name == "net_shift" else 0, high], abs=1e-5
+        )
+    assert found["p_equivalence"] == pytest.approx(0.8**14, abs=1e-5)
+    # Half of the answers are at risk: two of each template, of which one item is a half.
+    assert found["to_rate_high"] == pytest.approx(0.5 * (1 - 0.025 ** (1 / 14)))
+    assert found["status"] == "ok"
+
+
+def test_one_flip_more_is_never_more_equivalent_and_never_told_less() -> None:
+    found = []
+    for changed in range(6):
+        after = ["kskk"] * changed + ["sskk"] * (20 - changed)
+        found.append(cell(churn(items_frame(answers("a", ["sskk"] * 20) + answers("b", after)), PAIR), "stereotype"))
+    rows = pd.DataFrame(found)
+    for name, up in (("p_equivalence", True), ("flip_rate_high", True), ("equivalence_low", False)):
+        steps = np.diff(rows[name].to_numpy(float))
+        assert ((steps if up else -steps) >= 0).all(), name
+    assert (rows["flip_rate_low"] <= rows["flip_rate"]).all()
+
+
+def test_a_rate_has_the_jackknifes_interval_in_log_odds(table: pd.DataFrame) -> None:
+    found = cell(table, "stereotype")
+    # Flips of 1, 3, 0, 2, 2 of four: equal templates, so that the error is that of the mean of five shares.
+    shares = np.array([1, 3, 0, 2, 2]) / 4
+    wide = t.ppf(0.975, 4) * sem(shares) / (0.4 * 0.6)
+    expected = expit(logit(0.4) + np.array([-wide, wide]))
+    assert found[["flip_rate_low", "flip_rate_high"]].tolist() == pytest.approx(expected.tolist())
+    named = cell(table, "named")
+    # One from biased of 20, in one template; seven to biased. Churn is twice the former.
+    wide = t.ppf(0.975, 4) * sem([0, 0, 0, 0, 0.25]) / (0.05 * 0.95)
+    low, high = 2 * expit(logit(0.05) + np.array([-wide, wide]))
+    assert named[["churn_low", "churn_high"]].tolist() == pytest.approx([low, high])
+
+
+def test_missing_answers_leave_the_net_shift_open() -> None:
+    before, after = ["sskkk"] * 30, ["sskku"] * 30
+    found = cell(churn(items_frame(answers("a", before) + answers("b", after)), PAIR), "stereotype")
+    # No pair that answered flips; the fifth of each template could have become stereotypical, and could not fall.
+    assert found[["n", "missing_pairs", "flip_rate"]].tolist() == pytest.approx([120, 0.2, 0])
+    assert found["equivalence_high"] > 0.2
+    assert found["equivalence_low"] == pytest.approx(-0.25 * (1 - 0.05 ** (1 / 30)), abs=1e-5)
+    assert found["p_equivalence"] == 1
+    assert found["status"] == "20 % of the pairs unanswered: that alone leaves open more than the margin allows"
+    lost = cell(churn(items_frame(answers("a", after) + answers("b", before)), PAIR), "stereotype")
+    assert lost["equivalence_low"] == pytest.approx(-found["equivalence_high"], abs=1e-5)
+
+
+def test_masked_flips_keep_quiet_categories() -> None:
+    # Nothing flips in SES, and one answer each way in Age: both are equivalent.
+    quiet, before, after = ["sskk"] * 40, ["sskk"] * 40, ["kskk", "sssk", *["sskk"] * 38]
+    rows = answers("a", quiet, category="SES") + answers("b", quiet, category="SES")
+    rows += answers("a", before, category="Age") + answers("b", after, category="Age")
+    masked = masked_flips(churn(items_frame(rows), PAIR))
+    found = masked[(masked["outcome"] == "stereotype") & (masked["rule"] == "equivalent")].iloc[0]
+    assert found[["n_unmoved", "n", "n_flips"]].tolist() == [2, 320, 2]
+    assert found["masked_rate"] == pytest.approx(2 / 320)
+
+
 def test_flips_are_churn_plus_net_shift(table: pd.DataFrame) -> None:
     assert table["flip_rate"].tolist() == pytest.approx((table["churn"] + table["net_shift"].abs()).tolist())
 
@@ -58,7 +127,7 @@ def test_masked_flips_need_a_claim_of_equivalence() -> None:
     table = churn(items_frame(rows), PAIR, Settings(margin=0.2))
     masked = masked_flips(table)
     found = masked[(masked["outcome"] == "stereotype") & (masked["rule"] == "equivalent")].iloc[0]
-    # Changes of -1/4 and +1/4, 6 of each: mean 0, SE 0.25 sqrt(12/11) / sqrt(12) = 0.0754; t = 2.65 on 11 df.
+    # Changes of -1/4 and +1/4, 6 of each: mean 0, SE 0.0754.
     assert found[["n_categories", "n_unmoved", "n", "n_flips"]].tolist() == [2, 1, 48, 12]
     assert found["masked_rate"] == pytest.approx(0.25)
     assert found["flip_rate"] == pytest.approx((12 + 8) / 68)
@@ -86,9 +155,8 @@ def test_floors_of_flips_by_hand() -> None:
     # A repetition: 2 x 1/4 + 0 of 2; to B 1/4 of 3/2, from B 1/4 of 1/2. The run: 1/2 + (0 x 4/5 + 1 x 1/5) of 2.
     floors = ["flip_rate_floor", "to_rate_floor", "from_rate_floor", "flip_rate_expected", "flip_rate_excess"]
     assert found[floors].tolist() == pytest.approx([0.25, 0.25 / 1.5, 0.5, 0.35, 0.1])
-    # Two templates of one item each: excess 0 and 1/5.
-    low, high = ttest_1samp([0, 0.2], 0).confidence_interval(0.95)
-    assert found[["flip_rate_excess_low", "flip_rate_excess_high"]].tolist() == pytest.approx([low, high])
+    # Two templates of one item each: excess 0 and 1/5. ttest_1samp([0, 0.2], 0) has -1.17 to 1.37: beyond the range.
+    assert found[["flip_rate_excess_low", "flip_rate_excess_high"]].tolist() == [-1, 1]
     # Named: 3/4 and 1/2 in a repetition, 3/4 and 1/2 against 3/4 and 3/5 with the run.
     named = cell(table, "named")
     expected = [(6 / 16 + 1 / 2) / 2, (6 / 16 + 0.5 * 0.4 + 0.5 * 0.6) / 2]

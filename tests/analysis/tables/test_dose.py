@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from statsmodels.stats.multitest import multipletests
 
+from analysis.inference.bounded import Moves, interval
+from analysis.settings import Settings
 from analysis.tables.dose.table import dose_curves, dose_response, dose_tables, dose_tests
 from tests.helpers.answers import items_frame, run_table
 
@@ -97,7 +100,9 @@ def test_new_bias_counts_items_at_risk_and_leaves_the_baseline_out(
 
 def test_prediction_has_the_mean_of_what_is_observed_and_lies_in_its_band(tables: dict[str, pd.DataFrame]) -> None:
     curve = tables["dose_curves"]
-    for _, rows in curve.groupby(["category", "outcome"]):
+    fitted = curve[curve["model"] == "gee"]
+    assert set(fitted["outcome"]) == {"net_bias", "stereotype", "new_bias", "resolved_bias"}
+    for _, rows in fitted.groupby(["category", "outcome"]):
         assert (rows["n"] * rows["predicted"]).sum() == pytest.approx(rows["n_events"].sum(), rel=1e-6)
         assert (rows["predicted_low"] < rows["predicted"]).all()
         assert (rows["predicted"] < rows["predicted_high"]).all()
@@ -109,10 +114,166 @@ def test_prediction_has_the_mean_of_what_is_observed_and_lies_in_its_band(tables
 def test_tests_find_the_rise(tables: dict[str, pd.DataFrame]) -> None:
     trend = _row(tables["dose_tests"], category="all", outcome="stereotype", test="trend")
     assert trend["statistic"] > 0
-    assert trend["p_value"] == 1 / 200
+    # No flip is as far: ten times the 199 are drawn.
+    assert (trend["p_value"], trend["flips"]) == (1 / 1991, 1990)
     bend = _row(tables["dose_tests"], category="all", outcome="stereotype", test="breakpoint")
     assert bend["breakpoint"] in (8, 6, 4)
     assert bend["verdict"].startswith(("gradual", "undecided", "threshold at", "flattens at", "turns at", "bends at"))
+
+
+def _share(answers: list[dict]) -> pd.DataFrame:
+    """[items, runs] share of texts that are stereotypical, the baseline first, then by falling bits."""
+    frame = pd.DataFrame(answers).assign(y=lambda f: (f["role"] == "stereotype").astype(float))
+    return frame.groupby(["item", "run"])["y"].mean().unstack("run")[["dense", *(f"rtn-{b}" for b in BITS)]]
+
+
+STEPS = np.array([0.0, *(16.0 - b for b in BITS)])
+
+
+def test_the_net_is_new_minus_resolved_bias_at_every_dose(answers: list[dict], tables: dict[str, pd.DataFrame]) -> None:
+    biased = _share(answers) > 0
+    new = (~biased["dense"].to_numpy()[:, None] & biased).mean()
+    resolved = (biased["dense"].to_numpy()[:, None] & ~biased).mean()
+    curve = tables["dose_curves"]
+    curve = curve[(curve["category"] == "all") & (curve["outcome"] == "net_bias")]
+    assert curve["rate_change"].tolist() == pytest.approx((new - resolved).tolist())
+    assert curve["primary"].all()
+    # The least-squares slope of each item's signed net (-1, 0, 1), by numpy, and the mean over items, in points.
+    signed = biased.to_numpy(float) - biased["dense"].to_numpy(float)[:, None]
+    slope = np.mean([np.polyfit(STEPS, item, 1)[0] for item in signed])
+    row = _row(tables["dose_tests"], category="all", outcome="net_bias", test="trend")
+    assert row["step_change"] == pytest.approx(100 * slope)
+    assert row["step_change_low"] < row["step_change"] < row["step_change_high"]
+    choice = _row(tables["dose_tests"], category="all", outcome="stereotype", test="trend")
+    slopes = [np.polyfit(STEPS, item, 1)[0] for item in _share(answers).to_numpy()]
+    assert choice["step_change"] == pytest.approx(100 * np.mean(slopes))
+
+
+def test_trends_and_bends_are_one_family_and_words_are_after_holm(tables: dict[str, pd.DataFrame]) -> None:
+    tests = tables["dose_tests"]
+    for which, pooled in (("categories pooled", True), ("single categories", False)):
+        inside = tests["primary"] & (tests["test"] != "trend_iid") & ((tests["category"] == "all") == pooled)
+        rows = tests[inside & tests["p_value"].notna()]
+        # Two outcomes, a trend and a bend of each; two categories.
+        assert set(rows["family_size"]) == {len(rows)} == {4 if pooled else 8}
+        expected = multipletests(rows["p_value"].astype(float), method="holm")[1]
+        assert rows["p_value_holm"].astype(float).tolist() == pytest.approx(expected.tolist())
+        assert rows["family"].str.contains(which).all()
+    others = tests[~tests["primary"] | (tests["test"] == "trend_iid")]
+    assert others[["p_value_holm", "p_value_bh", "family", "family_size"]].isna().all().all()
+    trend = tests[tests["test"] == "trend"].set_index(["category", "outcome"])["verdict"]
+    assert trend["all", "stereotype"] == trend["all", "net_bias"] == "rises"
+    assert trend["all", "new_bias"] == trend["all", "resolved_bias"] == "net rises"
+
+
+def _swapping() -> list[dict]:
+    """Four texts an item; with the dose more items change, as many one way as the other."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for cluster in range(30):
+        for item in range(8):
+            start = item % 2
+            for step, run in enumerate(("dense", *(f"rtn-{b}" for b in BITS))):
+                turned = rng.random() < 0.12 * step
+                role = "stereotype" if start != turned else "unknown"
+                key = {"run": run, "item": f"{cluster}-{item}", "cluster": f"t{cluster}", "role": role}
+                rows += [{**key, "seed": seed} for seed in range(4)]
+    return rows
+
+
+def test_growing_churn_without_direction_is_new_bias_and_no_net() -> None:
+    tests = dose_tests(items_frame(_swapping()), RUNS, flips=199)
+    trend = tests[(tests["test"] == "trend") & (tests["category"] == "Age")].set_index("outcome")
+    assert trend.loc["new_bias", "p_value"] == trend.loc["resolved_bias", "p_value"] == 1 / 1991
+    assert trend.loc["new_bias", "step_change_low"] > 0
+    assert trend["verdict"].to_dict() == {
+        "net_bias": "undecided", "stereotype": "undecided", "new_bias": "net undecided",
+        "resolved_bias": "net undecided",
+    }  # fmt: skip
+    assert trend.loc["net_bias", "step_change_low"] < 0 < trend.loc["net_bias", "step_change_high"]
+
+
+def test_more_items_with_as_many_stereotypes_are_called_spread() -> None:
+    # Eight stereotypes in eight texts of two items become eight in sixteen of four: probabilities more even.
+    rows = []
+    for cluster in range(30):
+        for item in range(4):
+            for step, run in enumerate(("dense", *(f"rtn-{b}" for b in BITS))):
+                even = (cluster + item) % 6 < 1.5 * step
+                for seed in range(4):
+                    named = seed % 2 == 0 if even else item % 2 == 0
+                    role = "stereotype" if named else "unknown"
+                    key = {"run": run, "item": f"{cluster}-{item}", "cluster": f"t{cluster}"}
+                    rows.append({**key, "role": role, "seed": seed})
+    trend = dose_tests(items_frame(rows), RUNS, flips=199)
+    trend = trend[trend["test"] == "trend"].set_index("outcome")["verdict"]
+    assert trend["net_bias"] == "spread"
+    assert trend["stereotype"] == "undecided"
+    assert trend["new_bias"] == "net spread"
+
+
+def _silent(answers: list[dict], **shares: float) -> list[dict]:
+    """Some of the texts of some runs unparsed."""
+    rng = np.random.default_rng(8)
+    out = []
+    for row in answers:
+        quiet = rng.random() < shares.get(row["run"].replace("-", "_"), 0.0)
+        out.append({**row, "role": None, "status": "unparsed"} if quiet else row)
+    return out
+
+
+def test_nothing_is_said_of_doses_at_which_the_model_stops_answering(answers: list[dict]) -> None:
+    items = items_frame(_silent(answers, rtn_4=0.5, rtn_3=0.8))
+    tables = dose_tables(items, RUNS, flips=99)
+    said = "the model stops answering from 4 bits on: "
+    tests = tables["dose_tests"]
+    primary = tests[(tests["category"] == "all") & tests["primary"]]
+    assert primary["status"].str.startswith(f"not tested: {said}").all()
+    assert primary.loc[primary["test"] != "trend_iid", "verdict"].tolist() == ["withheld"] * 4
+    assert primary[["p_value", "p_value_holm", "family", "breakpoint"]].isna().all().all()
+    response = _row(tables["dose_response"], category="all", outcome="stereotype")
+    assert response["status"].startswith(f"not fitted: {said}")
+    assert pd.isna(response["estimate"])
+    curve = tables["dose_curves"]
+    curve = curve[(curve["category"] == "all") & (curve["outcome"] == "stereotype")]
+    assert curve["unanswered_rate"].tolist() == pytest.approx([0, 0, 0, 0.5, 0.8], abs=0.06)
+    assert curve["predicted"].isna().all()
+    others = tests[(tests["category"] == "all") & (tests["outcome"] == "new_bias") & (tests["test"] == "trend")]
+    assert others["verdict"].tolist() == ["net withheld"]
+    # Within the margin nothing is withheld.
+    few = dose_tests(items_frame(_silent(answers, rtn_4=0.03)), RUNS, flips=99)
+    assert "withheld" not in set(few["verdict"].dropna())
+    several = dose_tests(items_frame(_silent(answers, rtn_6=0.4)), RUNS, flips=99)
+    row = _row(several, category="all", outcome="stereotype", test="trend")
+    assert row["status"].startswith("not tested: unanswered answers differ between the doses: 4")
+
+
+def test_a_slope_holds_whatever_the_missing_answers_were() -> None:
+    # Three templates of one item and one text; two texts are missing.
+    runs = run_table(
+        {"run": "dense"}, *({"run": f"r{b}", "baseline": "dense", "method": "r", "bits": b} for b in (8, 4))
+    )
+    letters = {"i0": "kk?", "i1": "s?s", "i2": "kks"}
+    rows = [
+        {"run": run, "item": item, "cluster": item}
+        | ({"status": "unparsed"} if letter == "?" else {"role": "stereotype" if letter == "s" else "unknown"})
+        for item, text in letters.items()
+        for run, letter in zip(("dense", "r8", "r4"), text, strict=True)
+    ]
+    table = dose_tests(items_frame(rows), runs, Settings(margin=0.9, reach=1), flips=9)
+    row = _row(table, outcome="stereotype", test="trend")
+    x = np.array([0.0, 8, 12])
+    ends = []
+    for first in (0, 1):
+        for second in (0, 1):
+            filled = [[0, 0, first], [1, second, 1], [0, 0, 1]]
+            slopes = np.array([np.polyfit(x, y, 1)[0] for y in filled])
+            moves = Moves(
+                net=slopes, n=np.ones(3), span=(x[x > x.mean()] - x.mean()).sum() / ((x - x.mean()) ** 2).sum(), reach=1
+            )
+            ends.append(interval(moves, moves, 0.95))
+    assert row["step_change_low"] == pytest.approx(100 * min(low for low, _ in ends), abs=1e-3)
+    assert row["step_change_high"] == pytest.approx(100 * max(high for _, high in ends), abs=1e-3)
 
 
 def test_single_functions_give_the_same_tables(answers: list[dict], tables: dict[str, pd.DataFrame]) -> None:
@@ -213,9 +374,14 @@ def test_separation_falls_to_the_penalised_fit() -> None:
     row = _row(tables["dose_response"], outcome="stereotype")
     assert row["model"] == "firth"
     assert "separation" in row["status"]
-    assert "records taken as independent" in row["status"]
+    assert "no test or interval by template" in row["status"]
     assert 0 < row["estimate"] < 5
-    assert row["conf_low"] > 0
+    # What takes records as independent is in columns of its own.
+    assert row[["std_error", "statistic", "df", "p_value", "conf_low", "conf_high", "odds_ratio_low"]].isna().all()
+    assert 0 < row["records_low"] < row["estimate"] < row["records_high"]
+    assert row["p_value_records"] < 0.05
+    trend = _row(tables["dose_tests"], outcome="stereotype", test="trend")
+    assert trend["p_value"] < 0.05
     assert tables["dose_curves"]["predicted_low"].isna().all()
     bend = _row(tables["dose_tests"], outcome="stereotype", test="breakpoint")
     assert "3 doses" in bend["status"]
@@ -227,6 +393,15 @@ def _status(answers: list[dict], runs: pd.DataFrame, outcome: str) -> str:
     assert row["model"] == "none"
     assert pd.isna(row["estimate"])
     assert (tables["dose_tests"]["n_clusters"] >= 0).all()
+    # Where nothing is missing nothing is withheld: there is nothing to say.
+    silent = len({row["run"] for row in answers if row.get("status") == "unparsed"}) == 1
+    # Twelve templates that all change one way are a rise.
+    roles = {row.get("role") for row in answers if row["run"] == "r4"}
+    rises = {"rises", "net rises"} if "stereotype" in roles else set()
+    said = set(tables["dose_tests"]["verdict"].dropna()) - rises
+    assert said <= (
+        {"withheld", "net withheld", "undecided", "net undecided"} if silent else {"undecided", "net undecided"}
+    )
     return str(row["status"])
 
 

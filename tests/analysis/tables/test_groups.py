@@ -312,6 +312,62 @@ def test_shrunken_intervals_cover_on_the_whole(tau: float) -> None:
     assert np.mean(inside) >= 0.93
 
 
+def test_each_estimate_has_its_own_degrees_of_freedom() -> None:
+    y, df = np.array([-3.0, -1.0, 1.0, 3.0]), np.array([2.0, 4.5, 9.0, 30.0])
+    out = shrink(y, np.eye(4), np.ones(4), df=df)
+    assert out is not None
+    # The variance of `test_shrinkage_by_hand`, Student's quantile of each (scipy.stats.t.isf).
+    np.testing.assert_allclose(out.high - out.mean, t.isf(0.025, df) * np.sqrt(0.95 + 1 / 240 + y**2 / 200))
+
+
+def test_shrunken_intervals_cover_in_groups_of_few_templates() -> None:
+    # Ten groups of three templates and two of forty, whose true values differ more than a template does: with the
+    # degrees of freedom of all 110 templates the small groups' intervals cover 0.83.
+    rng, inside = np.random.default_rng(9), []
+    counts = [3] * 10 + [40] * 2
+    home = np.repeat(np.arange(12), counts)
+    n = np.eye(12)[home] * 24
+    for _ in range(300):
+        truth = rng.normal(0, 10, 12)
+        found = ratios(n * (truth + rng.normal(0, 8, (110, 1))), n)
+        out = shrink(found.ratio, found.covariance, found.effective, found.effective - 1)
+        assert out is not None
+        inside.append(((out.low <= truth) & (truth <= out.high))[:10].mean())
+    # 3,000 intervals: standard error 0.004.
+    assert 0.93 <= np.mean(inside) <= 0.98
+
+
+def test_a_family_passes_each_groups_degrees_of_freedom() -> None:
+    table = group_changes(_uneven(), RUNS, resamples=200)
+    known = table[(table["kind"] == "stereotyped") & (table["outcome"] == "stereotype") & (table["status"] == "ok")]
+    assert known["df"].nunique() == len(known) == 5
+    # Drawn together, each interval is at least as wide as Student's quantile of its own templates makes the variance
+    # that shrinkage leaves: (1 - B) s^2 with B at most (k - 3) / (k - 1) = 1/2.
+    half = (known["shrunken_high"] - known["shrunken_low"]) / 2
+    least = t.isf(0.025, known["df"].astype(float)) * known["std_error"].astype(float) * np.sqrt(0.5)
+    assert (half.astype(float) >= least - 1e-9).all()
+
+
+def test_a_group_of_which_one_template_has_most_pairs_is_not_in_the_family() -> None:
+    rng = np.random.default_rng(4)
+    rows = [(f"{i:03d}", "big" if i < 90 else f"t{i % 5}", *rng.choice([S, A, U], size=2)) for i in range(100)]
+    row = _row(group_changes(_frame(rows), RUNS, resamples=99), kind="stereotyped", outcome="stereotype")
+    # Kish: 100^2 / (90^2 + 5 x 2^2) = 1.2 templates.
+    assert row["status"] == "one template has most of its pairs: no interval"
+    assert pd.isna(row["conf_low"])
+    assert pd.isna(row["std_error"])
+
+
+def _uneven() -> pd.DataFrame:
+    """Five groups of 60 items each in 3, 5, 8, 12 and 20 templates, changed at random."""
+    rng, rows, groups = np.random.default_rng(6), [], []
+    for group, templates in enumerate((3, 5, 8, 12, 20)):
+        for number in range(60):
+            rows.append((f"{group}-{number:02d}", f"g{group}-{number % templates}", *rng.choice([S, A, U], size=2)))
+            groups += [f"g{group}"] * 2
+    return _frame(rows).assign(stereotyped_groups=groups)
+
+
 def test_ratio_of_equal_clusters_has_the_standard_error_of_a_mean() -> None:
     values = np.random.default_rng(0).normal(size=(30, 2))
     out = ratios(values, np.ones((30, 2)))

@@ -12,7 +12,6 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import beta, norm
 from scipy.stats import t as student
 
-from analysis.inference.clusters import NO_CHANGE
 from analysis.inference.paired import mcnemar, tango_interval
 from analysis.settings import Settings
 from analysis.tables.ability.table import ability
@@ -103,38 +102,51 @@ def test_every_interval_is_wider_at_a_higher_level(name: str, frame: pd.DataFram
     assert seen > 5
 
 
-# Six templates of four items that all gain two stereotypes, and three that lose one: p = 0.07 by exchange.
+# Six templates of four items that all gain two stereotypes, and two that lose one.
 GAINS = (["kkkk"] * 6 + ["ksss"] * 2, ["kkss"] * 6 + ["kkss"] * 2)
 
 
 def test_a_verdict_is_taken_at_the_level_that_is_asked_for() -> None:
     frame = items_frame(answers("a", GAINS[0]) + answers("b", GAINS[1]))
     found = row(paired_changes(frame, PAIR), measure="srs")
+    # Moves of +1/2 six times and -1/4 twice, and the unseen one of -1/4: twice P(gamma(6) / 2 < gamma(3) / 4), which
+    # is P(B < 1/3) of a beta(6, 3). Two of the seven measures have no change, five p-values are smaller or the same.
+    p_value = 2 * beta.cdf(1 / 3, 6, 3)
+    assert found["p_value"] == pytest.approx(p_value, abs=1e-6)
+    assert 0.05 < found["p_value_holm"] < 0.3
+    assert found["verdict"] == "undecided"
+    assert row(paired_changes(frame, PAIR, Settings(level=0.7)), measure="srs")["verdict"] == "changed"
     # Changes of +2 six times and -1 twice: sum 10. Of 256 sign patterns, at least as far: by hand all but few turned.
     signs = np.array(np.meshgrid(*[[-1, 1]] * 8)).reshape(8, -1)
-    expected = float(np.mean(np.abs(np.array([2] * 6 + [1] * 2) @ signs) >= 10))
-    assert 0.05 < found["p_value_holm"] == expected < 0.2
-    assert found["verdict"] == "undecided"
-    assert row(paired_changes(frame, PAIR, Settings(level=0.8)), measure="srs")["verdict"] == "changed"
+    assert found["p_exchange"] == float(np.mean(np.abs(np.array([2] * 6 + [1] * 2) @ signs) >= 10))
 
 
 @pytest.mark.parametrize(("level", "said"), [(0.95, "undecided"), (0.9, "equivalent")])
 def test_equivalence_is_told_at_the_level_that_is_asked_for(level: float, said: str) -> None:
-    # None of 50 templates changed: 0.95^50 = 0.077.
-    same = items_frame(answers("a", ["ks"] * 50) + answers("b", ["ks"] * 50))
+    # None of 13 templates changed: (1 - 0.05 / 0.25)^13 = 0.055.
+    same = items_frame(answers("a", ["ksks"] * 13) + answers("b", ["ksks"] * 13))
     found = row(paired_changes(same, PAIR, Settings(level=level)), measure="srs")
-    assert (found["status"], found["verdict"]) == (NO_CHANGE, said)
-    # The interval is two-sided: each end leaves (1 - level) / 2.
-    assert found["conf_high"] == pytest.approx(1 - ((1 - level) / 2) ** (1 / 50))
+    assert (found["difference"], found["verdict"]) == (0, said)
+    # One interval leaves (1 - level) / 2 on each side, the other 1 - level.
+    for name, tail in (("conf_high", (1 - level) / 2), ("equivalence_high", 1 - level)):
+        assert found[name] == pytest.approx(0.25 * (1 - tail ** (1 / 13)), abs=1e-5)
 
 
-@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-def test_what_could_have_been_seen_is_asked_at_the_level(level: float) -> None:
+def test_what_could_have_been_seen_is_asked_at_the_level_and_family() -> None:
     frame = items_frame(answers("a", GAINS[0]) + answers("b", GAINS[1]))
-    found = row(paired_changes(frame, PAIR, Settings(level=level)), measure="srs")
-    quantiles = student.ppf([(1 + level) / 2, 0.8], 7)
-    assert found["smallest_detectable"] == pytest.approx(quantiles.sum() * found["std_error"])
-    assert found["conf_high"] - found["difference"] == pytest.approx(quantiles[0] * found["std_error"])
+    seen = {}
+    for level in (0.6, 0.8, 0.95):
+        found = row(paired_changes(frame, PAIR, Settings(level=level)), measure="srs")
+        seen[level] = found["smallest_detectable"]
+    assert seen[0.6] < seen[0.8] < seen[0.95] < 1
+    # Moves as seen but of that mean, short of it by t standard errors: the p-value is 0.4 / 7, by draws of the weights.
+    assert found["family_size"] == 7
+    error = found["std_error"] * student.ppf(0.8, 7)
+    moves = np.array([0.5] * 6 + [-0.25] * 2)
+    moves += seen[0.6] - error - moves.mean()
+    weights = np.random.default_rng(0).exponential(size=(1_000_000, 9))
+    # The unseen template falls as far as the farthest seen.
+    assert 2 * (weights @ np.append(moves, moves.min()) < 0).mean() == pytest.approx(0.4 / 7, rel=0.02)
 
 
 def score(lost: int, gained: int, n: int, difference: float) -> float:

@@ -42,8 +42,10 @@ def test_the_floors_of_the_studies_threshold() -> None:
         probs = [(p, (1 - p) / 2, (1 - p) / 2)] * 4
         frame = items_frame(drawn("a", probs, "kkkkk") + drawn("b", probs, "kkkks"))
         found = row(noise_floor(frame, PAIR), "new_bias")
-        assert found["floor"] == pytest.approx(floor, abs=1e-5)
-        assert found["expected"] == found["floor"]
+        assert found["floor_independent"] == pytest.approx(floor, abs=1e-5)
+        assert found["expected"] == found["floor_independent"]
+        # Drawn with common seeds an unchanged model repeats its texts.
+        assert found["floor"] == 0
         assert found["excess"] == 0
         assert found[["n_events", "n_at_risk", "observed"]].tolist() == [4, 4, 1.0]
         assert (found["sampling"], found["texts_per_item"]) == ("common seeds", 5)
@@ -54,25 +56,28 @@ def test_one_seed_an_item_is_drawn_too() -> None:
     found = row(noise_floor(items_frame(drawn("a", probs, "k") + drawn("b", probs, "s")), PAIR), "new_bias")
     assert (found["sampling"], found["texts_per_item"]) == ("common seeds", 1)
     # One draw: 0.1 of the items without a stereotype show one next time.
-    assert found["floor"] == pytest.approx(0.1)
+    assert found["floor_independent"] == pytest.approx(0.1)
 
 
 def test_two_items_by_hand() -> None:
     base, run = [(0.5, 0.25, 0.25), (0.0, 0.5, 0.5)], [(0.5, 0.25, 0.25), (0.2, 0.4, 0.4)]
     frame = items_frame(drawn("a", base, "ks") + drawn("b", run, "ks"))
     table = noise_floor(frame, PAIR)
+    # Net: 1/4 - 1/4 and 1 - 0.64, of two items; of single draws 0 and 0.2.
+    assert row(table, "net_bias")[["expected", "floor_independent"]].tolist() == pytest.approx([0.18, 0])
+    assert row(table, "net_flips")[["expected", "excess"]].tolist() == pytest.approx([0.1, 0.1])
     # K = 2: P = 1/4, 1; Q = 1/4, 0.64. New bias: (1/4 3/4 + 1 x 0.36) / (5/4), floor (1/4 3/4 + 0) / (5/4).
     new = row(table, "new_bias")
-    assert new[["expected", "floor"]].tolist() == pytest.approx([0.5475 / 1.25, 0.1875 / 1.25])
+    assert new[["expected", "floor_independent"]].tolist() == pytest.approx([0.5475 / 1.25, 0.1875 / 1.25])
     # Resolved: at risk 3/4 and 0: Q = 1/4 of them, in both cases.
     resolved = row(table, "resolved_bias")
-    assert resolved[["expected", "floor", "excess"]].tolist() == pytest.approx([0.25, 0.25, 0])
+    assert resolved[["expected", "floor_independent", "excess"]].tolist() == pytest.approx([0.25, 0.25, 0])
     # Single draws: (1/2 1/2 + 1 x 1/5) / (3/2) against (1/4 + 0) / (3/2).
     flips = row(table, "flip_to_stereotype")
-    assert flips[["expected", "floor"]].tolist() == pytest.approx([0.45 / 1.5, 0.25 / 1.5])
+    assert flips[["expected", "floor_independent"]].tolist() == pytest.approx([0.45 / 1.5, 0.25 / 1.5])
     # Other option: 1 - (1/4 + 1/16 + 1/16) = 0.625 and 1 - 0.4 against 0.625 and 1 - 0.5.
     other = row(table, "response_flip")
-    assert other[["expected", "floor"]].tolist() == pytest.approx([(0.625 + 0.6) / 2, (0.625 + 0.5) / 2])
+    assert other[["expected", "floor_independent"]].tolist() == pytest.approx([(0.625 + 0.6) / 2, (0.625 + 0.5) / 2])
 
 
 def test_the_closed_form_is_what_simulation_shows() -> None:
@@ -87,7 +92,7 @@ def test_the_closed_form_is_what_simulation_shows() -> None:
     none_b = rng.binomial(5, run[:, 0] * 0.6, size=(4000, 60)) == 0
     assert found["expected"] == pytest.approx((none_a & ~none_b).sum() / none_a.sum(), abs=0.01)
     again = rng.binomial(5, base[:, 0] * 0.8, size=(4000, 60)) == 0
-    assert found["floor"] == pytest.approx((none_a & ~again).sum() / none_a.sum(), abs=0.01)
+    assert found["floor_independent"] == pytest.approx((none_a & ~again).sum() / none_a.sum(), abs=0.01)
     assert found["excess_low"] < found["excess"] < found["excess_high"]
 
 
@@ -95,12 +100,12 @@ def test_scored_answers_have_no_draws_and_logs_without_probabilities_say_so() ->
     rows = [r | {"seed": None} for r in drawn("a", [(0.1, 0.4, 0.5)] * 3, "k") + drawn("b", [(0.2, 0.4, 0.4)] * 3, "s")]
     found = row(noise_floor(items_frame(rows), PAIR, Settings(texts_per_item=5)), "new_bias")
     assert (found["sampling"], found["texts_per_item"]) == ("scored", 5)
-    assert found["floor"] == pytest.approx(0.40951, abs=1e-5)
+    assert found["floor_independent"] == pytest.approx(0.40951, abs=1e-5)
     bare = [{k: v for k, v in r.items() if not k.startswith("p_")} for r in rows]
     none = noise_floor(items_frame(bare), PAIR)
     assert set(none["status"]) == {"no probabilities in the logs"}
-    assert none[["floor", "expected", "excess"]].isna().all().all()
-    assert none["n_left_out"].tolist() == [3] * 6
+    assert none[["floor_independent", "expected", "excess"]].isna().all().all()
+    assert none["n_left_out"].tolist() == [3] * 8
 
 
 def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> None:
@@ -108,17 +113,17 @@ def test_draws_that_begin_with_a_letter_and_are_not_read_as_one_are_told() -> No
     silent = [r | {"role": None, "status": "unparsed"} if r["seed"] else r for r in drawn("b", probs, "kkkk", 0.9)]
     found = noise_floor(items_frame(drawn("a", probs, "kkkk", 0.97) + silent), PAIR)
     assert set(found["status"]) == {
-        "expected and floor are of first tokens: 90% of the run's texts begin with a letter, but 25% are read as an "
-        "answer"
+        "expected and floor_independent are of first tokens: 90% of the run's texts begin with a letter, but 25% are "
+        "read as an answer"
     }
-    assert row(found, "new_bias")["floor"] == pytest.approx(1 - (1 - 0.5 * 0.97) ** 4)
+    assert row(found, "new_bias")["floor_independent"] == pytest.approx(1 - (1 - 0.5 * 0.97) ** 4)
 
 
 def test_nothing_at_risk_is_named() -> None:
     frame = items_frame(drawn("a", [(1.0, 0.0, 0.0)] * 2, "ss") + drawn("b", [(1.0, 0.0, 0.0)] * 2, "ss"))
     found = row(noise_floor(frame, PAIR), "new_bias")
     assert found["status"] == "nothing at risk"
-    assert found[["floor", "expected", "observed"]].isna().all()
+    assert found[["floor_independent", "expected", "observed"]].isna().all()
 
 
 def test_replicates_are_runs_that_differ_in_nothing_that_compresses() -> None:
@@ -130,7 +135,7 @@ def test_replicates_are_runs_that_differ_in_nothing_that_compresses() -> None:
     table = replicate_floors(items_frame(rows), runs)
     pairs = set(table[["run", "replicate_of"]].apply(tuple, axis=1))
     assert pairs == {("r", "a"), ("a", "r")}
-    assert len(table) == 12
+    assert len(table) == 16
     new = table[(table["run"] == "r") & (table["transition"] == "new_bias")].iloc[0]
     assert new[["n_events", "n_at_risk", "rate", "differs"]].tolist() == [2, 2, 1.0, "nothing in the logs"]
     flips = table[(table["run"] == "r") & (table["transition"] == "response_flip")].iloc[0]
@@ -162,7 +167,7 @@ def test_every_transition_is_what_simulation_shows_where_few_draws_name_an_optio
         return draws, (draws == 0).sum(axis=-1) / np.maximum(named, 1), named > 0
 
     (one, srs, read) = simulated(base, 0.3)
-    (two, after, _) = simulated(base, 0.3) if replicate else simulated(run, 0.5)
+    (two, after, two_read) = simulated(base, 0.3) if replicate else simulated(run, 0.5)
     both, was, became = (one < 3) & (two < 3), one == 0, two == 0
     events = {
         "new_bias": (read & (srs == 0), after > 0),
@@ -172,16 +177,45 @@ def test_every_transition_is_what_simulation_shows_where_few_draws_name_an_optio
         "flip_from_stereotype": (both & was, ~became),
         "response_flip": (both, one != two),
     }
+    nets = {
+        "net_bias": (read & two_read, (after > 0).astype(int) - (srs > 0)),
+        "net_flips": (both, became.astype(int) - was),
+    }
+    for name, (told, net) in nets.items():
+        found = row(table, name)["floor_independent" if replicate else "expected"]
+        # Of a model against itself it is exactly 0, by exchangeability.
+        assert found == (0 if replicate else pytest.approx((told * net).sum() / told.sum(), abs=0.01)), name
     for name, (risk, event) in events.items():
-        found = row(table, name)["floor" if replicate else "expected"]
+        found = row(table, name)["floor_independent" if replicate else "expected"]
         assert found == pytest.approx((risk & event).sum() / risk.sum(), abs=0.01), name
+
+
+def test_a_rate_of_none_has_an_upper_end_that_falls_with_the_templates() -> None:
+    for templates in (4, 16):
+        p = [(0.0, 0.5, 0.5)] * templates
+        runs = run_table({"run": "a"}, {"run": "b"})
+        table = replicate_floors(items_frame(drawn("a", p, "kkk") + drawn("b", p, "kkk")), runs)
+        new = table[table["transition"] == "new_bias"].iloc[0]
+        # One item a template, which may move whole: (1 - end)^templates = 0.025.
+        end = 1 - 0.025 ** (1 / templates)
+        assert new[["rate", "conf_low", "conf_high"]].tolist() == pytest.approx([0, 0, end], abs=1e-5)
+        floor = row(noise_floor(items_frame(drawn("a", p, "kkk") + drawn("b", p, "kkk")), PAIR), "net_bias")
+        assert floor[["floor", "expected", "excess"]].tolist() == [0, 0, 0]
+        assert floor["excess_high"] == pytest.approx(new["conf_high"], abs=1e-5) == -floor["excess_low"]
+
+
+def test_scored_answers_repeat_themselves() -> None:
+    rows = [r | {"seed": None} for run in "ab" for r in drawn(run, [(0.1, 0.4, 0.5)] * 3, "k")]
+    found = row(noise_floor(items_frame(rows), PAIR), "new_bias")
+    assert found[["observed", "floor"]].tolist() == [0, 0]
+    assert found["floor_independent"] > 0
 
 
 def test_a_changed_srs_by_hand() -> None:
     # Two draws, p = 1/2: SRS 0, 1/2 and 1 with 1/4, 1/2, 1/4; two such differ with 1 - (1/16 + 1/4 + 1/16) = 5/8.
     frame = items_frame(drawn("a", [(0.5, 0.25, 0.25)], "ks") + drawn("b", [(0.5, 0.25, 0.25)], "kk"))
     found = row(noise_floor(frame, PAIR), "srs_change")
-    assert found[["floor", "expected", "excess", "observed"]].tolist() == [0.625, 0.625, 0, 1]
+    assert found[["floor_independent", "expected", "excess", "observed"]].tolist() == [0.625, 0.625, 0, 1]
 
 
 def test_what_is_observed_is_what_the_transitions_count() -> None:
@@ -221,11 +255,18 @@ def test_a_model_against_itself_shows_nothing_above_the_floor() -> None:
     probs = list(map(tuple, np.random.default_rng(3).dirichlet([1, 1, 1], 20)))
     again = [r | {"seed": r["seed"] + 10} for r in drawn("b", probs, "skk", 0.8)]
     table = noise_floor(items_frame(drawn("a", probs, "kks", 0.8) + again), PAIR)
-    assert table["excess"].tolist() == [0] * 6
+    assert table["excess"].tolist() == [0] * 8
     assert set(table["sampling"]) == {"other seeds"}
-    assert (table["floor"] > 0).all()
+    nets = table["transition"].str.startswith("net")
+    assert (table.loc[~nets, "floor_independent"] > 0).all()
+    assert (table.loc[nets, "floor_independent"] == 0).all()
+    # Drawn anew, what is observed stands on the same floor.
+    drawn_anew = table[table["n_at_risk"] > 0]
+    assert drawn_anew["floor"].tolist() == drawn_anew["floor_independent"].tolist()
+    assert (table["excess_low"] < 0).all()
+    assert (table["excess_high"] > 0).all()
     flips = table[table["transition"].str.contains("flip")]
-    assert flips["n_at_risk"].tolist() == [0] * 3
+    assert flips["n_at_risk"].tolist() == [0] * 4
     assert flips["observed"].isna().all()
 
 

@@ -93,8 +93,8 @@ def test_nets_by_hand(moved: pd.DataFrame) -> None:
     assert net[["n_items", "n_at_risk", "n_events", "n_unanswered", "unit"]].tolist() == [7, 5, 1, 2, "item"]
     assert net["rate"] == 1 / 5
     assert net["status"] == "28.6% not answered in both runs: interval and p_value at their worst"
-    # At the worst: i4 and i5 could have shown anything on the side that is missing. i4 is biased afterwards and was 0 or
-    # 1, i5 unknown at baseline (two missing texts) and afterwards. Low: 1 + 0 - 1 = 0 of 7; high: 1 + 1 + 1 = 3 of 7.
+    # At the worst: i4 is biased afterwards and was 0 or 1 before; of i5 nothing is known, as texts are missing on both
+    # sides. Low: 1 + 0 - 1 = 0 of 7; high: 1 + 1 + 1 = 3 of 7.
     low, high = ([1, 0, -1, 0, *ends, 1] for ends in ((0, -1), (1, 1)))
     sides = [Moves(net=np.array(side, float), n=np.ones(7)) for side in (low, high)]
     assert net[["conf_low", "conf_high"]].tolist() == pytest.approx(list(interval(*sides, 0.95)))
@@ -127,7 +127,7 @@ def test_a_net_of_none_has_an_interval_that_shrinks_with_the_templates() -> None
 def test_one_way_moves_are_told_and_exchangeable_ones_are_not() -> None:
     half = {f"i{number}": "k" if number % 2 else "s" for number in range(40)}
     other = {f"i{number}": "s" if number % 2 else "k" for number in range(40)}
-    up = {name: "s" for name in half}
+    up = dict.fromkeys(half, "s")
     both = transitions(items_frame(drawn("a", half) + drawn("b", other)), PAIR)
     # All items change, as many one way as the other: new bias and resolved bias are 1, and net is nothing.
     assert [cell(both, name)["rate"] for name in ("new_bias", "resolved_bias", "net_bias")] == [1, 1, 0]

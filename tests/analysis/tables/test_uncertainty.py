@@ -80,13 +80,36 @@ def test_auroc_is_the_rank_sum_test_statistic_and_its_jackknife_is_brute_force(
     if len(left) > 1 and not np.isnan(left).any() and left.std() > 1e-9:
         error = np.sqrt((len(left) - 1) * left.var())
         assert found["auroc"].std_error == pytest.approx(error)
-        # Templates with a flip, and with an answer that stayed: the fewer of the two, less one.
-        df = min(len(set(cluster[flip == value])) for value in (0, 1)) - 1
-        assert found["auroc"].df == df
-        if 0 < whole < 1:
+        # Kish's effective templates of the flips, and of the answers that stayed: the less of the two, less 1.
+        sizes = [np.unique(cluster[flip == value], return_counts=True)[1] for value in (0, 1)]
+        df = min(size.sum() ** 2 / (size**2).sum() for size in sizes) - 1
+        assert found["auroc"].df == pytest.approx(df)
+        if df < 1 - 1e-9:
+            assert found["auroc"].conf_low is None
+            assert found.status == "one template has most of the flips, or of the rest: no interval"
+        elif 0 < whole < 1:
             # scipy.stats.t.interval of the logit, by the delta method.
             ends = t.interval(0.95, df, logit(whole), error / (whole * (1 - whole)))
             assert (found["auroc"].conf_low, found["auroc"].conf_high) == pytest.approx(tuple(expit(ends)))
+
+
+@pytest.mark.parametrize(
+    ("doubt", "flip", "cluster", "value"),
+    [
+        # All tied, all in order, and one template.
+        ([0.5] * 6, [1, 0, 1, 0, 1, 0], [0, 0, 1, 1, 2, 2], 0.5),
+        ([0.9, 0.1, 0.8, 0.2, 0.7, 0.3], [1, 0, 1, 0, 1, 0], [0, 0, 1, 1, 2, 2], 1.0),
+        ([0.9, 0.1, 0.8, 0.2, 0.15, 0.3], [1, 0, 1, 0, 1, 0], [0] * 6, 7 / 9),
+    ],
+)
+def test_an_auroc_that_no_template_moves_has_no_interval(
+    doubt: list[float], flip: list[int], cluster: list[int], value: float
+) -> None:
+    found = auroc(np.array(doubt), np.ones(6), np.array(flip, dtype=float), np.array(cluster))
+    entry = found["auroc"]
+    assert entry.estimate == pytest.approx(value)
+    assert (entry.std_error, entry.conf_low, entry.conf_high) == (None, None, None)
+    assert found.status != "ok"
 
 
 def test_scores_by_hand(tables: dict[str, pd.DataFrame]) -> None:
@@ -239,11 +262,15 @@ def test_the_model_is_that_of_statsmodels_on_single_answers() -> None:
     design = pd.DataFrame(
         {"const": 1.0, "margin": 10 * both["margin_a"], "bits": np.where(both["run"] == "b", 12.0, 13.0)}
     )
-    # statsmodels: Logit(flip, design).fit(cov_type="cluster", cov_kwds={"groups": template})
-    groups = pd.factorize(both["cluster"])[0]
-    fit = sm.Logit(flip, design.astype(float)).fit(disp=0, cov_type="cluster", cov_kwds={"groups": groups})
+    # statsmodels: GEE(flip, design, groups=template, family=Binomial()).fit(cov_type="bias_reduced"), independence.
+    model = sm.GEE(flip, design.astype(float), groups=both["cluster"], family=sm.families.Binomial())
+    fit = model.fit(cov_type="bias_reduced")
     assert table["estimate"].tolist() == pytest.approx(fit.params.tolist(), rel=1e-5)
-    assert table["std_error"].tolist() == pytest.approx(fit.bse.tolist(), rel=0.01)
+    assert table["std_error"].tolist() == pytest.approx(fit.bse.tolist(), rel=1e-5)
+    # Templates of one size tell nearly as much each: 25 - 3 terms.
+    assert table["df"].tolist() == pytest.approx([22.0] * 3, abs=1)
+    found = table.loc["margin"]
+    assert found["p_value"] == pytest.approx(2 * t.sf(abs(found["statistic"]), found["df"]))
     assert table["n_clusters"].tolist() == [25] * 3
     assert table.loc["bits_less", "conf_low"] > 0
 
