@@ -194,7 +194,7 @@ def _of_moves(cell: Cell, rng: np.random.Generator) -> Family:
     for bias, mean in ((True, cell.mean), (False, 0.0)):
         move = shift(cell.templates, rng) + mean
         rate: Floats = np.asarray(rng.uniform(*cell.stereotyped, cell.templates))
-        churn = np.full(cell.templates, cell.churn)
+        churn: Floats = np.full(cell.templates, cell.churn)
         if bias and cell.cautious:
             move, churn = np.where(silent, 0.0, move / (1 - cell.cautious)), np.where(silent, 0.0, churn)
             rate = np.where(silent, 0.0, rate)

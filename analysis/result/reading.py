@@ -134,7 +134,7 @@ def _chance(value: float) -> str:
     return "over 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
 
 
-_NUMBERS = {
+_NUMBERS: dict[str, Callable[[float], str]] = {
     "g": lambda value: f"{value:,.4g}",
     "+": lambda value: f"{value:+,.3g}",
     "%": lambda value: f"{100 * value:.1f} %",
