@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from analysis.inference._rounding import settled
+from analysis.inference.clusters import NO_CHANGE
 from analysis.inference.result import Result
 from analysis.tables.noise.floors import Chances, change_of_rates, expected, rate
 from validity.checks import Check, Procedure, Scores, covers
@@ -52,9 +53,10 @@ def _chances(chance: Floats, texts: int) -> Chances:
 
 
 def _covers(result: Result, truth: float) -> float:
-    if not result.estimates:
+    # Where the run's chances are the baseline's own the excess is 0 in each item: what is assumed is then all there is,
+    # and covers whatever was drawn.
+    if not result.estimates or result.status == NO_CHANGE:
         return float("nan")
-    # Where the run's chances are the baseline's own the excess is 0 in each item, which leaves no interval.
     (estimate,) = result.estimates
     return covers(estimate.conf_low, estimate.conf_high, truth)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -20,6 +21,8 @@ __all__ = [
     "Data",
     "Design",
     "Floats",
+    "answers_of",
+    "intercept",
     "marginal",
     "simulate",
 ]
@@ -77,7 +80,7 @@ class Design:
     @property
     def ends(self) -> tuple[float, float]:
         """Mean logits of the baseline and of the run."""
-        return _intercept(float(self.rates[0]), self.spread), _intercept(float(self.rates[-1]), self.spread)
+        return intercept(float(self.rates[0]), self.spread), intercept(float(self.rates[-1]), self.spread)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,15 +156,23 @@ def simulate(design: Design, rng: np.random.Generator) -> Data:
     """
     sizes = rng.integers(design.smallest, design.largest + 1, size=design.templates)
     cluster = np.repeat(np.arange(design.templates), sizes)
-    first = _logits(design, cluster, [_intercept(float(rate), design.spread) for rate in design.rates], rng)
+    first = _logits(design, cluster, [intercept(float(rate), design.spread) for rate in design.rates], rng)
     second = _logits(design, cluster, [ANTI_LOGIT] * design.levels, rng)
+    answers = answers_of(first, second, design.seeds, rng)
+    return Data(design=design, cluster=cluster, answers=answers, chances=tuple(map(expit, first)))
+
+
+def answers_of(
+    stereotype: Sequence[Floats], anti: Sequence[Floats], seeds: int, rng: np.random.Generator
+) -> tuple[Ints, ...]:
+    """Draw answers from [items] logits of each level: [items, seeds] STEREOTYPE, ANTI or UNKNOWN."""
     runs = []
-    shape = (len(cluster), design.seeds)
-    for stereotype, anti in zip(first, second, strict=True):
-        named = rng.random(shape) < expit(stereotype)[:, None]
-        other = rng.random(shape) < expit(anti)[:, None]
+    for first, second in zip(stereotype, anti, strict=True):
+        shape = (len(first), seeds)
+        named = rng.random(shape) < expit(first)[:, None]
+        other = rng.random(shape) < expit(second)[:, None]
         runs.append(np.where(named, STEREOTYPE, np.where(other, ANTI, UNKNOWN)))
-    return Data(design=design, cluster=cluster, answers=tuple(runs), chances=tuple(map(expit, first)))
+    return tuple(runs)
 
 
 def marginal(intercept: float, spread: float) -> float:
@@ -170,7 +181,7 @@ def marginal(intercept: float, spread: float) -> float:
 
 
 @lru_cache
-def _intercept(rate: float, spread: float) -> float:
+def intercept(rate: float, spread: float) -> float:
     """The intercept at which the population rate is `rate`."""
     return float(brentq(lambda value: marginal(value, spread) - rate, -30, 30))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,7 @@ COUNTS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """The groups of GROUP that the items form."""
+    """The groups of GROUP, or of other columns, that the items form."""
 
     labels: pd.DataFrame
     """One row per group, sorted."""
@@ -46,14 +46,14 @@ class Groups:
     """Where each group starts in `order`."""
 
     @classmethod
-    def of(cls, items: pd.DataFrame) -> Groups:
-        """Find the groups of an item table."""
-        grouped = items.groupby(GROUP, sort=True)
+    def of(cls, items: pd.DataFrame, by: Sequence[str] = GROUP) -> Groups:
+        """Find the groups of an item table by some of its columns."""
+        grouped = items.groupby(list(by), sort=True)
         code = grouped.ngroup().to_numpy()
         order = np.argsort(code, kind="stable")
         labels = items.iloc[order[np.searchsorted(code[order], np.arange(grouped.ngroups))]]
         starts = np.searchsorted(code[order], np.arange(grouped.ngroups))
-        return cls(labels=labels[GROUP].reset_index(drop=True), order=order, starts=starts)
+        return cls(labels=labels[list(by)].reset_index(drop=True), order=order, starts=starts)
 
     def sum(self, columns: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
         """Sum per-item columns per group: the groups' labels and the sums, one row a group."""
@@ -62,21 +62,22 @@ class Groups:
         return pd.concat([self.labels, pd.DataFrame(sums, columns=list(columns))], axis=1)
 
 
-def by_run(answers: Answers, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def by_run(answers: Answers, runs: list[Run], by: Sequence[str] = GROUP) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Count answers per run, subset of items and group, for the run and for its baseline.
 
     Args:
         answers: All answers.
         runs: Runs to count. One without a baseline that others are compared with is its own baseline.
+        by: Columns of the items that a row is made per, GROUP among them: with cluster a row per template.
 
     Returns:
         Two frames with the same rows and the columns run, subset (all, or latent: baseline item SRS at least
-        0.2), GROUP, COUNTS, OFFERS (items with an option on each axis) and choice_0, choice_1, ...: the run's
+        0.2), `by`, COUNTS, OFFERS (items with an option on each axis) and choice_0, choice_1, ...: the run's
         counts, and the baseline's on the items that the run answers. Without a baseline the latter are NaN and
         there are no latent rows. A group without latent items keeps its latent row, with zeros. Pooled rows are
         included.
     """
-    groups = Groups.of(answers.items)
+    groups = Groups.of(answers.items, by)
     references = {run.baseline for run in runs}
     own_parts, base_parts = [], []
     for run in runs:
@@ -91,7 +92,7 @@ def by_run(answers: Answers, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFram
             own_parts.append(rows[shown])
             before = {n: np.full(len(present), np.nan) if base is None else base[n] * chosen for n in own}
             base_parts.append(groups.sum(before)[shown].assign(run=run.label, subset=subset))
-    keys = ["run", "subset", *GROUP]
+    keys = ["run", "subset", *by]
     own_table, base_table = (with_pooled(pd.concat(part), keys) for part in (own_parts, base_parts))
     return own_table, base_table
 

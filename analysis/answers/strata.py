@@ -105,7 +105,7 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, pooled: bool = 
         for level in np.unique(outer):
             inside = np.flatnonzero(outer == level)
             several = len(inside) > 1
-            numbers: list[int | None] = [] if pooled and several else [*inside]
+            numbers: list[int | None] = [] if pooled and several else [int(place) for place in inside]
             for number in [*numbers, *([None] if several else [])]:
                 chosen = there & (code == number if number is not None else np.isin(code, inside))
                 item = np.flatnonzero(chosen)

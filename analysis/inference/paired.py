@@ -44,7 +44,9 @@ def mcnemar(lost: int, gained: int, n: int, *, level: float = 0.95) -> Result:
         return Result(method=method, level=level, status="no pair")
     discordant, smaller = lost + gained, min(lost, gained)
     exact = min(1.0, 2 * float(bdtr(smaller, discordant, 0.5)))
-    mid = exact if lost == gained else exact - float(binom.pmf(smaller, discordant, 0.5))
+    # Half of the outcomes as likely as the one observed: both of them, or the single one in the middle.
+    observed = float(binom.pmf(smaller, discordant, 0.5))
+    mid = (1 - observed / 2 if discordant else 1.0) if lost == gained else exact - observed
     low, high = tango_interval(lost, gained, n, level=level)
     estimates = [
         Estimate(term="risk_difference", estimate=(gained - lost) / n, p_value=exact, conf_low=low, conf_high=high),

@@ -68,7 +68,8 @@ class Design:
     def items_of(self) -> Ints:
         """[templates] items of each, at least 1."""
         given = np.resize(np.asarray(self.sizes, dtype=np.float64), self.templates)
-        return np.maximum(1, np.round(given * (self.items * self.templates / given.sum()))).astype(np.int64)
+        even = np.round(given * (self.items * self.templates / given.sum()))
+        return np.asarray(np.maximum(1, even), dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,8 @@ class Aim:
     level: float = 0.95
     reach: float = bounded.REACH
     power: float = 0.8
+    readings: int = 1
+    """In how many ways a row is read: of a scored task two, of which either may be what changed, at half the level."""
 
 
 def spread(change: Floats, item: Ints, cluster: Ints) -> Spread:
@@ -136,7 +139,9 @@ def draw(
     if not parts.whole:
         noise = np.sqrt(items * (design.texts**2 * parts.item + design.texts * parts.text))
         return np.clip(own * n + noise * rng.standard_normal(own.shape), -n, n), n
-    at_texts = design.texts > 1 and parts.text > parts.item
+    if design.texts == 1:
+        return _gained(own, parts.item + parts.text, items, rng), n
+    at_texts = parts.text > parts.item
     net = _gained(own * (not at_texts), parts.item, items, rng) * design.texts
     if parts.text > 0 or at_texts:
         net = np.clip(net + _gained(own * at_texts, parts.text, items * design.texts, rng), -n, n)
@@ -171,7 +176,7 @@ def chance(
         rows: Parts of each measure that the verdict rests on.
         design: What is asked.
         aim: What is to be said.
-        changed: Names of rows that count for CHANGED.
+        changed: Names of the rows that count for CHANGED.
         seed: Of the draws.
         part: Other draws of the same seed.
         draws: How many.
@@ -197,7 +202,7 @@ def _is_same(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) -> 
 
 
 def _is_changed(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) -> bool:
-    p_values = [bounded.no_change(moves[name], moves[name]) for name in changed if name in moves]
+    p_values = [min(1.0, aim.readings * bounded.no_change(moves[name], moves[name])) for name in changed]
     return bool((holm(p_values) <= 1 - aim.level + 1e-12).any())
 
 
@@ -234,15 +239,27 @@ def needed(
 
     if floor > most:
         return None
-    guess = floor
-    while look(guess, _FIRST) < aim.power:
+    guess = min(most, max(floor, _normal(rows, design, aim, changed)))
+    if look(guess, _FIRST) >= aim.power:
+        while guess > floor and look(max(floor, round(guess / 1.4)), _FIRST) >= aim.power:
+            guess = max(floor, round(guess / 1.4))
+    while tried[guess][0] < aim.power * tried[guess][1]:
         if guess >= most:
             return None
         guess = min(most, max(guess + 1, round(guess * 1.4)))
+        look(guess, _FIRST)
     for factor in _AROUND:
         look(max(floor, min(most, round(guess * factor))), draws)
         guess = _solved(tried, aim.power, floor, most)
     return guess
+
+
+def _normal(rows: Mapping[str, Spread], design: Design, aim: Aim, changed: tuple[str, ...]) -> int:
+    """Where to look first: by the normal formula, somewhat less than what is found."""
+    asked = rows.values() if aim.shift is None else [rows[changed[0]]]
+    apart = aim.margin if aim.shift is None else aim.shift
+    widest = max(parts.of_template(design.items, design.texts) for parts in asked)
+    return int(min(1e9, 6 * widest / apart**2))
 
 
 def _solved(tried: Mapping[int, tuple[int, int]], power: float, floor: int, most: int) -> int:

@@ -76,7 +76,7 @@ def shares(
     *,
     level: float = LEVEL,
     reach: float = REACH,
-    unit: float = 1.0,
+    unit: float | Floats = 1.0,
 ) -> Shares:
     """Shares with t intervals from the delete-one-cluster jackknife, taken in log-odds and brought back.
 
@@ -124,7 +124,7 @@ def shares(
 
 
 def none_seen(
-    code: Codes, trials: Floats, size: int, *, tail: float, reach: float = REACH, unit: float = 1.0
+    code: Codes, trials: Floats, size: int, *, tail: float, reach: float = REACH, unit: float | Floats = 1.0
 ) -> Floats:
     """The largest share that clusters without any event allow: `bounded.interval` of moves that are all 0.
 
@@ -138,7 +138,7 @@ def none_seen(
         size: How many shares.
         tail: Chance of going wrong, in (0, 1).
         reach: Largest share that is allowed for in a cluster that was not seen, in (0, 1].
-        unit: Answers that one item has, which may all be events.
+        unit: Answers that one item has, which may all be events; one number, or [shares].
 
     Returns:
         [shares] in (0, 1); NaN without a cluster.
@@ -147,7 +147,8 @@ def none_seen(
         typical = np.bincount(code, np.square(trials), size) / np.bincount(code, trials, size)
         most = np.maximum(reach, np.minimum(1.0, unit / typical))
     weight = trials / typical[code]
-    low, high = np.full(size, -60.0), np.full(size, 60.0)
+    low: Floats = np.full(size, -60.0)
+    high: Floats = np.full(size, 60.0)
     for _ in range(60):
         middle = (low + high) / 2
         enough = np.bincount(code, np.log1p(np.exp(middle)[code] * weight), size) >= -np.log(tail)

@@ -114,7 +114,7 @@ def _row(
     own = None if probabilities is None or choice is None else probabilities[choice]
     return {
         "$options": options.facts,
-        "$probability": {**shares, "choice": own},
+        "$probability": {**shares, "choice": own, "options": probabilities},
         "$answer": checked,
         "answer": {**answer, "texts": given},
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..schema.items import ITEM_FIELDS
 from .groups import encode_groups, encode_options
-from .values import LogError, boolean, integer, mapping, number, text, words
+from .values import LogError, boolean, integer, mapping, number, numbers, text, words
 
 __all__ = ["OWN_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
 
@@ -108,6 +108,7 @@ _PARSE: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("integer", "value"): integer,
     ("float", "value"): number,
     ("boolean", "value"): boolean,
+    ("list", "value"): numbers,
 }
 
 

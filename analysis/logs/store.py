@@ -22,6 +22,8 @@ _DTYPES = {
     pa.int64(): pd.Int64Dtype(),
     pa.float64(): pd.Float64Dtype(),
     pa.bool_(): pd.BooleanDtype(),
+    # Held as Arrow has it: an object for each row would take longer than all other columns.
+    pa.list_(pa.float64()): pd.ArrowDtype(pa.list_(pa.float64())),
 }
 
 CATEGORIES = DICTIONARY - {"run", "task", "filter", "condition", "polarity", "status", "role", "axis", "metrics"}

@@ -33,7 +33,13 @@ __all__ = [
 DICTIONARY = frozenset(column.name for column in ITEMS.columns if column.kind == "string") - {"text"}
 """String columns that repeat: held as codes into their distinct values."""
 _STRINGS = pa.dictionary(pa.int32(), pa.string())
-_ARROW = {"string": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
+_ARROW = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+    "list": pa.list_(pa.float64()),
+}
 _PLAIN = {column.name: _ARROW[column.kind] for column in ITEMS.columns}
 
 ITEM_SCHEMA = pa.schema([(name, _STRINGS if name in DICTIONARY else kind) for name, kind in _PLAIN.items()])

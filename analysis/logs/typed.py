@@ -116,7 +116,8 @@ _of_item = _values_of(TAKEN["document"], _ITEM)
 _of_line = _values_of(TAKEN["line"], "")
 _of_text = _values_of(TAKEN["answer"], _TEXT)
 _MADE = [entry.ours.removeprefix("$options.") for entry in COMPUTED["document"]]
-assert [entry.ours for entry in COMPUTED["line"]] == ["$metrics", *(f"$probability.{name}" for name in (*AXES, "key"))]
+_SHARES = [f"$probability.{name}" for name in (*AXES, "key", "options")]
+assert [entry.ours for entry in COMPUTED["line"]] == ["$metrics", *_SHARES]
 
 
 class TypedLine(msgspec.Struct, gc=False):
@@ -214,7 +215,7 @@ def typed_line(raw: bytes) -> TypedLine | None:
     if not outcomes:
         return None
     hashes = (line.doc_hash, line.prompt_hash, line.target_hash)
-    values = (*asked.values, *_of_line(line), None, *shares)
+    values = (*asked.values, *_of_line(line), None, *shares, probabilities)
     return TypedLine(
         line.doc_id,
         asked.item_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["LogError", "boolean", "indicator", "integer", "mapping", "number", "score", "text", "words"]
+__all__ = ["LogError", "boolean", "indicator", "integer", "mapping", "number", "numbers", "score", "text", "words"]
 
 
 class LogError(ValueError):
@@ -18,6 +18,15 @@ def number(value: Any) -> float | None:
         return None
     found = value if type(value) is float else score(value)
     return None if math.isnan(found) else found
+
+
+def numbers(value: Any) -> list[float | None] | None:
+    """A list of numbers, each as `number` has it; missing for null."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise LogError(f"expected a list of numbers, got {_short(value)}")
+    return [number(entry) for entry in value]
 
 
 def score(value: Any) -> float:

@@ -46,6 +46,8 @@ class Past:
     """Items of each template there."""
     per_category: float
     """Templates of a category."""
+    scored: bool
+    """Whether answers were scored, not drawn: then they and their chances are two readings."""
 
     @property
     def expected(self) -> bool:
@@ -56,8 +58,8 @@ class Past:
 def past_of(report: Path, run: str | None = None, source: str | None = None) -> Past:
     """How much the answers of a run moved against its baseline's.
 
-    Where the log has each option's chance, and first tokens stand for answers, chances take their place as they do in
-    the verdict.
+    Where texts were drawn, and first tokens stand for answers, chances take their place as they do in the verdict. Of
+    a scored task the answers are taken: its verdict rests on both, and they move more.
 
     Args:
         report: Report folder.
@@ -103,8 +105,9 @@ def _past(source: str, new: pd.DataFrame, old: pd.DataFrame) -> Past:
     where = {SRS.name: ambig, USR.name: ambig} if directed else {}
     if new["correct"].notna().any():
         where[ACC.name] = told & new["correct"].notna().to_numpy(bool)
-    where[UNANSWERED_RATE.name] = ambig
-    rows = {name: _spread(name, new[kept], old[kept]) for name, kept in where.items() if kept.any()}
+    where[UNANSWERED_RATE.name] = np.ones(len(new), dtype=bool)
+    drawn = bool(new["seed"].notna().any())
+    rows = {name: _spread(name, new[kept], old[kept], drawn) for name, kept in where.items() if kept.any()}
     first = new[next(iter(where.values()))].drop_duplicates("item_id")
     sizes = first.groupby("cluster").size().to_numpy(float)
     texts = len(new) / len(new.drop_duplicates("item_id"))
@@ -115,6 +118,7 @@ def _past(source: str, new: pd.DataFrame, old: pd.DataFrame) -> Past:
         texts=max(1, round(texts)),
         sizes=tuple(sizes),
         per_category=float(first.groupby("category")["cluster"].nunique().mean()),
+        scored=not drawn,
     )
 
 
@@ -124,10 +128,10 @@ def _condition(rows: pd.DataFrame, name: str) -> npt.NDArray[np.bool_]:
     return found if found.any() else np.ones(len(rows), dtype=bool)
 
 
-def _spread(name: str, new: pd.DataFrame, old: pd.DataFrame) -> Spread:
+def _spread(name: str, new: pd.DataFrame, old: pd.DataFrame, drawn: bool) -> Spread:
     item = pd.factorize(new["item_id"])[0]
     cluster = pd.factorize(new["cluster"])[0]
-    sides = [_chances(name, rows) for rows in (new, old)]
+    sides = [_chances(name, rows) if drawn else None for rows in (new, old)]
     exact = all(side is not None for side in sides)
     after, before = sides if exact else (_events(name, rows) for rows in (new, old))
     assert after is not None

@@ -47,7 +47,9 @@ def usual(name: str, *, items: float, texts: int) -> Past:
     """What is taken where no earlier run is given."""
     run, rows = CHURN[name]
     source = f"our results with {run} ({name} churn)"
-    return Past(source=source, rows=rows, items=items, texts=texts, sizes=(1.0,), per_category=_CATEGORY)
+    return Past(
+        source=source, rows=rows, items=items, texts=texts, sizes=(1.0,), per_category=_CATEGORY, scored=texts == 1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,8 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it: fractions are not rounded."""
         rows = {name: asdict(parts) for name, parts in self.past.rows.items()}
-        past = {name: getattr(self.past, name) for name in ("source", "items", "texts", "per_category", "expected")}
+        shown = ("source", "items", "texts", "per_category", "expected", "scored")
+        past = {name: getattr(self.past, name) for name in shown}
         return {
             **asdict(self.aim),
             "past": {**past, "variances": rows},
@@ -121,8 +124,8 @@ class Plan:
                 continue
             kinds = ceil(line.templates / past.per_category - 1e-9)
             yield (
-                f"{line.verdict} takes {line.templates} templates ({line.answers:,} answers) where {case}, in "
-                f"{aim.power:.0%} of evaluations; with {past.per_category:.0f} templates a category, "
+                f"{line.verdict} takes {line.templates} templates ({line.answers:,} answers a condition) where {case}, "
+                f"in {aim.power:.0%} of evaluations; with {past.per_category:.0f} templates a category, "
                 f"{kinds} categor{'y' if kinds == 1 else 'ies'}."
             )
         if self.told is not None:
@@ -137,6 +140,8 @@ class Plan:
                 f"smallest change that they see as often: {seen}."
             )
         yield f"Answers are taken to move as in {past.source}."
+        if past.scored:
+            yield "A scored task is read twice, by answers and by chances: CHANGED is tested at half the level in each."
         if past.expected:
             yield "Chances took the place of answers there, so that more texts an item add next to nothing."
 
@@ -154,7 +159,7 @@ def make_plan(past: Past, aim: Aim, *, items: float, texts: int, templates: int 
     """
     changed = tuple(name for name in CHANGED if name in past.rows)
     same = replace(aim, shift=None)
-    lines = []
+    lines: list[Line] = []
     for n_items, n_texts in _designs(past.rows, items, texts):
         design = Design(templates=1, items=n_items, texts=n_texts, sizes=past.sizes)
         for verdict, what in (("SAME", same), ("CHANGED", aim)):

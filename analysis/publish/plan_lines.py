@@ -15,7 +15,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Print the sentences, then what each verdict takes with other numbers of items and texts."""
     for sentence in plan.sentences():
         say(sentence, console)
-    table = Table(title="Templates that a verdict takes")
+    table = Table(title="What a verdict takes, in one condition")
     for title in ("verdict", "items a template", "texts an item", "templates", "items", "answers"):
         table.add_column(title, justify="left" if title == "verdict" else "right")
     for line in plan.lines:

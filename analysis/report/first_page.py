@@ -15,6 +15,7 @@ __all__ = ["MEASURES", "changes_that_hold", "metrics_beside", "noise_beside"]
 MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
 """Measures of the first page; the tables hold all."""
 
+_MOVES = ["new_bias", "resolved_bias", "net_bias", "net_flips"]
 _KEYS = ["run", "task", "filter", "condition"]
 
 
@@ -81,9 +82,7 @@ def noise_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         What is expected is missing where first tokens do not stand for answers.
     """
     rows = _pooled(tables["noise_floor"])
-    rows = rows[
-        rows["transition"].isin(["new_bias", "resolved_bias", "net_bias"]) & rows["condition"].isin(["ambig", "none"])
-    ]
+    rows = rows[rows["transition"].isin(_MOVES) & rows["condition"].isin(["ambig", "none"])]
     rows = rows[rows["sampling"] != "scored"]
     out = rows[["run", "task", "filter", "transition"]].copy()
     seen = {"observed": "observed", "observed_from": "observed_low", "observed_to": "observed_high", "floor": "floor"}

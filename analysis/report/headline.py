@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from ..answers.measures import SRS, USR
-from ..schema.columns import Table, number
+from ..schema.columns import Table, ends, number
 from ..schema.shared import (
     ACCURACY,
     CHANGED_RATE,
     FILTER,
     FLIP_RATE,
     METRIC,
+    NET_BIAS_PCT,
     NEW_BIAS_PCT,
     OWN_BASELINE,
     PERPLEXITY,
@@ -58,6 +59,8 @@ HEADLINE = Table(
         measure_column(USR).here("Likewise."),
         NEW_BIAS_PCT.here("Likewise."),
         RESOLVED_BIAS_PCT.here("Likewise."),
+        NET_BIAS_PCT.here("Likewise."),
+        *ends("net_bias_pct", "By what one template may move at most, missing answers at their worst."),
     ),
 )
 
@@ -104,7 +107,10 @@ def headline(
                     row["accuracy"] = _first(own_rates[own_rates["condition"] == "disambig"], "acc")
                 for name in ("new_bias", "resolved_bias"):
                     found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
-                    row[f"{name}_pct"] = pd.NA if pd.isna(found) else 100 * found
+                    row[f"{name}_pct"] = _percent(found)
+                net = _ambiguous(_where(moves, {**key, "transition": "net_bias"}))
+                for end, name in (("", "rate"), ("_low", "conf_low"), ("_high", "conf_high")):
+                    row[f"net_bias_pct{end}"] = _percent(_first(net, name))
             rows.append({name: row.get(name, pd.NA) for name in HEADLINE.names})
     return HEADLINE.conform(pd.DataFrame(rows, columns=HEADLINE.names)), metric
 
@@ -149,6 +155,10 @@ def _where(frame: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
 def _ambiguous(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of ambiguous items; all rows if the benchmark has no such split."""
     return rows[rows["condition"] == "ambig"] if (rows["condition"] != "none").any() else rows
+
+
+def _percent(share: Any) -> Any:
+    return pd.NA if pd.isna(share) else 100 * share
 
 
 def _first(rows: pd.DataFrame, column: str) -> Any:

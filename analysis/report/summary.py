@@ -28,6 +28,8 @@ READING = {
     "usr": f"**unknown**: {USR.meaning}; likewise. A lower SRS beside more of these is a retreat from answering.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
+    "net_bias_pct": "**net of both**: new minus resolved bias, in points of all items answered in both runs, with the "
+    "{level} % interval. Around 0 the answers moved without direction.",
 }
 """How to read the columns of the headline table; `{metric}` is filled in."""
 
@@ -73,8 +75,8 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
 
 def _reading(analysis: Analysis) -> list[str]:
     shown = present_headline(analysis.headline).columns
-    metric = for_markdown_cell(str(analysis.perplexity_metric))
-    lines = [text.format(metric=metric) for name, text in READING.items() if name in shown]
+    metric, level = for_markdown_cell(str(analysis.perplexity_metric)), f"{100 * analysis.settings.level:g}"
+    lines = [text.format(metric=metric, level=level) for name, text in READING.items() if name in shown]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
@@ -126,7 +128,8 @@ def _noise(analysis: Analysis) -> list[str]:
         "independently. Independent floor: the same of the baseline against itself. Excess: expected minus that "
         "floor, with its interval. Where first tokens do not stand for answers nothing is expected; `noise_floor` "
         "says by how much. New bias alone does not say that a model became more biased: items that change at "
-        "random give as much resolved bias. The net of both tells.",
+        "random give as much resolved bias. The nets tell: of items (`net_bias`), and of single answers "
+        "(`net_flips`), which alone stays at 0 where probabilities only become more even.",
         _markdown(present(noise)),
     ]
 

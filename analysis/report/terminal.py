@@ -32,7 +32,8 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     console.print(_table(list(frame.columns), titles, rows))
     for name, text in READING.items():
         if name in frame.columns:
-            line = text.replace("**", "").format(metric=for_terminal(str(analysis.perplexity_metric), CELL))
+            metric = for_terminal(str(analysis.perplexity_metric), CELL)
+            line = text.replace("**", "").format(metric=metric, level=f"{100 * analysis.settings.level:g}")
             console.print(Text(line, style="dim"))
     _print_issues(analysis, console)
     say(f"Report: {analysis.output} (start with summary.md)", console)

@@ -7,7 +7,7 @@ Nothing is registered or found by name: what a table needs is named by reference
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -41,6 +41,9 @@ class _Listed:
     """Name, doc and columns."""
     needs: tuple[Need, ...]
     """Sources, steps and other tables. Where one of them is not there, the table is empty."""
+    reading: tuple[str, ...] = field(default=(), kw_only=True)
+    """What a row says, in words, after what it is about: `analysis.result.reading` has the form. The first one is taken
+    whose columns are all there in the row."""
 
     @property
     def name(self) -> str:

@@ -22,8 +22,9 @@ class SourceField:
     """One column and where its value lies in a sample line.
 
     A place is the keys from the top of the line, joined by dots. One that starts with `$` is the reader's own:
-    `$options` (what item and scheme say of the options), `$probability` (of each axis, and of the choice) and `$answer`
-    (an answer that was checked against the item) are made in logs/options.py, the others in logs/samples.py.
+    `$options` (what item and scheme say of the options), `$probability` (of each axis, of each option, and of the
+    choice) and `$answer` (an answer that was checked against the item) are made in logs/options.py, the others in
+    logs/samples.py.
     """
 
     column: Column

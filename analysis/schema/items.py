@@ -135,6 +135,11 @@ ITEM_FIELDS: tuple[SourceField, ...] = (
         "Probability of the keyed option among all options, in [0, 1]; missing without a key.",
     ),
     _optional(
+        "probabilities", "list", "line", "$probability.options", "$answer.probs",
+        "Probability of each option among all options, in their order, each in [0, 1]; missing where the log does not "
+        "tell. Of a sampled answer, those of the options' letters as first token.",
+    ),
+    _optional(
         "letter_mass", "float", "line", "answer.letter_mass", None,
         "Probability that the model gives to the option letters among all tokens, in [0, 1].",
     ),

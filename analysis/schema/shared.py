@@ -122,6 +122,13 @@ SMALLEST_DETECTABLE = number(
     "Smallest true difference that the row would call changed in 80 % of cases, at the level that Holm starts from; "
     "missing where no change can be told.",
 )
+MEASURE = text("measure", "What is measured; those of answers are defined under Measures.")
+DIFFERENCE = number("difference", "value minus value_baseline.")
+DECIDED_AFTER = count(
+    "decided_after",
+    "With --sequential, templates in the order of evaluation after which the word stood; missing otherwise.",
+    nullable=True,
+)
 SEED = count("seed", "Seed of the row's random numbers: the setting of this name.")
 
 

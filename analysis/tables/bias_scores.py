@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from ..answers.answers import AXES, Answers
+from ..answers.answers import AXES, GROUP, Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
-from ..answers.measures import ACC, BIAS_SCORE
+from ..answers.measures import ACC, BIAS_SCORE, Measure
 from ..answers.options import OFFERS
 from ..answers.runs import runs_of
-from ..schema.columns import Column, Table, count, text
+from ..inference.clusters import jackknife
+from ..inference.proportion import shares
+from ..schema.columns import Column, Table, count, ends, text
 from ..schema.declare import ReportTable
 from ..schema.shared import CATEGORY, FILTER, OWN_BASELINE, RUN, TASK, against_baseline
+from ..settings import Settings
 from .measured import measure_column
-from .sources import ANSWERS, ROLE_RUNS
+from .sources import ANSWERS, ROLE_RUNS, SETTINGS
 
 __all__ = ["BIAS_SCORES", "BIAS_SCORES_TABLE", "bias_scores"]
+
+
+_SHARE = "By templates, as in rates."
+_JACKKNIFE = "By templates: jackknife, t with effective templates minus 1; inside the range."
 
 
 def _bias_columns(condition: str) -> tuple[Column, ...]:
@@ -28,7 +36,9 @@ def _bias_columns(condition: str) -> tuple[Column, ...]:
         count(f"n_named_{condition}", "Those toward or against the stereotype, which name a person or group."),
         count(f"n_toward_{condition}", "Those toward it."),
         measure_column(ACC, condition),
+        *ends(f"acc_{condition}", _SHARE),
         measure_column(BIAS_SCORE[condition], condition),
+        *ends(bias, _JACKKNIFE if condition == "ambig" else _SHARE),
         text(f"{bias}_reason", f"Why {bias} is missing; missing where it is defined.", nullable=True),
         *against_baseline(f"acc_{condition}"),
         *against_baseline(bias),
@@ -53,7 +63,7 @@ BIAS_SCORES = Table(
 _BIAS_KEYS = ["run", "task", "filter", "category"]
 
 
-def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
+def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """BBQ's accuracies and bias scores (Parrish et al. 2022), per category and pooled.
 
     Definitions: `analysis.answers.measures`. Unanswered items count as wrong in the accuracy and appear in no bias
@@ -62,6 +72,7 @@ def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     Args:
         items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
+        settings: Level and reach of the intervals, which take templates as independent.
 
     Returns:
         Table BIAS_SCORES in the order of `runs`; a task without either condition has no row. A score that is not
@@ -78,7 +89,9 @@ def bias_scores(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFra
     own, base = (_of_either_condition(counts) for counts in by_run(answers, listed))
     if own.empty:
         return BIAS_SCORES.empty()
-    table, before = _scores(own), _scores(base)
+    given = settings or Settings()
+    templates = _of_either_condition(by_run(answers, listed, [*GROUP, "cluster"])[0])
+    table, before = _scores(own).join(_ends(templates, given)), _scores(base)
     for name in ("acc_ambig", "bias_ambig", "acc_disambig", "bias_disambig"):
         table[f"{name}_baseline"] = before[name]
         table[f"{name}_delta"] = table[name] - before[name]
@@ -93,6 +106,49 @@ def _of_either_condition(counts: pd.DataFrame) -> pd.DataFrame:
     counts = counts[counts["subset"] == "all"]
     tasks = counts.loc[counts["condition"].isin(list(BIAS_SCORE)), "task"].unique()
     return counts[counts["task"].isin(tasks)]
+
+
+def _ends(templates: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Intervals of accuracies and bias scores from counts per template, indexed by run, task, filter and category."""
+    columns: dict[tuple[object, ...], dict[str, float]] = {}
+    each = templates["n"].sum() / max(1.0, templates["n_items"].sum())
+    for keys, rows in templates.groupby([*_BIAS_KEYS, "condition"], sort=False):
+        condition = str(keys[-1])
+        if condition not in BIAS_SCORE:
+            continue
+        counts, score = sums_of(rows), BIAS_SCORE[condition]
+        alone = np.zeros(len(counts), dtype=np.int64)
+        acc, share = (
+            shares(alone, *measure.counts(counts), 1, level=settings.level, reach=settings.reach, unit=each)
+            for measure in (ACC, score)
+        )
+        low, high = 2 * share.low[0] - 1, 2 * share.high[0] - 1
+        if score.times_wrong:
+            low, high = _jackknife(counts, score, settings.level)
+        if any(rows[f"offers_{axis}"].sum() == 0 for axis in score.axes):
+            low = high = np.nan
+        found = {"acc": (acc.low[0], acc.high[0]), "bias": (low, high)}
+        columns.setdefault(keys[:-1], {}).update(
+            {
+                f"{name}_{condition}_{end}": value
+                for name, both in found.items()
+                for end, value in zip(("low", "high"), both, strict=True)
+            }
+        )
+    names = [
+        f"{name}_{condition}_{end}" for name in ("acc", "bias") for condition in BIAS_SCORE for end in ("low", "high")
+    ]
+    index = pd.MultiIndex.from_tuples(list(columns), names=_BIAS_KEYS)
+    return pd.DataFrame(list(columns.values()), index=index, columns=names, dtype=np.float64)
+
+
+def _jackknife(counts: npt.NDArray[np.float64], score: Measure, level: float) -> tuple[float, float]:
+    """The interval of a score that is a product, NaN where there is none."""
+    found = jackknife(counts, score.value, size=score.size(counts), level=level)
+    estimate = found.estimates[0] if found.estimates else None
+    if estimate is None or estimate.conf_low is None or estimate.conf_high is None:
+        return np.nan, np.nan
+    return max(-1.0, estimate.conf_low), min(1.0, estimate.conf_high)
 
 
 def _scores(counts: pd.DataFrame) -> pd.DataFrame:
@@ -123,4 +179,14 @@ def _scores(counts: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-BIAS_SCORES_TABLE = ReportTable(BIAS_SCORES, (ANSWERS, ROLE_RUNS), bias_scores)
+BIAS_SCORES_TABLE = ReportTable(
+    BIAS_SCORES,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    bias_scores,
+    reading=(
+        "bias score {bias_ambig:share} of ambiguous items, {bias_disambig:share} of disambiguated ones",
+        "bias score {bias_ambig:share} of ambiguous items",
+        "bias score {bias_disambig:share} of disambiguated items",
+        "no bias score: no answer names a person",
+    ),
+)

@@ -10,8 +10,11 @@ from ..schema.declare import AnyTable, Making
 from ..settings import Settings
 from .ability.table import ABILITY_TABLE
 from .bias_scores import BIAS_SCORES_TABLE
+from .category_shifts.table import CATEGORY_SHIFTS_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
+from .distances.options import DISTANCES_TABLE
+from .distances.texts import TEXT_DIVERGENCE_TABLE
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
@@ -38,10 +41,12 @@ CATALOGUE: tuple[AnyTable, ...] = (
     VERDICTS_TABLE,
     PAIRED_CHANGES_TABLE,
     ABILITY_TABLE,
+    CATEGORY_SHIFTS_TABLE,
     NOISE_FLOOR_TABLE,
     REPLICATES_TABLE,
     CHURN_TABLE,
     MASKED_FLIPS_TABLE,
+    DISTANCES_TABLE,
     DOSE_RESPONSE_TABLE,
     DOSE_CURVES_TABLE,
     DOSE_TESTS_TABLE,
@@ -59,6 +64,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     STUDY_TESTS_TABLE,
     STUDY_LOGISTIC_TABLE,
     EVALUATION_GAP_TABLE,
+    TEXT_DIVERGENCE_TABLE,
     METRIC_CHANGES_TABLE,
     FLIPS_TABLE,
     ITEM_CHANGES_TABLE,

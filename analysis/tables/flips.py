@@ -160,4 +160,14 @@ def flips_of_pairs(logs: Logs, pairing: Pairing) -> pd.DataFrame:
     return _table(rows)
 
 
-FLIPS_TABLE = ReportTable(FLIPS, (LOGS, PAIRING), flips_of_pairs)
+FLIPS_TABLE = ReportTable(
+    FLIPS,
+    (LOGS, PAIRING),
+    flips_of_pairs,
+    reading=(
+        "{correct_to_wrong} of {n} answers turned wrong and {wrong_to_correct} right; "
+        "accuracy {accuracy_baseline:share} to {accuracy:share}",
+        "{changed_rate:%} of answers are another; no metric says right or wrong",
+        "no metric says right or wrong, and the log names no answers",
+    ),
+)

@@ -242,4 +242,12 @@ def _with_family(
     return rows
 
 
-GROUP_CHANGES_TABLE = ReportTable(GROUP_CHANGES, (ANSWERS, ROLE_RUNS, SETTINGS), group_changes)
+GROUP_CHANGES_TABLE = ReportTable(
+    GROUP_CHANGES,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    group_changes,
+    reading=(
+        "net shift {net_shift_points:+} points ({conf_low:+} to {conf_high:+}); "
+        "{n_unbiased_to_biased} of {n} answers became biased, {n_biased_to_unbiased} unbiased",
+    ),
+)

@@ -16,6 +16,7 @@ from ..schema.shared import (
     CONDITION,
     FILTER,
     NET_BIAS_PCT,
+    NETS,
     NEW_BIAS_PCT,
     PERPLEXITY,
     PERPLEXITY_PCT_CHANGE,
@@ -74,6 +75,13 @@ EVALUATION_GAP = Table(
         count("n_at_risk_net_bias", "Items answered in both runs.", nullable=True),
         NET_BIAS_PCT,
         *ends("net_bias_pct", "As in transitions: templates independent, missing answers at their worst."),
+        count("n_at_risk_net_flips", "Pairs of answers that are answered in both runs.", nullable=True),
+        number(
+            "net_flips_pct",
+            "Flips to minus flips from the stereotype, as a percentage of the pairs of answers; in [-100, 100], 0 "
+            "where answers change without direction, or probabilities become more even.",
+        ),
+        *ends("net_flips_pct", "Likewise."),
     ),
 )
 
@@ -148,13 +156,26 @@ def evaluation_gap(perplexities: pd.DataFrame, transitions: pd.DataFrame) -> pd.
     ]
     keys = ["run", "task", "filter", "condition"]
     bias = rows[keys].drop_duplicates()
-    for name in ("new_bias", "resolved_bias", "net_bias"):
+    for name in ("new_bias", "resolved_bias", *NETS):
         of_kind = rows[rows["transition"] == name]
         part = of_kind[keys].assign(**{f"n_at_risk_{name}": of_kind["n_at_risk"], f"{name}_pct": 100 * of_kind["rate"]})
-        if name == "net_bias":
-            part = part.assign(net_bias_pct_low=100 * of_kind["conf_low"], net_bias_pct_high=100 * of_kind["conf_high"])
+        if name in NETS:
+            ends_of = {"low": "conf_low", "high": "conf_high"}
+            part = part.assign(**{f"{name}_pct_{end}": 100 * of_kind[column] for end, column in ends_of.items()})
         bias = bias.merge(part, on=keys, how="left")
     return EVALUATION_GAP.conform(perplexities.merge(bias, on="run", how="left"))
 
 
-EVALUATION_GAP_TABLE = ReportTable(EVALUATION_GAP, (PERPLEXITY_CHANGES, TRANSITIONS_TABLE), evaluation_gap)
+EVALUATION_GAP_TABLE = ReportTable(
+    EVALUATION_GAP,
+    (PERPLEXITY_CHANGES, TRANSITIONS_TABLE),
+    evaluation_gap,
+    reading=(
+        "perplexity {perplexity_baseline:g} to {perplexity:g}; new bias {new_bias_pct:g} %, "
+        "resolved {resolved_bias_pct:g} %",
+        "perplexity {perplexity_baseline:g} to {perplexity:g}; new bias {new_bias_pct:g} %",
+        "perplexity {perplexity_baseline:g} to {perplexity:g}; resolved bias {resolved_bias_pct:g} %",
+        "perplexity {perplexity_baseline:g} to {perplexity:g}",
+        "perplexity is not known",
+    ),
+)

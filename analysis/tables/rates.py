@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from ..answers.answers import Answers
+from ..answers.answers import GROUP, Answers
 from ..answers.counts import COUNTS, by_run, in_order, sums_of
-from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR
-from ..answers.runs import runs_of
-from ..inference.proportion import wilson
+from ..answers.measures import ACC, ANTI_RATE, SRS, UNPARSED_RATE, USR, Measure
+from ..answers.runs import Run, runs_of
+from ..inference.proportion import LEVEL, Shares, mean_of_shares, shares
 from ..schema.columns import Column, Table, count, ends, text
 from ..schema.declare import ReportTable
 from ..schema.shared import (
@@ -26,8 +27,9 @@ from ..schema.shared import (
     N,
     against_baseline,
 )
+from ..settings import Settings
 from .measured import measure_column
-from .sources import ANSWERS, ROLE_RUNS
+from .sources import ANSWERS, ROLE_RUNS, SETTINGS
 
 __all__ = ["RATES", "RATES_TABLE", "rates"]
 
@@ -35,9 +37,15 @@ __all__ = ["RATES", "RATES_TABLE", "rates"]
 _MEASURES = (SRS, USR, ANTI_RATE, UNPARSED_RATE, ACC)
 
 
+_MADE = (
+    "By templates: jackknife in log-odds, no shorter than what as many templates without the event allow, or with "
+    "nothing else; of category_mean from its categories, which are independent."
+)
+
+
 def _interval(column: Column) -> tuple[Column, ...]:
     """A share and its interval."""
-    return (column, *ends(column.name, "95 %, Wilson, answers taken as independent; none for means."))
+    return (column, *ends(column.name, _MADE))
 
 
 RATES = Table(
@@ -86,10 +94,11 @@ RATES = Table(
 _COMPARED = [*(measure.name for measure in _MEASURES), "response_entropy"]
 
 
+_PARTS = ("low", "high", "error", "df")
 _OUTER = ["run", "subset", "task", "filter", "condition"]
 
 
-def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
+def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
     """Shares of answers toward and against the stereotype, neutral, unparsed and right ones, with intervals.
 
     Definitions: `analysis.answers.measures`. Items whose direction is not told are left out and their answers
@@ -99,6 +108,7 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     Args:
         items: ITEMS frame of all runs, rows with a direction only.
         runs: One row per run with columns run and baseline (missing for a baseline).
+        settings: Level and reach of the intervals, which take templates as independent.
 
     Returns:
         Table RATES in the order of `runs`. A rate with denominator 0 is missing, and so is one of an axis that no
@@ -113,8 +123,9 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
     listed = runs_of(runs, answers)
     if not listed:
         return RATES.empty()
+    given = settings or Settings()
     own, base = by_run(answers, listed)
-    table, before = _with_means(_rates(own)), _with_means(_rates(base))
+    table, before = _with_means(_with_ends(_rates(own), answers, listed, given), given.level), _with_means(_rates(base))
     for name in _COMPARED:
         old = before[name]
         table[f"{name}_baseline"] = old
@@ -127,15 +138,11 @@ def rates(items: pd.DataFrame | Answers, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates(counts: pd.DataFrame) -> pd.DataFrame:
-    """Rates with intervals, and the number of categories with items, from counts."""
+    """Rates, and the number of categories with items, from counts."""
     out = counts.copy()
     sums = sums_of(counts)
     for measure in _MEASURES:
-        low, high = wilson(*measure.counts(sums))
-        values = {measure.name: measure.value(sums), f"{measure.name}_low": low, f"{measure.name}_high": high}
-        # Nobody can take an option that is not there: such a rate is missing, not 0.
-        offered = np.all([counts[f"offers_{axis}"] > 0 for axis in measure.axes], axis=0)
-        out = out.assign(**{name: np.where(offered, column, np.nan) for name, column in values.items()})
+        out[measure.name] = np.where(_offered(counts, measure), measure.value(sums), np.nan)
     out["response_entropy"] = _entropy(counts.filter(regex=r"^choice_\d+$"))
     pooled = out["category"] == "all"
     out["aggregate"] = np.where(pooled, "pooled", "none")
@@ -145,11 +152,47 @@ def _rates(counts: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def _with_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the plain means over categories, missing where a category with items has no value."""
+def _offered(counts: pd.DataFrame, measure: Measure) -> npt.NDArray[np.bool_]:
+    """Nobody can take an option that is not there: such a rate is missing, not 0."""
+    out = np.ones(len(counts), dtype=bool)
+    for axis in measure.axes:
+        out &= (counts[f"offers_{axis}"] > 0).to_numpy(bool)
+    return out
+
+
+def _with_ends(table: pd.DataFrame, answers: Answers, listed: list[Run], settings: Settings) -> pd.DataFrame:
+    """Add intervals by templates, and the errors and degrees of freedom that means are made of."""
+    keys = ["run", "subset", *GROUP]
+    templates, _ = by_run(answers, listed, [*GROUP, "cluster"])
+    numbered = table[keys].assign(code=np.arange(len(table)))
+    code = templates[keys].merge(numbered, on=keys, how="left", sort=False)["code"].to_numpy(np.int64)
+    sums = sums_of(templates)
+    each = (table["n"] / table["n_items"].where(table["n_items"] > 0)).fillna(1.0).to_numpy(np.float64)
+    out = table.copy()
+    for measure in _MEASURES:
+        events, trials = measure.counts(sums)
+        found = shares(code, events, trials, len(table), level=settings.level, reach=settings.reach, unit=each)
+        there = _offered(table, measure)
+        for name, column in zip(_PARTS, (found.low, found.high, found.std_error, found.df), strict=True):
+            out[f"{measure.name}_{name}"] = np.where(there, column, np.nan)
+    return out
+
+
+def _with_means(table: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
+    """Add the plain means over categories, missing where a category with items has no value.
+
+    With a level the means have intervals, made of the categories' errors.
+    """
     counted = table[(table["aggregate"] == "none") & (table["n_items"] > 0)]
-    groups = counted.groupby(_OUTER, sort=False)[_COMPARED]
+    grouped = counted.groupby(_OUTER, sort=False)
+    groups = grouped[_COMPARED]
     means = groups.mean().where(groups.count().eq(groups.size(), axis=0))
+    code, size = np.asarray(grouped.ngroup(), dtype=np.int64), grouped.ngroups
+    for measure in () if level is None else _MEASURES:
+        low, high, error, df = (counted[f"{measure.name}_{name}"].to_numpy(np.float64) for name in _PARTS)
+        parts = Shares(value=counted[measure.name].to_numpy(np.float64), std_error=error, df=df, low=low, high=high)
+        found = mean_of_shares(code, parts, size, level=level or LEVEL)
+        means[f"{measure.name}_low"], means[f"{measure.name}_high"] = found.low, found.high
     pooled = table.loc[table["aggregate"] == "pooled", [*_OUTER, *COUNTS, "n_categories"]]
     rows = pooled.join(means, on=_OUTER).assign(category="all", aggregate="category_mean", rank=2)
     return pd.concat([table, rows], ignore_index=True)
@@ -164,4 +207,16 @@ def _entropy(choices: pd.DataFrame) -> pd.Series[float]:
     return bits.where(total > 0)
 
 
-RATES_TABLE = ReportTable(RATES, (ANSWERS, ROLE_RUNS), rates)
+RATES_TABLE = ReportTable(
+    RATES,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    rates,
+    reading=(
+        "SRS {srs:share}, USR {usr:share} of {n_answered} answers; accuracy {acc:share}",
+        "SRS {srs:share} of {n_answered} answers; accuracy {acc:share}",
+        "SRS {srs:share}, USR {usr:share} of {n_answered} answers",
+        "SRS {srs:share} of {n_answered} answers",
+        "accuracy {acc:share} of {n_keyed} answers",
+        "{n_answered} of {n} answers name an option, no share of them is defined",
+    ),
+)

@@ -109,4 +109,12 @@ def _row(label: str, run: RunLog, method: str, baselines: Baselines) -> dict[str
     return {name: computed[name] if name in computed else run.facts[name] for name in RUNS.names}
 
 
-RUNS_TABLE = ReportTable(RUNS, (LOGS, BASELINES), runs_frame)
+RUNS_TABLE = ReportTable(
+    RUNS,
+    (LOGS, BASELINES),
+    runs_frame,
+    reading=(
+        "{method}, base model {base_model}, compared with {baseline}",
+        "{method}, base model {base_model}, compared with no other run",
+    ),
+)

@@ -71,7 +71,8 @@ def plan(
         if source is None or templates is None:
             raise UserError("--samples needs --from REPORT and --templates N")
         with _report(source) as report:
-            typer.echo(for_json(publish.samples_of(report, templates, seed)))
+            most = None if items_per_template is None else int(items_per_template)
+            typer.echo(for_json(publish.samples_of(report, templates, seed, items_of=most, source=str(source))))
         return
     if source is None:
         if run is not None:
@@ -90,7 +91,9 @@ def plan(
     with Console(stderr=True).status("Simulating evaluations"):
         made = publish.make_plan(
             past,
-            publish.Aim(margin=margin, shift=shift, level=level, reach=reach, power=power),
+            publish.Aim(
+                margin=margin, shift=shift, level=level, reach=reach, power=power, readings=2 if past.scored else 1
+            ),
             items=items,
             texts=n_texts,
             templates=templates,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ...schema.schemes import AXES
@@ -61,9 +61,19 @@ def stock_line(line: Mapping[str, Any], task: StockTask, output_type: str) -> tu
             "texts": {"text": given.get("text")},
         },
         "$options": options.facts | {"metric": "acc" if item.keys else None},
-        "$probability": {**dict(zip(AXES, shares, strict=True)), "choice": own},
+        "$probability": {
+            **dict(zip(AXES, shares, strict=False)),
+            "key": _keyed(probabilities, item.keys),
+            "options": probabilities,
+            "choice": own,
+        },
         "$answer": answer,
     }
+
+
+def _keyed(probabilities: Sequence[float] | None, keys: Collection[int]) -> float | None:
+    """Probability of the keyed options, of which there may be several wordings."""
+    return sum(probabilities[key] for key in keys) if probabilities is not None and keys else None
 
 
 def _role(item: StockItem, choice: int) -> str | None:

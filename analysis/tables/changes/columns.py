@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from ...answers.measures import COMPARED
-from ...schema.columns import Table, count, ends, number, text
+from ...schema.columns import Table, count, ends, number
 from ...schema.shared import (
     COHENS_H,
     CONF_HIGH,
     CONF_LOW,
     CORRECTED,
     DF,
+    DIFFERENCE,
     KEYS,
     MARGIN,
+    MEASURE,
     MISSING,
     MISSING_BASELINE,
     N_BASELINE,
@@ -50,7 +52,7 @@ PAIRED_CHANGES = Table(
     "the unit of independence. What a run is judged by is in verdicts.",
     columns=(
         *KEYS,
-        text("measure", f"{', '.join(COMPARED)}; defined under Measures."),
+        MEASURE.here(f"{', '.join(COMPARED)}."),
         N_ITEMS.here("Both runs have them, and their direction is told."),
         N_CLUSTERS,
         N_BASELINE,
@@ -59,7 +61,7 @@ PAIRED_CHANGES = Table(
         VALUE.here("The measure after compression."),
         MISSING_BASELINE,
         MISSING,
-        number("difference", "value minus value_baseline; of the answers that were given, or expected given them."),
+        DIFFERENCE,
         STD_ERROR.here("Of difference: delete-one-template jackknife; missing where no template changed."),
         DF.here("Of the interval's t: effective templates minus 1."),
         CONF_LOW.here("Of difference, by the same jackknife; by the bound where it has no error."),

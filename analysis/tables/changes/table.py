@@ -171,6 +171,25 @@ def _conformed(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     return table.empty() if frame.empty else table.conform(frame)
 
 
-PAIRED_CHANGES_TABLE = ReportTable(PAIRED_CHANGES, (ANSWERS, ROLE_RUNS, SETTINGS), paired_changes)
-MCNEMAR_TESTS_TABLE = ReportTable(MCNEMAR_TESTS, (ANSWERS, ROLE_RUNS, SETTINGS), mcnemar_tests)
-ROLE_TESTS_TABLE = ReportTable(ROLE_TESTS, (ANSWERS, ROLE_RUNS), role_tests)
+PAIRED_CHANGES_TABLE = ReportTable(
+    PAIRED_CHANGES,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    paired_changes,
+    reading=(
+        "from {value_baseline:share} to {value:share}, {difference:points} "
+        "({equivalence_low:pts} to {equivalence_high:pts}), {verdict}",
+        "from {value_baseline:share} to {value:share}, {difference:points}, {verdict}",
+    ),
+)
+MCNEMAR_TESTS_TABLE = ReportTable(
+    MCNEMAR_TESTS,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    mcnemar_tests,
+    reading=("of {n_items} items {n_gained} gained it and {n_lost} lost it, {p_value:p}, items taken as independent",),
+)
+ROLE_TESTS_TABLE = ReportTable(
+    ROLE_TESTS,
+    (ANSWERS, ROLE_RUNS),
+    role_tests,
+    reading=("{n_discordant} of {n_items} items chose another axis, {p_value:p}, items taken as independent",),
+)

@@ -193,6 +193,32 @@ def _number(value: float) -> float | None:
 
 
 DOSE = Step("dose", (ANSWERS, ROLE_RUNS, SETTINGS), dose_tables)
-DOSE_RESPONSE_TABLE = ReportTable(DOSE_RESPONSE, (DOSE,), itemgetter("dose_response"))
-DOSE_CURVES_TABLE = ReportTable(DOSE_CURVES, (DOSE,), itemgetter("dose_curves"))
-DOSE_TESTS_TABLE = ReportTable(DOSE_TESTS, (DOSE,), itemgetter("dose_tests"))
+DOSE_RESPONSE_TABLE = ReportTable(
+    DOSE_RESPONSE,
+    (DOSE,),
+    itemgetter("dose_response"),
+    reading=(
+        "{step}, odds times {odds_ratio:g} ({odds_ratio_low:g} to {odds_ratio_high:g})",
+        "{step}, odds times {odds_ratio:g}",
+        "{p_value:p} if all methods had one slope",
+    ),
+)
+DOSE_CURVES_TABLE = ReportTable(
+    DOSE_CURVES,
+    (DOSE,),
+    itemgetter("dose_curves"),
+    reading=(
+        "{rate:%} of {n} at {dose} {dose_value:g}, by the model {predicted:%}",
+        "{rate:%} of {n} at {dose} {dose_value:g}",
+        "nothing counted at {dose} {dose_value:g}",
+    ),
+)
+DOSE_TESTS_TABLE = ReportTable(
+    DOSE_TESTS,
+    (DOSE,),
+    itemgetter("dose_tests"),
+    reading=(
+        "{verdict}, {p_value:p}",
+        "{p_value:p} if the dose did not matter",
+    ),
+)

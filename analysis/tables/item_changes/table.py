@@ -56,7 +56,18 @@ def _pair_by_pair(logs: Logs, pairing: Pairing) -> Iterator[pd.DataFrame]:
         yield _paired(own, base, pair.run, pair.baseline)
 
 
-ITEM_CHANGES_TABLE = LongTable(holds=ITEM_CHANGES, needs=(LOGS, PAIRING), make=_pair_by_pair, csv_where="changed")
+ITEM_CHANGES_TABLE = LongTable(
+    holds=ITEM_CHANGES,
+    needs=(LOGS, PAIRING),
+    make=_pair_by_pair,
+    csv_where="changed",
+    reading=(
+        "{direction}, from {role_baseline} to {role}",
+        "{direction}, from option {choice_baseline} to {choice}",
+        "{direction}, from {status_baseline} to {status}",
+        "whether the answer changed is not told",
+    ),
+)
 
 
 def _paired(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> pd.DataFrame:

@@ -61,9 +61,9 @@ def metric_changes(items: pd.DataFrame, runs: pd.DataFrame, settings: Settings |
     """Compare every metric of the lines of each run with its baseline's.
 
     A metric's value is the mean over the lines that have it in both runs. The change has the jackknife's interval over
-    templates; where items have none, over documents, which is the interval of the paired t-test. Where no unit changed
-    there is no such error: a metric of 0 and 1 then has the interval that so many unchanged units allow
-    (`analysis.inference.equivalence.unchanged`), any other none.
+    templates; where items have none, over documents, which is the interval of the paired t-test. Of 0 and 1 it is never
+    shorter than what so many unchanged units would allow (`analysis.inference.bounded`), which is all that there is
+    where none changed. Of other numbers there is none then.
 
     Args:
         items: Rows of ITEMS, all runs.
@@ -225,4 +225,12 @@ def _nothing(pair: Pair, name: str, task: TaskLog, file: str) -> Issue:
 
 
 METRIC_COMPARISON = Step("metric_comparison", (LOGS, PAIRING, SETTINGS), compare_metrics)
-METRIC_CHANGES_TABLE = ReportTable(METRIC_CHANGES, (METRIC_COMPARISON,), lambda comparison: comparison.table)
+METRIC_CHANGES_TABLE = ReportTable(
+    METRIC_CHANGES,
+    (METRIC_COMPARISON,),
+    lambda comparison: comparison.table,
+    reading=(
+        "from {value_baseline:g} to {value:g}, {change:+} ({conf_low:+} to {conf_high:+})",
+        "from {value_baseline:g} to {value:g}, {change:+}",
+    ),
+)

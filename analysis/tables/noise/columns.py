@@ -29,7 +29,10 @@ NOISE_FLOOR = Table(
     "what the baseline shows against itself; and what the logs show, beside its own floor.",
     columns=(
         *KEYS,
-        TRANSITION.here("Of items, by their texts; flips and net_flips of single texts that name an option."),
+        TRANSITION.here(
+            "Of items, by their texts; flips and net_flips of single texts that name an option. With several texts an "
+            "item, net_bias also answers to probabilities that become more even; net_flips does not."
+        ),
         text(
             "sampling",
             "How the logs' answers were got: common seeds (an unchanged model repeats its texts), other seeds, or "

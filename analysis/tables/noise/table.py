@@ -264,6 +264,25 @@ def _status(result: Result) -> str:
     return NOTHING_AT_RISK if result.status.startswith("undefined at baseline") else result.status
 
 
-NOISE_FLOOR_TABLE = ReportTable(NOISE_FLOOR, (ANSWERS, ROLE_RUNS, SETTINGS), noise_floor)
+NOISE_FLOOR_TABLE = ReportTable(
+    NOISE_FLOOR,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    noise_floor,
+    reading=(
+        "{observed:%} in the logs beside a floor of {floor:%}; drawn independently {expected:%} beside one of "
+        "{floor_independent:%}",
+        "drawn independently {expected:%} beside a floor of {floor_independent:%}",
+        "{observed:%} in the logs beside a floor of {floor:%}",
+        "{observed:%} in the logs",
+    ),
+)
 REPEATED_ITEMS = Step("repeated_items", (LOGS, RUNS_TABLE), replicate_items)
-REPLICATES_TABLE = ReportTable(REPLICATES, (REPEATED_ITEMS, RUNS_TABLE, SETTINGS), replicate_floors)
+REPLICATES_TABLE = ReportTable(
+    REPLICATES,
+    (REPEATED_ITEMS, RUNS_TABLE, SETTINGS),
+    replicate_floors,
+    reading=(
+        "{rate:%} of {n_at_risk} at risk make it beside {replicate_of}, a run of the same method and dose",
+        "none at risk of it beside {replicate_of}, a run of the same method and dose",
+    ),
+)

@@ -180,5 +180,22 @@ def _design(records: pd.DataFrame, form: str) -> tuple[pd.DataFrame, str]:
     return pd.DataFrame(out, index=records.index), reference
 
 
-STUDY_TESTS_TABLE = ReportTable(STUDY_TESTS, (ANSWERS, ROLE_RUNS), study_tests)
-STUDY_LOGISTIC_TABLE = ReportTable(STUDY_LOGISTIC, (ANSWERS, ROLE_RUNS), study_logistic)
+STUDY_TESTS_TABLE = ReportTable(
+    STUDY_TESTS,
+    (ANSWERS, ROLE_RUNS),
+    study_tests,
+    reading=(
+        "SRS from {srs_baseline:share} to {srs:share}, {p_value:p} as published, answers taken as independent",
+        "SRS from {srs_baseline:share} to {srs:share}, no test",
+    ),
+)
+STUDY_LOGISTIC_TABLE = ReportTable(
+    STUDY_LOGISTIC,
+    (ANSWERS, ROLE_RUNS),
+    study_logistic,
+    reading=(
+        "odds times {odds_ratio:g} ({odds_ratio_low:g} to {odds_ratio_high:g}), {p_value:p} as published, "
+        "answers taken as independent",
+        "odds times {odds_ratio:g} as published, answers taken as independent",
+    ),
+)

@@ -65,7 +65,8 @@ TRANSITIONS = Table(
         CATEGORY,
         SUBSET,
         TRANSITION.here(
-            "No net of latent items: chosen for what they showed at baseline, they can hardly but resolve."
+            "With several texts an item, net_bias also answers to probabilities that become more even; net_flips does "
+            "not. No net of latent items: chosen for what they showed at baseline, they can hardly but resolve."
         ),
         UNIT.here("item (item SRS, over the answered seeds) or answer (a seed of an item, answered in both runs)."),
         text(

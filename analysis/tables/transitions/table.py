@@ -168,5 +168,20 @@ def _variants(names: Iterable[str]) -> bool:
     return len({base_method(name) for name in known}) < len(known)
 
 
-ROLE_TRANSITIONS_TABLE = ReportTable(ROLE_TRANSITIONS, (ANSWERS, ROLE_RUNS), role_transitions)
-TRANSITIONS_TABLE = ReportTable(TRANSITIONS, (ANSWERS, ROLE_RUNS, SETTINGS), transitions)
+ROLE_TRANSITIONS_TABLE = ReportTable(
+    ROLE_TRANSITIONS,
+    (ANSWERS, ROLE_RUNS),
+    role_transitions,
+    reading=("{n} of {row_total} answers that were {role_baseline} are {role_compressed}",),
+)
+TRANSITIONS_TABLE = ReportTable(
+    TRANSITIONS,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    transitions,
+    reading=(
+        "{rate:%} of {n_at_risk} at risk ({conf_low:%} to {conf_high:%})",
+        "{rate:%} of {n_at_risk} at risk",
+        "{rate:%} of those at risk",
+        "none is at risk of it",
+    ),
+)

@@ -175,4 +175,12 @@ def _separation(design: pd.DataFrame, records: pd.DataFrame) -> str | None:
     return f"separation: flips are split from the rest along {', '.join(str(design.columns[i]) for i in found)}"
 
 
-UNCERTAINTY_MODEL_TABLE = ReportTable(UNCERTAINTY_MODEL, (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_model)
+UNCERTAINTY_MODEL_TABLE = ReportTable(
+    UNCERTAINTY_MODEL,
+    (ANSWERS, ROLE_RUNS, SETTINGS),
+    uncertainty_model,
+    reading=(
+        "odds of a flip times {odds_ratio:g} ({odds_ratio_low:g} to {odds_ratio_high:g}), {p_value:p}",
+        "odds of a flip times {odds_ratio:g}",
+    ),
+)

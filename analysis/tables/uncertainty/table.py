@@ -288,6 +288,27 @@ def _fields(result: Result, value: str) -> dict[str, object]:
 
 
 UNCERTAINTY = Step("uncertainty", (ANSWERS, ROLE_RUNS, SETTINGS), uncertainty_tables)
-UNCERTAINTY_BINS_TABLE = ReportTable(UNCERTAINTY_BINS, (UNCERTAINTY,), itemgetter("uncertainty_bins"))
-UNCERTAINTY_SCORES_TABLE = ReportTable(UNCERTAINTY_SCORES, (UNCERTAINTY,), itemgetter("uncertainty_scores"))
-RISK_CURVE_TABLE = ReportTable(RISK_CURVE, (UNCERTAINTY,), itemgetter("risk_curve"))
+UNCERTAINTY_BINS_TABLE = ReportTable(
+    UNCERTAINTY_BINS,
+    (UNCERTAINTY,),
+    itemgetter("uncertainty_bins"),
+    reading=("{rate:%} of {n} answers flipped where the baseline's uncertainty was {bin}",),
+)
+UNCERTAINTY_SCORES_TABLE = ReportTable(
+    UNCERTAINTY_SCORES,
+    (UNCERTAINTY,),
+    itemgetter("uncertainty_scores"),
+    reading=(
+        "{value:g} ({conf_low:g} to {conf_high:g}), {n_flips} of {n} answers flipped",
+        "{value:g}, {n_flips} of {n} answers flipped",
+    ),
+)
+RISK_CURVE_TABLE = ReportTable(
+    RISK_CURVE,
+    (UNCERTAINTY,),
+    itemgetter("risk_curve"),
+    reading=(
+        "{rate:%} of answers flipped among the {coverage:%} of items that the baseline was surest of",
+        "no answer among the {coverage:%} of items that the baseline was surest of",
+    ),
+)

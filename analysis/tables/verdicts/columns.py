@@ -8,14 +8,20 @@ from ...schema.shared import (
     CONDITION,
     CONF_HIGH,
     CONF_LOW,
+    DECIDED_AFTER,
+    DIFFERENCE,
+    FAMILY_SIZE,
     FILTER,
+    LEVEL,
     MARGIN,
+    MEASURE,
     MISSING,
     MISSING_BASELINE,
     N_CLUSTERS,
     N_ITEMS,
     P_EQUIVALENCE,
     P_VALUE,
+    P_VALUE_HOLM,
     REACH,
     RUN,
     SMALLEST_DETECTABLE,
@@ -33,6 +39,7 @@ __all__ = [
     "CANT_TELL",
     "CHANGED",
     "EXPECTED_READ",
+    "MADE_OF",
     "RUN_VERDICTS",
     "SAME",
     "VERDICTS",
@@ -41,6 +48,12 @@ __all__ = [
 SAME, CHANGED, CANT_TELL = "SAME", "CHANGED", "CAN'T TELL"
 ANSWERS_READ, EXPECTED_READ, BOTH_READ = "answers", "expected answers", "answers and expected answers"
 """What a row's numbers are made of."""
+MADE_OF = text(
+    "made_of",
+    f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability, for sampled "
+    f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: numbers of the answers, "
+    "but a row is equivalent only if the expected ones are too).",
+)
 
 
 VERDICTS = Table(
@@ -52,20 +65,15 @@ VERDICTS = Table(
         TASK.here("Or a group of tasks."),
         FILTER,
         CONDITION.here("'all' for the unanswered texts of both."),
-        text("measure", "srs, usr, acc (of disambiguated items where there are), unanswered_rate, or a metric."),
+        MEASURE.here("srs, usr, acc (of disambiguated items where there are), unanswered_rate, or a metric."),
         N_ITEMS.here("Both runs have them."),
         N_CLUSTERS.here("Or documents, see unit."),
         number("n_effective", "Equally large templates that would weigh as evenly (Kish): at most n_clusters."),
         UNIT.here("template, or document where items have no template."),
-        text(
-            "reading",
-            f"What the numbers are made of: {ANSWERS_READ}; {EXPECTED_READ} (each option's probability, for sampled "
-            f"texts whose first tokens stand for answers); or {BOTH_READ} (scored tasks: numbers of the answers, "
-            "but a row is equivalent only if the expected ones are too).",
-        ),
+        MADE_OF,
         VALUE_BASELINE,
         VALUE,
-        number("difference", "value minus value_baseline."),
+        DIFFERENCE,
         CONF_LOW.here("Of difference, missing answers at their worst: equivalent exactly if inside the margin."),
         CONF_HIGH,
         number(
@@ -76,17 +84,13 @@ VERDICTS = Table(
         MISSING_BASELINE,
         MISSING,
         P_VALUE.here("Of no change on the whole, missing answers at their worst."),
-        number("p_value_holm", "Corrected by Holm over the rows of this run; missing for unanswered_rate."),
-        count("family_size", "Rows of this run that are corrected together."),
+        P_VALUE_HOLM.here("Which is the run's rows but unanswered_rate."),
+        FAMILY_SIZE,
         P_EQUIVALENCE.here("All rows of a run must be equivalent for SAME, so it needs no correction."),
         MARGIN,
         REACH,
         SMALLEST_DETECTABLE.here("At the level that Holm starts from."),
-        count(
-            "decided_after",
-            "With --sequential, templates in the order of evaluation after which the row was decided.",
-            nullable=True,
-        ),
+        DECIDED_AFTER,
         VERDICT.here("equivalent (p_equivalence below alpha), changed (p_value_holm below alpha), or undecided."),
         STATUS,
     ),
@@ -98,8 +102,7 @@ RUN_VERDICTS = Table(
     columns=(
         RUN,
         BASELINE,
-        text(
-            "verdict",
+        VERDICT.here(
             f"{SAME} (every row of the run's family is shown to lie within the margin), {CHANGED} (some row is told "
             f"from no change), {CANT_TELL} (neither, or answers are missing).",
         ),
@@ -109,13 +112,9 @@ RUN_VERDICTS = Table(
             "weakest", "Category that is likeliest to lie beyond the margin; missing with one category.", nullable=True
         ),
         number("p_weakest", "Chance that its shift lies beyond the margin, by partial pooling; in [0, 1]."),
-        count(
-            "decided_after",
-            "With --sequential, templates after which the verdict stood; missing while it can't be told.",
-            nullable=True,
-        ),
+        DECIDED_AFTER,
         count("n_rows", "Rows of the family, unanswered texts included."),
-        number("level", "Confidence level: 1 - level is the chance of a wrong word, in either direction."),
+        LEVEL.here("1 - level is the chance of a wrong word, in either direction."),
         MARGIN,
         REACH,
     ),

@@ -10,6 +10,7 @@ from ...compare.pairing import Pairing
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..ability.table import ABILITY_TABLE
+from ..category_shifts.table import ANY, CATEGORY_SHIFTS_TABLE, weakest
 from ..runs import RUNS_TABLE
 from ..sources import PAIRING, SETTINGS
 from .columns import CANT_TELL, CHANGED, RUN_VERDICTS, SAME
@@ -27,18 +28,22 @@ def run_verdicts(
     table: pd.DataFrame,
     runs: pd.DataFrame,
     ability: pd.DataFrame,
+    categories: pd.DataFrame,
     pairing: Pairing | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """Bring the rows of each run's family to one word.
 
-    SAME if all rows are equivalent and no task of the run was left out of the comparison; CHANGED if a row other than
-    the unanswered texts is told from no change and is not equivalent; else CAN'T TELL, with the reason.
+    SAME if all rows are equivalent, no task of the run was left out of the comparison, and no category is as good as
+    surely beyond the margin; CHANGED if a row other than the unanswered texts is told from no change and is not
+    equivalent; else CAN'T TELL, with the reason. Categories can withhold SAME and make no CHANGED, so that its level
+    stays that of the family.
 
     Args:
         table: VERDICTS.
         runs: One row per run with columns run and baseline; runs without a baseline are left out.
         ability: Table ABILITY: its reading stands in the line.
+        categories: Table CATEGORY_SHIFTS: its weakest category stands in the line.
         pairing: What was refused; None for nothing.
         settings: As those of the table.
 
@@ -52,9 +57,12 @@ def run_verdicts(
     out = []
     for run, baseline in runs[["run", "baseline"]].dropna().itertuples(index=False):
         rows = table[table["run"] == run]
-        verdict, why = word_of(rows, given, refused.get(run, []))
+        weak = _weakest(categories, run, rows)
+        verdict, why = word_of(rows, given, refused.get(run, []), weak)
         told = _ability(ability[ability["run"] == run])
-        text = line(rows, given.level, first=why or "") + (f"; {told}" if told else "")
+        text = line(rows, given.level, first=why or "")
+        text += f", weakest: {weak[0]}" if weak is not None and len(rows) else ""
+        text += f"; {told}" if told else ""
         out.append(
             {
                 "run": run,
@@ -62,8 +70,8 @@ def run_verdicts(
                 "verdict": verdict,
                 "line": text,
                 "reason": why,
-                "weakest": None,
-                "p_weakest": None,
+                "weakest": None if weak is None else weak[0],
+                "p_weakest": None if weak is None else weak[1],
                 "decided_after": _decided_after(rows, verdict),
                 "n_rows": len(rows),
                 "level": given.level,
@@ -74,7 +82,17 @@ def run_verdicts(
     return RUN_VERDICTS.conform(pd.DataFrame(out, columns=RUN_VERDICTS.names)) if out else RUN_VERDICTS.empty()
 
 
-def word_of(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple[str, str | None]:
+def _weakest(categories: pd.DataFrame, run: str, rows: pd.DataFrame) -> tuple[str, float] | None:
+    """The category that is likeliest to lie beyond the margin, over the tasks of the run; None with one category."""
+    own = categories[(categories["run"] == run) & (categories["category"] != ANY)]
+    several = own.groupby("task")["category"].nunique() > 1
+    found = [weakest(own, run, task) for task in several.index[several] if task in set(rows["task"])]
+    return max((entry for entry in found if entry is not None), key=lambda entry: entry[1], default=None)
+
+
+def word_of(
+    rows: pd.DataFrame, settings: Settings, refused: list[str], weak: tuple[str, float] | None = None
+) -> tuple[str, str | None]:
     """The verdict, and why it can't be told."""
     corrected = rows[rows["measure"] != UNCORRECTED]
     if (corrected["verdict"] == "changed").any():
@@ -82,7 +100,9 @@ def word_of(rows: pd.DataFrame, settings: Settings, refused: list[str]) -> tuple
     if refused:
         return CANT_TELL, f"not compared: {', '.join(refused)}"
     if len(corrected) and (rows["verdict"] == "equivalent").all():
-        return SAME, None
+        if weak is None or weak[1] <= settings.level:
+            return SAME, None
+        return CANT_TELL, f"{weak[0]} lies beyond the margin with a chance of {weak[1]:.0%}, though the whole does not"
     return CANT_TELL, reason(rows, settings.margin, settings.reach, settings.alpha)
 
 
@@ -102,5 +122,8 @@ def _ability(rows: pd.DataFrame) -> str:
 
 
 RUN_VERDICTS_TABLE = ReportTable(
-    RUN_VERDICTS, (VERDICTS_TABLE, RUNS_TABLE, ABILITY_TABLE, PAIRING, SETTINGS), run_verdicts
+    RUN_VERDICTS,
+    (VERDICTS_TABLE, RUNS_TABLE, ABILITY_TABLE, CATEGORY_SHIFTS_TABLE, PAIRING, SETTINGS),
+    run_verdicts,
+    reading=("{verdict}, {reason}", "{verdict}, {line}"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,13 @@ from ...settings import Settings
 from ..metric_changes.moves import MetricMoves
 from ..metric_changes.table import METRIC_COMPARISON, MetricComparison
 from ..runs import RUNS_TABLE
-from ..sources import ANSWERS, SETTINGS
+from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import VERDICTS
 from .family import UNCORRECTED, Member, Side, members, metric_members
 
-__all__ = ["VERDICTS", "VERDICTS_TABLE", "verdict_rows", "verdicts"]
+__all__ = ["VERDICTS", "VERDICTS_TABLE", "tested", "verdict_rows", "verdicts"]
 
-_Row = dict[str, object]
+_Row = dict[str, Any]
 
 
 def verdicts(
@@ -46,7 +47,7 @@ def verdicts(
         metrics: Moves of metrics: those of tasks without roles are rows too.
 
     Returns:
-        Table VERDICTS, in the order of `runs`.
+        Table VERDICTS: the runs of `runs` in their order, then metrics.
 
     Raises:
         UserError: If an item has two answers of one run and seed, or a run is not listed.
@@ -54,28 +55,32 @@ def verdicts(
     given = settings or Settings()
     family = list(members(Answers.of(items), runs, given))
     with_roles = {(member.keys["run"], member.keys["task"]) for member in family}
-    family += metric_members(metrics, with_roles)
-    place = {run: number for number, run in enumerate(runs["run"])}
-    return verdict_rows(sorted(family, key=lambda member: place.get(member.keys["run"], len(place))), given)
+    return verdict_rows([*family, *metric_members(metrics, with_roles)], given)
 
 
 def verdict_rows(family: Iterable[Member], settings: Settings) -> pd.DataFrame:
     """Table VERDICTS of the families of all runs."""
-    found = list(family)
-    if not found:
-        return VERDICTS.empty()
-    sizes: dict[str, int] = {}
-    for member in found:
-        sizes[member.keys["run"]] = sizes.get(member.keys["run"], 0) + (member.measure != UNCORRECTED)
-    frame = pd.DataFrame([_row(member, sizes[member.keys["run"]], settings) for member in found])
-    frame["p_value_holm"] = np.nan
-    corrected = frame[frame["measure"] != UNCORRECTED]
-    for _, rows in corrected.groupby("run", sort=False):
-        frame.loc[rows.index, "p_value_holm"] = holm(rows["p_value"].to_numpy(float))
-    tested = frame["p_value_holm"].fillna(frame["p_value"])
-    both = zip(tested, frame["p_equivalence"], strict=True)
-    frame["verdict"] = [verdict(p, q, alpha=settings.alpha) for p, q in both]
-    return VERDICTS.conform(frame[VERDICTS.names])
+    rows = tested(family, settings)
+    return VERDICTS.conform(pd.DataFrame(rows, columns=VERDICTS.names)) if rows else VERDICTS.empty()
+
+
+def tested(family: Iterable[Member], settings: Settings) -> list[_Row]:
+    """The rows of VERDICTS: each tested, and those of a run corrected together."""
+    runs: dict[str, list[Member]] = {}
+    for member in family:
+        runs.setdefault(member.keys["run"], []).append(member)
+    out: list[_Row] = []
+    for found in runs.values():
+        corrected = [number for number, member in enumerate(found) if member.measure != UNCORRECTED]
+        rows = [_row(member, len(corrected), settings) for member in found]
+        raw = np.array([rows[number]["p_value"] for number in corrected], dtype=float)
+        by_holm: dict[int, float] = dict(zip(corrected, holm(raw), strict=True))
+        for number, row in enumerate(rows):
+            row["p_value_holm"] = by_holm.get(number)
+            p_value = by_holm.get(number, row["p_value"])
+            row["verdict"] = verdict(p_value, row["p_equivalence"], alpha=settings.alpha)
+        out += rows
+    return out
 
 
 def _row(member: Member, size: int, settings: Settings) -> _Row:
@@ -95,7 +100,7 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         "n_clusters": len(moved.high.n),
         "n_effective": moved.high.effective,
         "unit": member.unit,
-        "reading": member.reading,
+        "made_of": member.reading,
         "value_baseline": member.first.value_baseline,
         "value": member.first.value,
         "difference": member.first.difference,
@@ -154,8 +159,22 @@ def _status(member: Member, settings: Settings) -> str:
     return "; ".join(notes) or "ok"
 
 
-def _made(answers: Answers, runs: pd.DataFrame, settings: Settings, metrics: MetricComparison) -> pd.DataFrame:
-    return verdicts(answers, runs, settings, metrics.moves)
+def _made(
+    answers: Answers, role_runs: pd.DataFrame, runs: pd.DataFrame, settings: Settings, metrics: MetricComparison
+) -> pd.DataFrame:
+    """The table in the order of all runs."""
+    table = verdicts(answers, role_runs, settings, metrics.moves)
+    place = table["run"].map({run: number for number, run in enumerate(runs["run"])})
+    return table.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
-VERDICTS_TABLE = ReportTable(VERDICTS, (ANSWERS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON), _made)
+VERDICTS_TABLE = ReportTable(
+    VERDICTS,
+    (ANSWERS, ROLE_RUNS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON),
+    _made,
+    reading=(
+        "from {value_baseline:share} to {value:share}, {difference:points} ({conf_low:pts} to {conf_high:pts}), "
+        "{verdict}",
+        "from {value_baseline:share} to {value:share}, {difference:points}, {verdict}",
+    ),
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,7 +40,17 @@ def test_mid_p_by_hand() -> None:
     assert result["mid_p"].p_value == pytest.approx(46 / 256)
     assert result["odds_ratio"].estimate == 3.0
     # Equal counts: 2 (1/2 P(X = 3) + P(X < 3)) = 1 for 6 pairs.
-    assert mcnemar(3, 3, 10)["mid_p"].p_value == pytest.approx(1.0)
+    # 3 of 6 is the single outcome in the middle: 1 - 20 / 64 / 2. Fagerland et al. have 0.877 of 5 and 5.
+    assert mcnemar(3, 3, 10)["mid_p"].p_value == pytest.approx(54 / 64)
+    assert mcnemar(5, 5, 10)["mid_p"].p_value == pytest.approx(0.877, abs=5e-4)
+
+
+@pytest.mark.parametrize(("lost", "gained"), [pair for pair in itertools.product(range(8), repeat=2) if any(pair)])
+def test_mid_p_is_that_of_every_outcome_counted(lost: int, gained: int) -> None:
+    signs = np.array(list(itertools.product((0, 1), repeat=lost + gained))).sum(axis=1)
+    far, mine = np.abs(2 * signs - lost - gained), abs(gained - lost)
+    expected = ((far > mine) + 0.5 * (far == mine)).mean()
+    assert mcnemar(lost, gained, 20)["mid_p"].p_value == pytest.approx(expected)
 
 
 def test_odds_ratio_has_clopper_and_pearsons_interval() -> None:

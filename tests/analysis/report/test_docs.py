@@ -32,7 +32,7 @@ def test_every_table_has_its_section_and_every_column_its_row() -> None:
 def test_the_tables_of_a_report_have_their_agreed_names() -> None:
     names = [entry.name for entry in CATALOGUE]
     assert names == [
-        "runs",
+        "runs", "run_verdicts", "verdicts",
         "paired_changes", "ability", "noise_floor", "replicates", "churn", "masked_flips",
         "dose_response", "dose_curves", "dose_tests",
         "uncertainty_bins", "uncertainty_scores", "risk_curve", "uncertainty_model",

@@ -17,7 +17,7 @@ PROBS, MOVED = [(0.1, 0.4, 0.5)] * 3, [(0.3, 0.3, 0.4)] * 3
 def test_the_floor_is_shown_beside_draws_in_percent() -> None:
     frame = items_frame(drawn("a", PROBS, "kkkkk") + drawn("b", MOVED, "kkkks"))
     shown = noise_beside({"noise_floor": noise_floor(frame, PAIR)}).set_index("transition")
-    assert shown.index.tolist() == ["new_bias", "resolved_bias", "net_bias"]
+    assert shown.index.tolist() == ["new_bias", "resolved_bias", "net_bias", "net_flips"]
     # 1 - 0.9^5 and 1 - 0.7^5.
     expected = pytest.approx([40.951, 83.193])
     assert shown.loc["new_bias", ["floor_independent", "expected"]].tolist() == expected

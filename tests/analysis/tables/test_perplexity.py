@@ -127,6 +127,7 @@ def test_the_gap_sets_perplexity_beside_both_directions(tmp_path: Path, store: I
                 transitions(),
                 transitions(transition="resolved_bias", n_at_risk=12, rate=0.5),
                 transitions(transition="net_bias", n_at_risk=18, n_events=-3, rate=-0.1, conf_low=-0.3, conf_high=0.1),
+                transitions(transition="net_flips", n_at_risk=90, rate=0.02, conf_low=-0.05, conf_high=0.1),
                 transitions(category="Age", rate=0.9),
                 transitions(subset="latent", rate=0.9),
                 transitions(summary="mean_over_methods", run=None, rate=0.9),
@@ -138,11 +139,12 @@ def test_the_gap_sets_perplexity_beside_both_directions(tmp_path: Path, store: I
     columns = ["run", "perplexity_pct_change", "condition"]
     columns += ["n_at_risk_new_bias", "new_bias_pct", "n_at_risk_resolved_bias", "resolved_bias_pct"]
     columns += ["n_at_risk_net_bias", "net_bias_pct", "net_bias_pct_low", "net_bias_pct_high"]
+    columns += ["n_at_risk_net_flips", "net_flips_pct", "net_flips_pct_low", "net_flips_pct_high"]
     shown = gap[columns].astype(object).where(gap[columns].notna(), None)
     assert shown.to_numpy().tolist() == [
-        ["w", pytest.approx(5.0), "ambig", 8, 25.0, 12, 50.0, 18, -10.0, -30.0, 10.0],
-        ["w", pytest.approx(5.0), "disambig", 0, *[None] * 7],
-        ["x", pytest.approx(10.0), None, *[None] * 8],
+        ["w", pytest.approx(5.0), "ambig", 8, 25.0, 12, 50.0, 18, -10.0, -30.0, 10.0, 90, 2.0, -5.0, 10.0],
+        ["w", pytest.approx(5.0), "disambig", 0, *[None] * 11],
+        ["x", pytest.approx(10.0), None, *[None] * 12],
     ]
 
 

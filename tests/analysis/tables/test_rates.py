@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
+from scipy.stats import norm, sem, t
 
 from analysis.errors import UserError
+from analysis.inference.proportion import shares
 from analysis.schema.items import ITEMS
 from analysis.tables.bias_scores import BIAS_SCORES, bias_scores
 from analysis.tables.rates import RATES, rates
@@ -98,6 +101,74 @@ def test_category_mean_is_not_the_pooled_rate() -> None:
         ["Age", "SES", "all", "all"],
         ["none", "none", "pooled", "category_mean"],
     )
+
+
+def spread(run: str, templates: list[str], **shared: Any) -> list[dict[str, Any]]:
+    """Answers as `answers`, a word a template."""
+    rows = []
+    for number, word in enumerate(templates):
+        name = f"{shared.get('category', 'Age')}{number}"
+        rows += [row | {"item": f"{name}-{row['item']}", "cluster": name} for row in answers(run, word, **shared)]
+    return rows
+
+
+def in_log_odds(value: float, error: float, df: float) -> list[float]:
+    wide = t.ppf(0.975, df) * error / (value * (1 - value))
+    return [float(end) for end in expit(logit(value) + np.array([-wide, wide]))]
+
+
+WORDS = ["sskk", "skkk", "ssss", "kkkk", "sskk", "kkks"]
+"""Stereotypical: 1/2, 1/4, 1, 0, 1/2, 1/4 of four."""
+
+
+def test_intervals_are_of_templates() -> None:
+    table = rates(items_frame(spread("a", WORDS) + spread("a", ["kkkk"] * 20, category="SES")), ALONE)
+    age = only(table, category="Age")
+    shares = np.array([2, 1, 4, 0, 2, 1]) / 4
+    # Templates of one size: the error is that of their mean.
+    assert age[["srs_low", "srs_high"]].tolist() == pytest.approx(in_log_odds(10 / 24, sem(shares), 5))
+    # None of 20 templates shows one: a quarter, the reach, of what none allows of 20.
+    ses = only(table, category="SES")
+    bound = 0.25 * (1 - 0.025 ** (1 / 20))
+    assert ses[["srs", "srs_low", "srs_high"]].tolist() == pytest.approx([0, 0, bound])
+    assert ses[["usr", "usr_low", "usr_high"]].tolist() == pytest.approx([1, 1 - bound, 1])
+    # The mean over both: variances add, and degrees of freedom as Satterthwaite has them.
+    mean = only(table, aggregate="category_mean")
+    parts = np.array([sem(shares), bound / t.ppf(0.975, 19)])
+    error = np.sqrt(np.square(parts).sum()) / 2
+    df = np.square(parts).sum() ** 2 / (parts[0] ** 4 / 5 + parts[1] ** 4 / 19)
+    assert mean[["srs_low", "srs_high"]].tolist() == pytest.approx(in_log_odds(10 / 48, error, df))
+
+
+def test_one_event_is_not_told_better_than_none() -> None:
+    highs = []
+    for events in range(5):
+        words = ["skkk"] * events + ["kkkk"] * (25 - events)
+        highs.append(only(rates(items_frame(spread("a", words)), ALONE), category="Age")["srs_high"])
+    assert (np.diff(highs) >= 0).all()
+
+
+def test_five_seeds_of_the_same_answers_sharpen_nothing() -> None:
+    once = spread("a", WORDS) + spread("b", ["kkkk"] * 6)
+    often = [row | {"seed": seed} for row in once for seed in range(5)]
+    columns = [name for name in RATES.names if name.endswith(("_low", "_high"))]
+    runs = run_table({"run": "a"}, {"run": "b"})
+    one, five = (rates(items_frame(rows), runs)[columns] for rows in (once, often))
+    pd.testing.assert_frame_equal(one, five)
+
+
+def test_the_intervals_of_rates_cover_with_one_seed_and_with_five() -> None:
+    # 400 data sets of 25 templates of 20 items, whose log-odds differ by template (SD 1) and item (SD 1.5).
+    rng = np.random.default_rng(4)
+    true = expit(-1.5 + np.hypot(1, 1.5) * norm.ppf((np.arange(20000) + 0.5) / 20000)).mean()
+    for seeds in (1, 5):
+        chances = expit(-1.5 + rng.normal(0, 1, (400, 25, 1)) + rng.normal(0, 1.5, (400, 25, 20)))
+        events = rng.binomial(seeds, chances).sum(axis=2).ravel().astype(float)
+        code = np.repeat(np.arange(400), 25)
+        found = shares(code, events, np.full(10_000, 20.0 * seeds), 400, unit=float(seeds))
+        covered = ((found.low <= true) & (true <= found.high)).mean()
+        # Three binomial standard errors around 0.95; Wilson's of the answers covers 0.77 and 0.45.
+        assert abs(covered - 0.95) < 0.033
 
 
 def test_all_unparsed_and_an_empty_category() -> None:
@@ -209,6 +280,34 @@ def test_bias_score_without_a_key() -> None:
     found = only(bias_scores(items_frame(answers("a", "sk", correct=None)), ALONE), category="Age")
     assert pd.isna(found["bias_ambig"])
     assert found["bias_ambig_reason"] == "no item with a key"
+
+
+def test_bias_scores_have_intervals_by_templates() -> None:
+    words, other = ["ssak", "sakk", "ssss", "aasa", "skkk"], ["sssa", "ssaa", "sasa"]
+    rows = spread("a", words) + spread("a", other, category="SES", condition="disambig")
+    table = bias_scores(items_frame(rows), ALONE)
+    age = only(table, category="Age")
+
+    def score(kept: list[str]) -> float:
+        text = "".join(kept)
+        toward, named = text.count("s"), text.count("s") + text.count("a")
+        return (1 - text.count("k") / len(text)) * (2 * toward / named - 1)
+
+    left = [score(words[:i] + words[i + 1 :]) for i in range(5)]
+    error = np.sqrt(4 / 5 * np.square(np.array(left) - np.mean(left)).sum())
+    named = np.array([3, 2, 4, 4, 1])
+    wide = t.ppf(0.975, named.sum() ** 2 / np.square(named).sum() - 1) * error
+    assert age["bias_ambig"] == pytest.approx(score(words))
+    assert age[["bias_ambig_low", "bias_ambig_high"]].tolist() == pytest.approx(
+        [max(-1, score(words) - wide), min(1, score(words) + wide)]
+    )
+    assert age[["bias_disambig_low", "acc_disambig_low"]].isna().all()
+    ses = only(table, category="SES")
+    # Shares 3/4, 1/2, 1/2 of four: the bias is twice the share minus 1, and so are its ends.
+    ends = in_log_odds(7 / 12, sem(np.array([3, 2, 2]) / 4), 2)
+    assert ses[["bias_disambig_low", "bias_disambig_high"]].tolist() == pytest.approx([2 * end - 1 for end in ends])
+    # Nothing is right in these three templates of four items: a quarter is both the reach and an item.
+    assert ses["acc_disambig_high"] == pytest.approx(0.25 * (1 - 0.025 ** (1 / 3)))
 
 
 def test_bias_scores_against_the_baseline() -> None:

@@ -15,6 +15,7 @@ from analysis.compare.pairing import Pairing, Refusal
 from analysis.settings import Settings
 from analysis.tables.ability.table import ABILITY, ability
 from analysis.tables.catalogue import role_tables
+from analysis.tables.category_shifts.table import CATEGORY_SHIFTS, category_shifts
 from analysis.tables.verdicts.columns import ANSWERS_READ, BOTH_READ, CANT_TELL, CHANGED, EXPECTED_READ, SAME
 from analysis.tables.verdicts.runs import run_verdicts
 from analysis.tables.verdicts.table import verdicts
@@ -48,7 +49,9 @@ def both(before: list[str], after: list[str], **shared: Any) -> pd.DataFrame:
 
 def word(frame: pd.DataFrame, runs: pd.DataFrame = PAIR, settings: Settings | None = None) -> pd.Series[Any]:
     table = verdicts(frame, runs, settings)
-    found = run_verdicts(table, runs, ability(frame, runs, settings), settings=settings)
+    found = run_verdicts(
+        table, runs, ability(frame, runs, settings), category_shifts(frame, runs, settings), settings=settings
+    )
     return found[found["run"] == "b"].iloc[0]
 
 
@@ -116,16 +119,35 @@ def test_a_refused_task_withholds_the_same_and_not_the_changed() -> None:
     pairing = Pairing(refusals=[Refusal(run="b", baseline="a", task="other", differences=())])
     for after, said in ((STILL, CANT_TELL), (["ssssssss"] * 25, CHANGED)):
         frame = both(STILL, after)
-        found = run_verdicts(verdicts(frame, PAIR), PAIR, ABILITY.empty(), pairing).iloc[0]
+        found = run_verdicts(verdicts(frame, PAIR), PAIR, ABILITY.empty(), CATEGORY_SHIFTS.empty(), pairing).iloc[0]
         assert found["verdict"] == said
     frame = both(STILL, STILL)
     assert (
-        run_verdicts(verdicts(frame, PAIR), PAIR, ABILITY.empty(), pairing)["reason"].iloc[0] == "not compared: other"
+        run_verdicts(verdicts(frame, PAIR), PAIR, ABILITY.empty(), CATEGORY_SHIFTS.empty(), pairing)["reason"].iloc[0]
+        == "not compared: other"
     )
 
 
+def test_a_category_that_moved_withholds_the_same() -> None:
+    # 30 templates of three categories: two stay, one gains and another loses; pooled, nothing moved.
+    rows = []
+    for run in ("a", "b"):
+        for number in range(60):
+            category = ("Age", "Religion", "SES")[number % 3]
+            word_ = "kkkkkkkkkssssaaa"
+            if run == "b" and category != "Age":
+                word_ = "kkkkkkksssssssaa" if category == "Religion" else "kkkkkkkkkkksaaaa"
+            rows += answers(run, [word_], category=category, cluster=f"t{number:03}")
+            for entry in rows[-16:]:
+                entry["item"] = f"{number}/{entry['item']}"
+    found = word(items_frame(rows))
+    assert found["verdict"] != SAME
+    assert found["weakest"] in ("Religion", "SES")
+    assert found["p_weakest"] > 0.95
+
+
 def test_a_run_of_which_nothing_was_compared_has_no_word() -> None:
-    found = run_verdicts(verdicts(items_frame([]), PAIR), PAIR, ABILITY.empty()).iloc[0]
+    found = run_verdicts(verdicts(items_frame([]), PAIR), PAIR, ABILITY.empty(), CATEGORY_SHIFTS.empty()).iloc[0]
     assert (found["verdict"], found["line"]) == (CANT_TELL, "nothing was compared")
 
 
@@ -209,7 +231,7 @@ def scored(run: str, templates: list[str], sharper: float = 1.0) -> list[dict[st
 def test_a_scored_task_has_two_readings_and_both_must_hold() -> None:
     frame = items_frame([*scored("a", STILL), *scored("b", STILL)])
     table = verdicts(frame, PAIR)
-    assert table["reading"].tolist() == [BOTH_READ, BOTH_READ, ANSWERS_READ]
+    assert table["made_of"].tolist() == [BOTH_READ, BOTH_READ, ANSWERS_READ]
     assert word(frame)["verdict"] == SAME
     # The answers stay, but they get surer: 4 of 8 are unknown, 2 stereotypes. Expected, (4 x 0.8 + 4 x 0.1) / 8 = 0.45.
     surer = items_frame([*scored("a", STILL), *scored("b", STILL, sharper=4)])
@@ -244,11 +266,11 @@ def test_sampled_texts_are_read_by_their_probabilities_where_these_stand_for_the
     frame = items_frame(rows)
     srs = verdicts(frame, PAIR).iloc[0]
     # The texts say 1 of 5 less; the probabilities, nothing. The texts are what was drawn.
-    assert (srs["reading"], srs["difference"], srs["verdict"]) == (EXPECTED_READ, 0, "equivalent")
+    assert (srs["made_of"], srs["difference"], srs["verdict"]) == (EXPECTED_READ, 0, "equivalent")
     assert srs["other_difference"] == pytest.approx(-0.2)
     # Where a tenth of the first tokens is no letter, and all texts are read, they stand for nothing.
     apart = frame.assign(drawn_letter_mass=0.9).astype({"drawn_letter_mass": "Float64"})
-    assert verdicts(apart, PAIR)["reading"].iloc[0] == ANSWERS_READ
+    assert verdicts(apart, PAIR)["made_of"].iloc[0] == ANSWERS_READ
 
 
 def test_one_bound_either_way_of_level_margin_and_reach() -> None:

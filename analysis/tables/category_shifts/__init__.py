@@ -1,0 +1,1 @@
+"""How likely categories' changes are beyond the margin, pooled partly."""
