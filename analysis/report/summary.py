@@ -28,8 +28,8 @@ READING = {
     "usr": f"**unknown**: {USR.meaning}; likewise. A lower SRS beside more of these is a retreat from answering.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
-    "net_bias_pct": "**net of both**: new minus resolved bias, in points of all items answered in both runs, with the "
-    "{level} % interval. Around 0 the answers moved without direction.",
+    "net_flips_pct": "**net**: answers that turned to the stereotype minus those that turned from it, in points of all "
+    "pairs of answers, with the {level} % interval. Around 0 the answers moved without direction.",
 }
 """How to read the columns of the headline table; `{metric}` is filled in."""
 

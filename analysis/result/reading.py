@@ -11,7 +11,7 @@ a p-value, `+` a number with a sign, `g` or nothing a number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from string import Formatter
 from typing import Any
