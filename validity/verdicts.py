@@ -16,7 +16,7 @@ from analysis.settings import Settings
 from analysis.tables.verdicts.columns import ANSWERS_READ, BOTH_READ, EXPECTED_READ
 from analysis.tables.verdicts.family import Member, Side
 from analysis.tables.verdicts.runs import word_of
-from analysis.tables.verdicts.table import verdict_rows
+from analysis.tables.verdicts.table import tested
 
 __all__ = ["CELLS", "Cell", "Family", "Outcome", "replicate"]
 
@@ -92,7 +92,7 @@ def replicate(cell: Cell, rng: np.random.Generator, settings: Settings | None = 
     """Draw answers, and give the run its word."""
     given = settings or Settings()
     family = _of_chances(cell, rng) if cell.scale is not None else _of_moves(cell, rng)
-    rows = verdict_rows(_members(family, given), given)
+    rows = pd.DataFrame(tested(_members(family, given), given))
     verdict, _ = word_of(rows, given, [])
     srs = rows[rows["measure"] == SRS.name].iloc[0]
     inside = srs["conf_low"] - 1e-9 <= cell.mean <= srs["conf_high"] + 1e-9

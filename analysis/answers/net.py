@@ -79,11 +79,14 @@ def net_of_answers(pair: Pair, size: int) -> Net:
         size: Items of `Answers.items`; the sums are per item.
     """
     told = pair.both_answered
-    sides = [(state == 0, (state == 0) | (state >= len(AXES))) for state in (pair.baseline, pair.run)]
-    (old, _), (new, _) = sides
-    all_of_them = np.ones(len(told), dtype=bool)
-    answers = _net(told & ~old & new, told & old & ~new, told, *sides, all_of_them)
-    return Net(**{name: np.bincount(pair.item, values, size) for name, values in answers.columns.items()})
+    old, new = pair.baseline == 0, pair.run == 0
+    old_most, new_most = (known | (state >= len(AXES)) for known, state in ((old, pair.baseline), (new, pair.run)))
+    everything = np.ones(len(told), dtype=bool)
+    single = _net(told & ~old & new, told & old & ~new, told, (old, old_most), (new, new_most), everything)
+    per_item = {
+        name: np.bincount(pair.item, values, size).astype(np.float64) for name, values in single.columns.items()
+    }
+    return Net(**per_item)
 
 
 def summed(cells: Floats, *, level: float, reach: float = REACH, unit: float = 1.0) -> NetChange:

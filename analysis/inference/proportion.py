@@ -147,7 +147,8 @@ def none_seen(
         typical = np.bincount(code, np.square(trials), size) / np.bincount(code, trials, size)
         most = np.maximum(reach, np.minimum(1.0, unit / typical))
     weight = trials / typical[code]
-    low, high = np.full(size, -60.0), np.full(size, 60.0)
+    low: Floats = np.full(size, -60.0)
+    high: Floats = np.full(size, 60.0)
     for _ in range(60):
         middle = (low + high) / 2
         enough = np.bincount(code, np.log1p(np.exp(middle)[code] * weight), size) >= -np.log(tail)

@@ -14,6 +14,7 @@ from .category_shifts.table import CATEGORY_SHIFTS_TABLE
 from .changes.table import MCNEMAR_TESTS_TABLE, PAIRED_CHANGES_TABLE, ROLE_TESTS_TABLE
 from .churn.table import CHURN_TABLE, MASKED_FLIPS_TABLE
 from .distances.options import DISTANCES_TABLE
+from .distances.texts import TEXT_DIVERGENCE_TABLE
 from .dose.table import DOSE_CURVES_TABLE, DOSE_RESPONSE_TABLE, DOSE_TESTS_TABLE
 from .flips import FLIPS_TABLE
 from .groups import GROUP_CHANGES_TABLE
@@ -63,6 +64,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     STUDY_TESTS_TABLE,
     STUDY_LOGISTIC_TABLE,
     EVALUATION_GAP_TABLE,
+    TEXT_DIVERGENCE_TABLE,
     METRIC_CHANGES_TABLE,
     FLIPS_TABLE,
     ITEM_CHANGES_TABLE,

@@ -154,7 +154,10 @@ def _rates(counts: pd.DataFrame) -> pd.DataFrame:
 
 def _offered(counts: pd.DataFrame, measure: Measure) -> npt.NDArray[np.bool_]:
     """Nobody can take an option that is not there: such a rate is missing, not 0."""
-    return np.all([counts[f"offers_{axis}"] > 0 for axis in measure.axes], axis=0) & np.ones(len(counts), dtype=bool)
+    out = np.ones(len(counts), dtype=bool)
+    for axis in measure.axes:
+        out &= (counts[f"offers_{axis}"] > 0).to_numpy(bool)
+    return out
 
 
 def _with_ends(table: pd.DataFrame, answers: Answers, listed: list[Run], settings: Settings) -> pd.DataFrame:
@@ -184,7 +187,7 @@ def _with_means(table: pd.DataFrame, level: float | None = None) -> pd.DataFrame
     grouped = counted.groupby(_OUTER, sort=False)
     groups = grouped[_COMPARED]
     means = groups.mean().where(groups.count().eq(groups.size(), axis=0))
-    code, size = grouped.ngroup().to_numpy(np.int64), grouped.ngroups
+    code, size = np.asarray(grouped.ngroup(), dtype=np.int64), grouped.ngroups
     for measure in () if level is None else _MEASURES:
         low, high, error, df = (counted[f"{measure.name}_{name}"].to_numpy(np.float64) for name in _PARTS)
         parts = Shares(value=counted[measure.name].to_numpy(np.float64), std_error=error, df=df, low=low, high=high)

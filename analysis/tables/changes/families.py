@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,7 @@ def corrected(rows: list[dict[str, object]], table: Table, kinds: str) -> pd.Dat
 
 def _families(frame: pd.DataFrame, kinds: str) -> Iterator[tuple[npt.NDArray[np.int64], str]]:
     groups = frame.groupby(list(FAMILY_KEYS), sort=False)
-    for (run, task, name), place in groups.indices.items():  # type: ignore[misc]
+    for keys, place in groups.indices.items():
+        run, task, name = cast("tuple[str, str, str]", keys)
         said = f"exploratory: all {kinds}, conditions and categories of {run} on {task}, filter {name}"
         yield np.asarray(place), said

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...answers.answers import AXES, Answers
+from ...answers.answers import Answers
 from ...answers.given import check_table
-from ...answers.strata import ALL_NAMED, Stratum, by_cluster, strata
+from ...answers.strata import ALL_NAMED, Stratum, by_cluster
 from ...inference._rounding import settled
-from ...inference.bounded import Moves, interval, within
-from ...inference.clusters import jackknife, jackknife_change
+from ...inference.bounded import interval, within
+from ...inference.clusters import jackknife_change
 from ...inference.multiplicity import benjamini_hochberg
-from ...inference.proportion import shares
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..noise.floors import chances
 from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import CHURN, MASKED_FLIPS
+from .flips import OUTCOMES, Flips, churn_of, flips_of, net_shift, share
 
 __all__ = ["CHURN", "CHURN_TABLE", "MASKED_FLIPS", "MASKED_FLIPS_TABLE", "churn", "masked_flips"]
 
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-_Ends = tuple[float, float, float]
-"""A value and both ends of its interval; NaN where there is none."""
-OUTCOMES = {"stereotype": (AXES.index("toward"),), "named": (AXES.index("toward"), AXES.index("against"))}
-"""What counts as biased: an answer toward the stereotype, or (PostTrainingBiasBench) any that names somebody."""
 _ROUNDS = 1000
 _FEWEST = 10
 """Items below which the published test is not made."""
@@ -63,7 +55,7 @@ def churn(items: pd.DataFrame | Answers, runs: pd.DataFrame, settings: Settings 
     answers = Answers.of(items)
     rows = [
         _row(flips, given) | _floor(answers, flips.stratum, flips.outcome, given.level)
-        for flips in _flips(answers, runs)
+        for flips in flips_of(answers, runs)
     ]
     return CHURN.conform(pd.DataFrame(rows, columns=CHURN.names)) if rows else CHURN.empty()
 
@@ -129,60 +121,7 @@ def published_p_value(to_biased: int, from_biased: int, n: int, *, seed: int = 0
     return max(1 / _ROUNDS, float((np.abs(sums) >= abs(to_biased - from_biased)).mean()))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Flips:
-    """Pairs of a stratum and what counts as biased in them."""
-
-    stratum: Stratum
-    outcome: str
-    cluster: Codes
-    """[pairs] template of each."""
-    item: Codes
-    """[pairs] place of its item in the stratum."""
-    told: tuple[Flags, Flags]
-    """[pairs] whether an option was named, at baseline and after."""
-    biased: tuple[Flags, Flags]
-    """[pairs] whether that is a biased one."""
-
-    @property
-    def both(self) -> Flags:
-        """[pairs] whether both named an option."""
-        return self.told[0] & self.told[1]
-
-    def moves(self, *, raised: bool, reach: float) -> Moves:
-        """Net shift per template over all pairs, missing answers as they raise or lower it most."""
-        before, after = (
-            biased | (~told & (missing_biased == raised))
-            for biased, told, missing_biased in zip(self.biased, self.told, (False, True), strict=True)
-        )
-        columns = np.stack([after.astype(float) - before, np.ones(len(before))], axis=1)
-        net, n = by_cluster(columns, self.cluster, self.stratum.n_clusters).T
-        return Moves(net=net, n=n, unit=self.unit, reach=reach)
-
-    @property
-    def unit(self) -> float:
-        """Pairs that one item has, at most."""
-        return float(np.bincount(self.item).max(initial=1))
-
-
-def _flips(answers: Answers, runs: pd.DataFrame) -> Iterator[_Flips]:
-    """Strata and outcomes."""
-    for stratum in strata(answers, runs):
-        pair = stratum.pair
-        place = np.searchsorted(stratum.item, pair.item)
-        old, new = pair.baseline, pair.run
-        for name, states in OUTCOMES.items():
-            yield _Flips(
-                stratum=stratum,
-                outcome=name,
-                cluster=stratum.cluster[place],
-                item=place,
-                told=(old < len(AXES), new < len(AXES)),
-                biased=(np.isin(old, states), np.isin(new, states)),
-            )
-
-
-def _row(flips: _Flips, given: Settings) -> dict[str, object]:
+def _row(flips: Flips, given: Settings) -> dict[str, object]:
     stratum, both = flips.stratum, flips.both
     before, after = (side[both] for side in flips.biased)
     to, back = ~before & after, before & ~after
@@ -206,17 +145,17 @@ def _row(flips: _Flips, given: Settings) -> dict[str, object]:
         return {**row, "status": "no pair of answers"}
     if flips.outcome == "named" and stratum.all_named:
         return {**row, "status": ALL_NAMED}
-    of = partial(_share, unit=flips.unit, given=given)
+    of = partial(share, unit=flips.unit, given=given)
     pairs, gained, lost, unbiased, biased = sums.T
-    shares = {
+    rates = {
         "flip_rate": of(gained + lost, pairs),
         "to_rate": of(gained, unbiased),
         "from_rate": of(lost, biased),
-        "net_shift": _net_shift(sums[:, :3], flips, given),
-        "churn": _churn(of(gained, pairs), of(lost, pairs)),
+        "net_shift": net_shift(sums[:, :3], flips, given),
+        "churn": churn_of(of(gained, pairs), of(lost, pairs)),
     }
-    for name, ends in shares.items():
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    for name, told in rates.items():
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), told, strict=True))
     low, high = (flips.moves(raised=raised, reach=given.reach) for raised in (False, True))
     ends = interval(low, high, 1 - 2 * given.alpha)
     row |= {"p_equivalence": within(low, high, given.margin), "equivalence_low": ends[0], "equivalence_high": ends[1]}
@@ -227,34 +166,6 @@ def _row(flips: _Flips, given: Settings) -> dict[str, object]:
         missing = 100 * (1 - n / len(both))
         notes.append(f"{missing:.0f} % of the pairs unanswered: that alone leaves open more than the margin allows")
     return {**row, "status": "; ".join(notes) or "ok"}
-
-
-def _share(events: Floats, trials: Floats, *, unit: float, given: Settings) -> _Ends:
-    """A rate and its interval."""
-    alone = np.zeros(len(events), dtype=np.int64)
-    found = shares(alone, events, trials, 1, level=given.level, reach=given.reach, unit=unit)
-    value, low, high = (float(side[0]) for side in (found.value, found.low, found.high))
-    return value, low, high
-
-
-def _net_shift(sums: Floats, flips: _Flips, given: Settings) -> _Ends:
-    """The net shift of the pairs that answered, with the jackknife's interval, or the bound where it has no error."""
-    pairs, gained, lost = sums.T
-    found = jackknife(np.stack([gained - lost, pairs], axis=1), level=given.level).estimates[0]
-    if found.conf_low is not None and found.conf_high is not None:
-        low, high = found.conf_low, found.conf_high
-    elif len(sums) > 1:
-        moves = Moves(net=gained - lost, n=pairs, unit=flips.unit, reach=given.reach)
-        low, high = interval(moves, moves, given.level)
-    else:
-        low = high = np.nan
-    return float((gained - lost).sum() / pairs.sum()), max(-1.0, low), min(1.0, high)
-
-
-def _churn(gained: _Ends, lost: _Ends) -> _Ends:
-    """Twice the smaller of two shares: it lies beyond the smaller of their ends only if one of them does."""
-    value, low, high = (2 * float(np.minimum(*ends)) for ends in zip(gained, lost, strict=True))
-    return value, low, min(1.0, high) if high == high else high
 
 
 def _floor(answers: Answers, stratum: Stratum, outcome: str, level: float) -> dict[str, object]:

@@ -170,7 +170,8 @@ def _divergence(values: Floats, cluster: Ints, level: float) -> dict[str, float 
 
 def _status(row: dict[str, Any]) -> str:
     if row["n_infinite"]:
-        return f"{row['n_infinite']} items of infinite KL are left out of kl: an option has probability 0 in the run"
+        count = f"{row['n_infinite']} of {row['n_items']} items"
+        return f"kl is infinite in {count} and leaves them out: an option has probability 0 in the run"
     if not row["tv"]:
         return "no item's probabilities moved"
     return "ok" if row["n_clusters"] > 1 else "one template only: no interval of kl"

@@ -82,8 +82,9 @@ def _filled(values: Floats, fill: float) -> Floats:
 
 
 def _moves(before: Floats, after: Floats, unit: Codes, per_item: Codes, reach: float) -> Moves:
+    net = np.bincount(unit, after - before).astype(float)
     return Moves(
-        net=np.bincount(unit, after - before),
+        net=net,
         n=np.bincount(unit).astype(float),
         unit=float(per_item.max()),
         reach=reach,

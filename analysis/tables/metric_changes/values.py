@@ -14,7 +14,7 @@ __all__ = ["LINE_COLUMNS", "NO_METRICS", "Floats", "line_values"]
 Floats = npt.NDArray[np.float64]
 LINE_COLUMNS = ("metric", "metrics", "correct")
 """Columns of ITEMS that hold the metrics of a line."""
-NO_METRICS = ("bypass",)
+NO_METRICS = ("bypass", "distributions")
 """What lm_eval writes in the place of a metric where it was told to take none (--predict_only)."""
 
 

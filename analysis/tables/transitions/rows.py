@@ -49,9 +49,8 @@ class Units:
     @classmethod
     def of(cls, items: pd.DataFrame, groups: Groups) -> Units:
         """Find the cells of an item table."""
-        number = np.repeat(np.arange(len(groups.starts)), np.diff([*groups.starts, len(groups.order)]))
         group = np.empty(len(items), dtype=np.int64)
-        group[groups.order] = number
+        group[groups.order] = np.repeat(np.arange(len(groups.starts)), np.diff([*groups.starts, len(groups.order)]))
         template = pd.factorize(items["cluster"], sort=True)[0].astype(np.int64)
         width = int(template.max(initial=0)) + 1
         cells, cell = np.unique(group * width + template, return_inverse=True)

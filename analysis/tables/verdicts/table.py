@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,9 @@ from ..sources import ANSWERS, ROLE_RUNS, SETTINGS
 from .columns import VERDICTS
 from .family import UNCORRECTED, Member, Side, members, metric_members
 
-__all__ = ["VERDICTS", "VERDICTS_TABLE", "verdict_rows", "verdicts"]
+__all__ = ["VERDICTS", "VERDICTS_TABLE", "tested", "verdict_rows", "verdicts"]
 
-_Row = dict[str, object]
+_Row = dict[str, Any]
 
 
 def verdicts(
@@ -59,21 +60,27 @@ def verdicts(
 
 def verdict_rows(family: Iterable[Member], settings: Settings) -> pd.DataFrame:
     """Table VERDICTS of the families of all runs."""
-    found = list(family)
-    if not found:
-        return VERDICTS.empty()
-    sizes: dict[str, int] = {}
-    for member in found:
-        sizes[member.keys["run"]] = sizes.get(member.keys["run"], 0) + (member.measure != UNCORRECTED)
-    frame = pd.DataFrame([_row(member, sizes[member.keys["run"]], settings) for member in found])
-    frame["p_value_holm"] = np.nan
-    corrected = frame[frame["measure"] != UNCORRECTED]
-    for _, rows in corrected.groupby("run", sort=False):
-        frame.loc[rows.index, "p_value_holm"] = holm(rows["p_value"].to_numpy(float))
-    tested = frame["p_value_holm"].fillna(frame["p_value"])
-    both = zip(tested, frame["p_equivalence"], strict=True)
-    frame["verdict"] = [verdict(p, q, alpha=settings.alpha) for p, q in both]
-    return VERDICTS.conform(frame[VERDICTS.names])
+    rows = tested(family, settings)
+    return VERDICTS.conform(pd.DataFrame(rows, columns=VERDICTS.names)) if rows else VERDICTS.empty()
+
+
+def tested(family: Iterable[Member], settings: Settings) -> list[_Row]:
+    """The rows of VERDICTS: each tested, and those of a run corrected together."""
+    runs: dict[str, list[Member]] = {}
+    for member in family:
+        runs.setdefault(member.keys["run"], []).append(member)
+    out: list[_Row] = []
+    for found in runs.values():
+        corrected = [number for number, member in enumerate(found) if member.measure != UNCORRECTED]
+        rows = [_row(member, len(corrected), settings) for member in found]
+        raw = np.array([rows[number]["p_value"] for number in corrected], dtype=float)
+        by_holm: dict[int, float] = dict(zip(corrected, holm(raw), strict=True))
+        for number, row in enumerate(rows):
+            row["p_value_holm"] = by_holm.get(number)
+            p_value = by_holm.get(number, row["p_value"])
+            row["verdict"] = verdict(p_value, row["p_equivalence"], alpha=settings.alpha)
+        out += rows
+    return out
 
 
 def _row(member: Member, size: int, settings: Settings) -> _Row:

@@ -12,6 +12,7 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
 from lm_eval_ext.errors import UserError, unknown_name
+from lm_eval_ext.models.hf.distributions import Keeper, Kept
 from lm_eval_ext.tokens.encoding import Encoding
 from lm_eval_ext.tokens.positions import model_positions, position_table
 from lm_eval_ext.tokens.rolling import rolling_windows
@@ -35,6 +36,8 @@ class EncodedHFLM(HFLM):
     """
 
     _encoding: Encoding
+    _keeper: Keeper | None = None
+    """Listens while a document is scored whose distributions are to be kept."""
 
     def __init__(self, *args: Any, rolling_bos: str = "once", **kwargs: Any) -> None:
         """As HFLM's, with `rolling_bos`.
@@ -142,11 +145,13 @@ class EncodedHFLM(HFLM):
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihoods of whole documents, each token scored once, what the tokenizer adds not at all.
 
-        Each request gets an attribute `rolled`, the number of tokens that were scored.
+        Each request gets an attribute `rolled`, the number of tokens that were scored; and where it has an attribute
+        `keep`, k of `Kept`, one `kept`, what its log holds of the tokens' distributions.
         """
         size = self._detect_batch_size() if self.batch_size == "auto" else int(self.batch_size)
         windows: list[Row] = []
         owners: list[int] = []
+        kept: list[tuple[Instance, Kept]] = []
         for number, request in enumerate(requests):
             prefix, tokens = self._document(*request.args)
             each = self._rolling_bos == "each" and bool(self._encoding.first)
@@ -154,6 +159,9 @@ class EncodedHFLM(HFLM):
             windows += [(None, *window) for window in own]
             owners += [number] * len(own)
             request.rolled = len(tokens)
+            if getattr(request, "keep", 0) and self.backend == "causal":
+                kept.append((request, Kept([(context + scored[:-1], scored) for context, scored in own], request.keep)))
+        self._keeper = Keeper([document for _, document in kept]) if kept else None
         totals = [0.0] * len(requests)
         hidden = disable_tqdm or self.rank != 0
         with tqdm(total=len(windows), disable=hidden, desc="Running loglikelihood_rolling requests") as progress:
@@ -163,9 +171,26 @@ class EncodedHFLM(HFLM):
                 for owner, (value, _) in zip(owners[start : start + size], values, strict=True):
                     totals[owner] += value
                 progress.update(len(batch))
+        self._keeper = None
+        for request, document in kept:
+            request.kept = document.record()
         for request, total in zip(requests, totals, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
         return totals
+
+    def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self._keeper is not None:
+            self._keeper.called(inps)
+        logits: torch.Tensor = super()._model_call(inps, *args, **kwargs)
+        return logits
+
+    def _select_cont_toks(
+        self, logits: torch.Tensor, contlen: int | None = None, inplen: int | None = None
+    ) -> torch.Tensor:
+        rows: torch.Tensor = super()._select_cont_toks(logits, contlen=contlen, inplen=inplen)
+        if self._keeper is not None and inplen is not None:
+            self._keeper.scored(rows, len(logits), inplen)
+        return rows
 
     def encoding_facts(self) -> dict[str, Any]:
         """What was done with special tokens, for the results."""

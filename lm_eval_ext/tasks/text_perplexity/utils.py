@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.metrics import bits_per_byte, weighted_perplexity
@@ -15,15 +15,24 @@ from lm_eval_ext.errors import UserError
 from lm_eval_ext.protocols.fresh import FreshTask
 from lm_eval_ext.protocols.tokens import TokenCounter
 
-__all__ = ["PerplexityTask", "aggregate_bits", "aggregate_perplexity", "load_texts", "process_results"]
+__all__ = [
+    "PerplexityTask",
+    "aggregate_bits",
+    "aggregate_distributions",
+    "aggregate_perplexity",
+    "load_texts",
+    "process_results",
+]
 
 log = logging.getLogger(__name__)
 
 Pair = tuple[float, int]
+KEEP = 64
+"""Entries of each token's distribution that are logged at most, on average."""
 
 
 class PerplexityTask(FreshTask):
-    """Rolling perplexity over the number of tokens that were scored.
+    """Rolling perplexity over the number of tokens that were scored, with what a comparison of runs needs of these.
 
     `compressed_hf` says so of each request. Of other models it is not known, and taken to be what lm_eval's `hf`
     scores: the text's tokens and those that the tokenizer adds.
@@ -32,13 +41,17 @@ class PerplexityTask(FreshTask):
     def build_all_requests(self, **kwargs: Any) -> None:
         """Build the requests, and note which document each is for."""
         super().build_all_requests(**kwargs)
+        keep = _entries((self.config.metadata or {}).get("distributions"))
+        for request in self.instances:
+            request.keep = keep
         self._rolled = {request.doc["source"]: request for request in self.instances}
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score one document, with what its request says was scored."""
         doc["tokens"] = getattr(self._rolled[doc["source"]], "rolled", doc["tokens"])
         scored: dict[str, Any] = super().process_results(doc, results)
-        return scored
+        request = self._rolled[doc["source"]]
+        return scored | {"distributions": request.kept} if hasattr(request, "kept") else scored
 
 
 def load_texts(
@@ -98,6 +111,11 @@ def process_results(doc: dict[str, Any], results: Sequence[float]) -> dict[str, 
     return {name: (value, count) if known and count else None for name, count in units.items()}
 
 
+def aggregate_distributions(records: Sequence[Mapping[str, Any] | None]) -> int | None:
+    """Tokens whose distribution is logged; None if a document's could not be."""
+    return None if None in records else sum(sum(record["windows"]) for record in records if record is not None)
+
+
 def aggregate_perplexity(pairs: Sequence[Pair | None]) -> float | None:
     """exp(-sum of log-likelihoods / sum of units); None if a document's is undefined or it overflows."""
     return _defined(weighted_perplexity, pairs)
@@ -106,6 +124,21 @@ def aggregate_perplexity(pairs: Sequence[Pair | None]) -> float | None:
 def aggregate_bits(pairs: Sequence[Pair | None]) -> float | None:
     """-sum of log-likelihoods / (sum of bytes x log 2); None if a document's is undefined."""
     return _defined(bits_per_byte, pairs)
+
+
+def _entries(given: Any) -> int:
+    """The metadata key `distributions`: entries that are kept of each distribution.
+
+    Raises:
+        UserError: If it is no whole number from 0 on.
+    """
+    try:
+        found = KEEP if given is None else int(given)
+    except (TypeError, ValueError):
+        found = -1
+    if found < 0 or isinstance(given, bool) or (isinstance(given, float) and given != found):
+        raise UserError(f"distributions: expected a whole number such as {KEEP}, or 0 to log none, got {given!r}")
+    return found
 
 
 def _defined(aggregation: Callable[[Sequence[Pair]], float], pairs: Sequence[Pair | None]) -> float | None:

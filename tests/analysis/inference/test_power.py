@@ -1,4 +1,4 @@
-"""What a verdict takes: variances by brute force, what is drawn, and the power that a plan promises."""
+"""Parts of a variance against a textbook's mean squares, draws against what was asked, and power that comes true."""
 
 from __future__ import annotations
 

@@ -49,8 +49,12 @@ def read(folder: Path, lines: list[dict[str, Any]], output_type: str = "multiple
 
 def rows(found: SamplesRead) -> list[dict[str, Any]]:
     frame = ITEMS.conform(to_pandas(found.table))
+    frame["probabilities"] = [
+        None if value is pd.NA or value is None else list(value) for value in frame["probabilities"]
+    ]
     return [
-        {name: None if pd.isna(value) else value for name, value in row.items()} for row in frame.to_dict("records")
+        {name: value if isinstance(value, list) or not pd.isna(value) else None for name, value in row.items()}
+        for row in frame.to_dict("records")
     ]
 
 
@@ -88,6 +92,8 @@ def test_every_column_of_a_line_of_ours(tmp_path: Path) -> None:
             "p_against": 0.6,
             "p_neutral": 0.2,
             "p_off": None,
+            "p_key": 0.6,
+            "probabilities": [0.2, 0.6, 0.2],
             "letter_mass": 0.9,
             "drawn_letter_mass": None,
             # scipy.stats.entropy([0.2, 0.6, 0.2], base=2)

@@ -109,7 +109,7 @@ def test_infinite_divergence_is_counted_and_named() -> None:
     assert row["n_infinite"] == 1
     assert row["kl"] == pytest.approx(rel_entr([0.5, 0.5], [0.4, 0.6]).sum() / 3)
     assert row["tv"] == pytest.approx((0.5 + 0.1) / 4)
-    assert "1 items of infinite KL" in row["status"]
+    assert "kl is infinite in 1 of 4 items" in row["status"]
 
 
 def test_the_interval_of_kl_is_the_jackknife_of_a_ratio() -> None:
