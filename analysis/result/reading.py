@@ -12,7 +12,7 @@ a p-value, `+` a number with a sign, `g` or nothing a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from string import Formatter
 from typing import Any
@@ -145,7 +145,7 @@ def _chance(value: float) -> str:
     return "over 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
 
 
-_NUMBERS = {
+_NUMBERS: dict[str, Callable[[float], str]] = {
     "g": lambda value: f"{value:,.4g}",
     "+": lambda value: f"{value:+,.3g}",
     "%": lambda value: f"{100 * value:.1f} %",
