@@ -186,6 +186,7 @@ def test_growing_churn_without_direction_is_new_bias_and_no_net() -> None:
     trend = tests[(tests["test"] == "trend") & (tests["category"] == "Age")].set_index("outcome")
     assert trend.loc["new_bias", "p_value"] == trend.loc["resolved_bias", "p_value"] == 1 / 1991
     assert trend.loc["new_bias", "step_change_low"] > 0
+    assert trend.loc["resolved_bias", "step_change_low"] > 0
     assert trend["verdict"].to_dict() == {
         "net_bias": "undecided", "stereotype": "undecided", "new_bias": "net undecided",
         "resolved_bias": "net undecided",
