@@ -190,7 +190,7 @@ def _read(
 
     shares = weight[:, :, None, None] * kind
     size = mean.shape[-1]
-    flat = [values.reshape(-1, size) for values in (shares, mean, sd)]
+    flat = shares.reshape(-1, size), mean.reshape(-1, size), sd.reshape(-1, size)
     alpha = 1 - level
     return _Posterior(
         mean=(flat[0] * flat[1]).sum(axis=0),

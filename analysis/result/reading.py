@@ -12,7 +12,7 @@ a p-value, `+` a number with a sign, `g` or nothing a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from string import Formatter
 from typing import Any
@@ -136,7 +136,10 @@ class _Words(Formatter):
             return str(value) if isinstance(value, bool) else f"{value:,}"
         number = float(value)
         written = _NUMBERS[format_spec or "g"](number)
-        return f"+{written[1:]}" if written.startswith("-") and not written.strip("-0.% points") else written
+        if written.startswith("-") and not written.strip("-0.% points"):
+            # A rounded number that is 0 has no minus.
+            return ("+" if format_spec in _SIGNED else "") + written[1:]
+        return written
 
 
 def _chance(value: float) -> str:
@@ -145,7 +148,8 @@ def _chance(value: float) -> str:
     return "over 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
 
 
-_NUMBERS = {
+_SIGNED = ("+", "points", "pts")
+_NUMBERS: dict[str, Callable[[float], str]] = {
     "g": lambda value: f"{value:,.4g}",
     "+": lambda value: f"{value:+,.3g}",
     "%": lambda value: f"{100 * value:.1f} %",

@@ -33,7 +33,8 @@ def test_the_tables_of_a_report_have_their_agreed_names() -> None:
     names = [entry.name for entry in CATALOGUE]
     assert names == [
         "runs", "run_verdicts", "verdicts",
-        "paired_changes", "ability", "category_shifts", "noise_floor", "replicates", "churn", "masked_flips", "distances",
+        "paired_changes", "ability", "category_shifts", "noise_floor", "replicates", "churn", "masked_flips",
+        "distances",
         "dose_response", "dose_curves", "dose_tests",
         "uncertainty_bins", "uncertainty_scores", "risk_curve", "uncertainty_model",
         "group_changes", "mcnemar_tests", "role_tests",
