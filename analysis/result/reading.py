@@ -136,7 +136,10 @@ class _Words(Formatter):
             return str(value) if isinstance(value, bool) else f"{value:,}"
         number = float(value)
         written = _NUMBERS[format_spec or "g"](number)
-        return f"+{written[1:]}" if written.startswith("-") and not written.strip("-0.% points") else written
+        if written.startswith("-") and not written.strip("-0.% points"):
+            # A rounded number that is 0 has no minus.
+            return ("+" if format_spec in _SIGNED else "") + written[1:]
+        return written
 
 
 def _chance(value: float) -> str:
@@ -145,6 +148,7 @@ def _chance(value: float) -> str:
     return "over 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
 
 
+_SIGNED = ("+", "points", "pts")
 _NUMBERS: dict[str, Callable[[float], str]] = {
     "g": lambda value: f"{value:,.4g}",
     "+": lambda value: f"{value:+,.3g}",

@@ -152,4 +152,13 @@ def _ratio(worse: Floats, sums: Floats, n: Floats, level: float) -> dict[str, fl
     return {"perplexity_ratio": float(np.exp(mean)), **made}
 
 
-TEXT_DIVERGENCE_TABLE = ReportTable(TEXT_DIVERGENCE, (LOGS, PAIRING, SETTINGS), text_divergences)
+TEXT_DIVERGENCE_TABLE = ReportTable(
+    TEXT_DIVERGENCE,
+    (LOGS, PAIRING, SETTINGS),
+    text_divergences,
+    reading=(
+        "{kl:g} nats a token ({kl_low:g} to {kl_high:g}), the same token most probable at {same_top_rate:%} of {n_tokens}",
+        "{kl:g} nats a token over {n_tokens} tokens",
+        "at least {kl_at_least:g} nats a token over {n_tokens} tokens",
+    ),
+)
