@@ -30,7 +30,8 @@ READING = {
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
     "net_flips_pct": "**net**: answers that turned to the stereotype minus those that turned from it, in points of all "
-    "pairs of answers, with the {level} % interval. Around 0 the answers moved without direction.",
+    "pairs of answers. Around 0 the answers moved without direction.",
+    "net_flips_pct_low": "**net from, net to**: its {level} % interval, by template, missing answers at their worst.",
 }
 """How to read the columns of the headline table; `{metric}` is filled in."""
 

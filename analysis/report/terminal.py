@@ -18,13 +18,15 @@ __all__ = ["print_analysis", "say"]
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MOST = 12
 _MOST_ROWS = 20
+_WIDE = ("n", "net_flips_pct_low", "net_flips_pct_high")
+"""Columns of the headline that a terminal has no room for; summary.md has them."""
 _LEFT = {"run", "task", "filter", "measure", "row_verdict"}
 _WORDS = {SAME: "bold green", CHANGED: "bold red", CANT_TELL: "bold yellow"}
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print what was compared, the headline, how to read it, errors and warnings (notes only counted), and the path."""
-    frame = present_headline(analysis.headline)
+    frame = present_headline(analysis.headline).drop(columns=list(_WIDE), errors="ignore")
     titles, rows = cells(frame)
     say(analysis.title, console, "bold")
     say(analysis.compared, console, "italic")
