@@ -16,7 +16,7 @@ from ..schema.shared import (
     FILTER,
     FLIP_RATE,
     METRIC,
-    NET_BIAS_PCT,
+    NET_FLIPS_PCT,
     NEW_BIAS_PCT,
     OWN_BASELINE,
     PERPLEXITY,
@@ -59,8 +59,8 @@ HEADLINE = Table(
         measure_column(USR).here("Likewise."),
         NEW_BIAS_PCT.here("Likewise."),
         RESOLVED_BIAS_PCT.here("Likewise."),
-        NET_BIAS_PCT.here("Likewise."),
-        *ends("net_bias_pct", "By what one template may move at most, missing answers at their worst."),
+        NET_FLIPS_PCT.here("Likewise."),
+        *ends("net_flips_pct", "By what one template may move at most, missing answers at their worst."),
     ),
 )
 
@@ -108,9 +108,9 @@ def headline(
                 for name in ("new_bias", "resolved_bias"):
                     found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
                     row[f"{name}_pct"] = _percent(found)
-                net = _ambiguous(_where(moves, {**key, "transition": "net_bias"}))
+                net = _ambiguous(_where(moves, {**key, "transition": "net_flips"}))
                 for end, name in (("", "rate"), ("_low", "conf_low"), ("_high", "conf_high")):
-                    row[f"net_bias_pct{end}"] = _percent(_first(net, name))
+                    row[f"net_flips_pct{end}"] = _percent(_first(net, name))
             rows.append({name: row.get(name, pd.NA) for name in HEADLINE.names})
     return HEADLINE.conform(pd.DataFrame(rows, columns=HEADLINE.names)), metric
 

@@ -178,9 +178,16 @@ def test_every_setting_is_an_option_under_its_name_with_its_default_and_help() -
 
 
 def test_settings_of_the_command_line_reach_the_report(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {"level": 0.9, "margin": 0.1, "exchanges": 199, "texts_per_item": 3, "seed": 7}
+    asked = {
+        **{"level": 0.9, "margin": 0.1, "reach": 0.4, "exchanges": 199, "texts_per_item": 3, "seed": 7},
+        "sequential": True,
+    }
     assert list(asked) == SETTINGS
-    options = [text for name, value in asked.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    options = [
+        text
+        for name, value in asked.items()
+        for text in (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
+    ]
     assert run(monkeypatch, runs, "--output", runs.parent / "report", *options) == 0
     assert json.loads((runs.parent / "report" / "report.json").read_text())["settings"] == asked
 
