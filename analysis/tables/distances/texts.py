@@ -162,7 +162,8 @@ TEXT_DIVERGENCE_TABLE = ReportTable(
     (LOGS, PAIRING, SETTINGS),
     text_divergences,
     reading=(
-        "{kl:g} nats a token ({kl_low:g} to {kl_high:g}), the same token most probable at {same_top_rate:%} of {n_tokens}",
+        "{kl:g} nats a token ({kl_low:g} to {kl_high:g}), "
+        "the same token most probable at {same_top_rate:%} of {n_tokens}",
         "{kl:g} nats a token over {n_tokens} tokens",
         "at least {kl_at_least:g} nats a token over {n_tokens} tokens",
     ),
