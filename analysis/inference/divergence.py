@@ -101,7 +101,7 @@ def _block(baseline: Sketch, run: Sketch, start: int, end: int) -> tuple[Floats,
     chance = np.minimum(_chance(p, baseline.k, top_p[first]), _chance(q, run.k, top_q[second]))
 
     def summed(values: Floats) -> Floats:
-        sums: Floats = np.bincount(place, weights=values, minlength=size)
+        sums: Floats = np.bincount(place, weights=values, minlength=size).astype(np.float64)
         return sums
 
     certain = chance >= 1

@@ -102,7 +102,7 @@ def _measured(documents: list[tuple[Sketch, Sketch]], settings: Settings) -> dic
     n = np.bincount(unit).astype(float)
 
     def sums(values: Floats) -> Floats:
-        return np.bincount(unit, weights=values, minlength=units)
+        return np.bincount(unit, weights=values, minlength=units).astype(np.float64)
 
     row: dict[str, Any] = {
         "n_tokens": len(kl),
