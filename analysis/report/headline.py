@@ -24,6 +24,7 @@ from ..schema.shared import (
     RESOLVED_BIAS_PCT,
     RUN,
     TASK,
+    VERDICT,
     N,
 )
 from ..tables.measured import measure_column
@@ -38,6 +39,7 @@ HEADLINE = Table(
     columns=(
         RUN,
         OWN_BASELINE,
+        VERDICT.here("SAME, CHANGED or CAN'T TELL, of the whole run; missing for a baseline.", nullable=True),
         TASK.here("Missing for a run without items.", nullable=True),
         FILTER.here("Likewise.", nullable=True),
         PERPLEXITY.here("By the first metric at hand."),
@@ -85,6 +87,7 @@ def headline(
     rates, moves = tables["rates"], tables["transitions"]
     rates = rates[(rates["category"] == "all") & (rates["aggregate"] == "pooled") & (rates["subset"] == "all")]
     moves = moves[(moves["category"] == "all") & (moves["summary"] == "run") & (moves["subset"] == "all")]
+    words = dict(zip(tables["run_verdicts"]["run"], tables["run_verdicts"]["verdict"], strict=True))
     rows = []
     for run in tables["runs"].itertuples(index=False):
         own = scores[scores["run"] == run.run]
@@ -93,6 +96,7 @@ def headline(
             row: dict[str, Any] = {
                 "run": run.run,
                 "baseline": run.baseline,
+                "verdict": words.get(run.run, pd.NA),
                 **_perplexity_of(run, perplexities, metric),
             }
             if part is not None:

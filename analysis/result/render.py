@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["cells", "many", "present", "present_headline"]
+__all__ = ["cells", "many", "narrow", "present", "present_headline"]
 
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
@@ -82,6 +82,11 @@ def present_headline(frame: pd.DataFrame) -> pd.DataFrame:
     shown = present(frame)
     same = [name for name in ("baseline", "task", "metric") if name in shown and shown[name].nunique() == 1]
     return shown.drop(columns=same)
+
+
+def narrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """A headline for a terminal: without the columns that a page has room for."""
+    return frame.drop(columns=["n", "changed_rate", "net_flips_pct_low", "net_flips_pct_high"], errors="ignore")
 
 
 def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
