@@ -248,6 +248,11 @@ def needed(
             return None
         guess = min(most, max(guess + 1, round(guess * 1.4)))
         look(guess, _FIRST)
+    if guess == floor:
+        # Below it the chance is 0, however high it is here: there is no line to follow.
+        look(floor, draws)
+        if tried[floor][0] >= aim.power * tried[floor][1]:
+            return floor
     for factor in _AROUND:
         look(max(floor, min(most, round(guess * factor))), draws)
         guess = _solved(tried, aim.power, floor, most)

@@ -182,10 +182,10 @@ def test_items_without_templates_have_no_first_ones(tmp_path: Path) -> None:
 
 
 def test_a_plan_in_words() -> None:
-    still = {name: Spread(template=0.0, item=0.0) for name in ("srs", "usr", "acc", "unanswered_rate")}
+    still = {name: Spread(template=0.0, item=0.0, whole=False) for name in ("srs", "usr", "acc", "unanswered_rate")}
     past = Past(source="a study", rows=still, items=20, texts=1, sizes=(1.0,), per_category=25, scored=False)
     made = make_plan(past, Aim(margin=0.02, shift=0.1), items=20, texts=1, templates=40)
-    first, same, changed, told, seen, source = made.sentences()
+    first, same, changed, told, seen, source, more = made.sentences()
     assert first == (
         "At a margin of 2 points no fewer than 36 templates can show SAME with reach 25, even if no answer changes."
     )
@@ -202,6 +202,7 @@ def test_a_plan_in_words() -> None:
     assert made.told.margin == pytest.approx(0.0180, abs=1e-4)
     assert made.told.shift == pytest.approx(0.0317, abs=0.0025)
     assert source == "Answers are taken to move as in a study."
+    assert more.startswith("Chances took the place of answers there")
     assert [(line.verdict, line.items) for line in made.lines] == [
         *(("SAME", 20), ("CHANGED", 20), ("SAME", 10), ("CHANGED", 10), ("SAME", 40), ("CHANGED", 40)),
     ]
