@@ -9,7 +9,7 @@ from validity.study import SEED, cells, run_study
 from validity.words import churn_section, run_churn, run_verdicts, verdict_section
 from validity.write import page
 
-REPLICATIONS = 2000
+REPLICATIONS = 1000
 READING = Path(__file__).with_name("reading.md")
 
 
@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/validity.md"), help="page to write")
     given = parser.parse_args()
     frame = run_study(cells(), given.replications, given.seed, given.workers)
-    words = run_verdicts(max(1, given.replications // 2), given.seed, given.workers)
-    churn = run_churn(max(1, given.replications // 8), given.seed, given.workers)
+    words = run_verdicts(given.replications, given.seed, given.workers)
+    churn = run_churn(max(1, given.replications // 4), given.seed, given.workers)
     # The reading is of the results that the defaults give; those of another seed nobody has read.
     read = (given.replications, given.seed) == (REPLICATIONS, SEED)
     text = page(
