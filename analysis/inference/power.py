@@ -30,6 +30,8 @@ _FIRST = 80
 """Draws at a first look at a number of templates."""
 _AROUND = (0.85, 1.1, 0.93, 1.0, 1.05, 0.97, 1.0, 1.0)
 """Where to look, in parts of the number found so far."""
+_BENT = (0.1, 0.98)
+"""Where no chance tried lies between these there is a step between two numbers of templates."""
 _NEAR = 1.5
 """Log-odds from the chance asked for within which one tried says where the line lies."""
 
@@ -256,7 +258,21 @@ def needed(
     for factor in _AROUND:
         look(max(floor, min(most, round(guess * factor))), draws)
         guess = _solved(tried, aim.power, floor, most)
+    below, above = _around(tried, aim.power, floor)
+    while not any(_BENT[0] < said / of < _BENT[1] for said, of in tried.values()):
+        # The chance leaps from next to none to next to all: no line, but a step.
+        if above - below <= 1:
+            return above
+        look((below + above) // 2, _FIRST)
+        below, above = _around(tried, aim.power, floor)
     return guess
+
+
+def _around(tried: Mapping[int, tuple[int, int]], power: float, floor: int) -> tuple[int, int]:
+    """The most templates that were too few, and the fewest above them that were enough."""
+    enough = {templates: said >= power * of for templates, (said, of) in tried.items()}
+    below = max((templates for templates, is_so in enough.items() if not is_so), default=floor - 1)
+    return below, min((templates for templates, is_so in enough.items() if is_so and templates > below), default=below)
 
 
 def _normal(rows: Mapping[str, Spread], design: Design, aim: Aim, changed: tuple[str, ...]) -> int:
