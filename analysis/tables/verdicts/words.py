@@ -71,7 +71,7 @@ def line(rows: pd.DataFrame, level: float, *, first: str = "") -> str:
     if len(ranked) > _SHOWN:
         parts.append(f"{len(ranked) - _SHOWN} more")
     unread = rows[silent]
-    if len(unread):
+    if len(unread) and "unanswered" not in first:
         parts.append(change_in_words(unread.iloc[int(unread["missing"].to_numpy(float).argmax())], level))
     return ", ".join(parts)
 
