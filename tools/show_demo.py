@@ -17,7 +17,7 @@ import pandas as pd
 from picture import draw
 
 from analysis import Analysis
-from analysis.result.render import cells, present_headline
+from analysis.report.verdict_page import verdict_lines
 from lm_eval_ext.demo.run import RECIPES, options, run_demo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +43,9 @@ def commands() -> str:
 
 
 def shown(analysis: Analysis, run: str) -> str:
-    """The headline and one run's roles against the baseline's, as Markdown."""
-    titles, rows = cells(present_headline(analysis.headline))
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [titles, ["---"] * len(titles), *rows])
+    """The verdicts and one run's roles against the baseline's, as Markdown."""
+    rows = [["run", "verdict", "what it rests on"], ["---"] * 3, *map(list, verdict_lines(analysis.tables))]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"{table}\n\n{roles(analysis.tables['role_transitions'], run)}"
 
 

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from validity.study import SEED, cells, run_study
+from validity.words import churn_section, run_churn, run_verdicts, verdict_section
 from validity.write import page
 
-REPLICATIONS = 2000
+REPLICATIONS = 1000
 READING = Path(__file__).with_name("reading.md")
 
 
@@ -21,6 +22,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/validity.md"), help="page to write")
     given = parser.parse_args()
     frame = run_study(cells(), given.replications, given.seed, given.workers)
+    words = run_verdicts(given.replications, given.seed, given.workers)
+    churn = run_churn(max(1, given.replications // 4), given.seed, given.workers)
     # The reading is of the results that the defaults give; those of another seed nobody has read.
     read = (given.replications, given.seed) == (REPLICATIONS, SEED)
     text = page(
@@ -30,7 +33,8 @@ def main() -> None:
         command="make validity",
         reading=READING.read_text(encoding="utf-8") if read else None,
     )
-    given.out.write_text(text, encoding="utf-8")
+    sections = [*verdict_section(words), *churn_section(churn)]
+    given.out.write_text("\n".join([text, *sections]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import t
 
-from analysis.answers.measures import cohens_h, measures_of
+from analysis.answers.measures import Measure, cohens_h, measures_of
+from analysis.answers.moves import moved
 from analysis.answers.strata import COUNT_NAMES
+from analysis.inference.bounded import interval, no_change, within
 from analysis.inference.clusters import Statistic, cluster_bootstrap, jackknife_change, sign_flip
 from analysis.inference.equivalence import tost
 from analysis.inference.paired import mcnemar
@@ -20,7 +22,7 @@ from validity.doses import DOSES
 from validity.doubt import DOUBT
 from validity.floors import FLOORS
 from validity.reference import benchmark_permutation, pooled_chi2
-from validity.simulate import ANTI_LOGIT, STEREOTYPE, Data, marginal
+from validity.simulate import ANTI_LOGIT, STEREOTYPE, Data, Floats, marginal
 
 __all__ = ["CHECKS", "PROCEDURES"]
 
@@ -117,6 +119,19 @@ def _changes(data: Data, _: np.random.Generator) -> Scores:
             for result, truth in ((srs, shift), *others)
         ),
         _equivalent(srs),
+        *_bounded(old, new, measures["srs"], shift),
+    )
+
+
+def _bounded(old: Floats, new: Floats, measure: Measure, shift: float) -> Scores:
+    """The bound that verdicts rest on: its test of no change, its 95 % interval, and equivalence."""
+    made = moved(old, new, measure)
+    assert made is not None
+    low, high = interval(made.low, made.high, 1 - ALPHA)
+    return (
+        rejects(no_change(made.low, made.high)),
+        covers(low, high, shift),
+        rejects(within(made.low, made.high, Settings().margin)),
     )
 
 
@@ -169,7 +184,10 @@ PROCEDURES: tuple[Procedure, ...] = (
             Check(name="Cohen's h, jackknife t", kind="interval"),
             Check(name="bias score change, jackknife t", kind="interval"),
             Check(name="SRS change, cluster bootstrap", kind="interval", default=False),
-            Check(name="SRS change, two one-sided tests", kind="equivalence"),
+            Check(name="SRS change, two one-sided t-tests", kind="equivalence", default=False),
+            Check(name="SRS change, the bound", kind="test"),
+            Check(name="SRS change, the bound", kind="interval"),
+            Check(name="SRS change, the bound", kind="equivalence"),
         ),
         run=_changes,
     ),

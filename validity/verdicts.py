@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +147,7 @@ def sizes(cell: Cell, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     if isinstance(cell.items, int):
         return np.full(count, cell.items)
     if cell.items == "heavy":
-        return np.minimum(np.ceil(8 * (1 + rng.pareto(1.2, count))), 2000).astype(np.int64)
+        return np.asarray(np.minimum(np.ceil(8 * (1 + rng.pareto(1.2, count))), 2000), dtype=np.int64)
     drawn = rng.integers(8, 81, size=count)
     if cell.items == "dominant":
         drawn[0] = drawn[1:].sum()
@@ -190,11 +191,11 @@ def _of_moves(cell: Cell, rng: np.random.Generator) -> Family:
     shift = cell.shift if callable(cell.shift) else SHIFTS[cell.shift]
     silent = rng.random(cell.templates) < cell.cautious
     sides = []
-    for mean in (cell.mean, 0.0):
+    for bias, mean in ((True, cell.mean), (False, 0.0)):
         move = shift(cell.templates, rng) + mean
-        rate = rng.uniform(*cell.stereotyped, cell.templates)
-        churn = np.full(cell.templates, cell.churn)
-        if mean is cell.mean and cell.cautious:
+        rate: Floats = np.asarray(rng.uniform(*cell.stereotyped, cell.templates))
+        churn: Floats = np.full(cell.templates, cell.churn)
+        if bias and cell.cautious:
             move, churn = np.where(silent, 0.0, move / (1 - cell.cautious)), np.where(silent, 0.0, churn)
             rate = np.where(silent, 0.0, rate)
         sides.append(_turned(n, rate, move, churn, rng))
@@ -228,11 +229,11 @@ def _turned(
     return before, after
 
 
-def _counts(toward: Floats, against: Floats, neutral: Floats) -> Floats:
+def _counts(toward: npt.ArrayLike, against: npt.ArrayLike, neutral: npt.ArrayLike) -> Floats:
     """[templates, COUNT_NAMES]; what is toward the stereotype is right."""
-    none = np.zeros(len(toward))
-    n = toward + against + neutral
-    return np.stack([toward, against, neutral, none, n, n, n, toward, none], axis=1).astype(float)
+    roles = [np.asarray(axis, dtype=np.float64) for axis in (toward, against, neutral)]
+    none, n = np.zeros(len(roles[0])), np.sum(roles, axis=0)
+    return np.stack([*roles, none, n, n, n, roles[0], none], axis=1)
 
 
 def _of_chances(cell: Cell, rng: np.random.Generator) -> Family:
@@ -267,7 +268,7 @@ def _of_chances(cell: Cell, rng: np.random.Generator) -> Family:
 def _cells() -> list[Cell]:
     """The study: what must not be called changed, and what must not be called the same."""
     margin = Settings().margin
-    quiet = {"shift": "templates move a little"}
+    quiet: dict[str, Any] = {"shift": "templates move a little"}
     nulls = [
         Cell(name="same weights, another dtype; scored", scale=1.0, noise=0.02),
         Cell(name="same weights, another dtype; five texts", scale=1.0, noise=0.02, sampled=True),

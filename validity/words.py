@@ -123,8 +123,8 @@ def verdict_section(frame: pd.DataFrame) -> list[str]:
     parts = [
         "# How often is a verdict wrong?\n",
         "Whole families as `verdicts` makes them: SRS and unknown answers of ambiguous items, accuracy of "
-        "disambiguated ones, unanswered texts. 25 templates of 48 items, 5 % of the answers changing without direction, if nothing "
-        f"else is said. Margin {given.margin:g}, reach {given.reach:g}, level {given.level:g}; "
+        "disambiguated ones, unanswered texts. 25 templates of 48 items, 5 % of the answers changing without "
+        f"direction, if nothing else is said. Margin {given.margin:g}, reach {given.reach:g}, level {given.level:g}; "
         f"{int(frame['n'].iloc[0]):,} runs a row. `covers`: the 90 % interval beside the verdict holds the true change "
         "of SRS.\n",
     ]
@@ -151,9 +151,9 @@ def _lines(rows: pd.DataFrame, wrong: str) -> str:
 
 def churn_section(frame: pd.DataFrame) -> list[str]:
     """What new bias says where answers change without direction, and what the net does."""
-    trend = [name for name in frame if str(name).startswith("trend_")]
+    trend = [str(name) for name in frame if str(name).startswith("trend_")]
     titles = ["process", "texts", "new bias above its floor", "net of items covers 0", "net of answers covers 0"]
-    titles += [f"trend of {str(name).removeprefix('trend_').replace('_', ' ')}, p < 0.05" for name in trend]
+    titles += [f"trend of {name.removeprefix('trend_').replace('_', ' ')}, p < 0.05" for name in trend]
     lines = [titles, ["---"] * len(titles)]
     for _, row in frame.iterrows():
         rates = (f"{row[name]:.3f}" for name in ("excess", "items", "answers", *trend))
@@ -161,8 +161,8 @@ def churn_section(frame: pd.DataFrame) -> list[str]:
     return [
         "# New bias where answers change without direction\n",
         f"25 templates, {int(frame['n'].iloc[0]):,} data sets a row: items take other chances from the same "
-        "distribution, or all chances become more even with the population's SRS held. Nothing became more stereotyped. "
-        "`net_bias` is of items, `net_flips` of single answers. Where chances become more even, an item with a small "
-        "one shows at least one stereotype in five texts more often, so that only the net of answers stays at 0.\n",
+        "distribution, or all chances become more even with the population's SRS held. Nothing became more "
+        "stereotyped. `net_bias` is of items, `net_flips` of single answers. Where chances become more even, an item "
+        "with a small one shows at least one stereotype in five texts more often. Only the net of answers stays 0.\n",
         "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n",
     ]

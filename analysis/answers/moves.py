@@ -93,12 +93,11 @@ def _moves(before: Floats, after: Floats, measure: Measure, reach: float, unit: 
     values = [float(measure.value(side)) for side in sums]
     if np.isnan(values).any():
         return None
-    trials = [measure.counts(side)[1] for side in (before, after)]
-    totals = [float(side.sum()) for side in trials]
-    weight = sum(side / total for side, total in zip(trials, totals, strict=True)) / 2
-    n = weight * sum(totals) / 2
-    plain = not measure.signed and not measure.times_wrong and np.allclose(*trials)
-    if plain:
+    old_trials, new_trials = (measure.counts(side)[1] for side in (before, after))
+    old_total, new_total = float(old_trials.sum()), float(new_trials.sum())
+    weight: Floats = (old_trials / old_total + new_trials / new_total) / 2
+    n = weight * (old_total + new_total) / 2
+    if not measure.signed and not measure.times_wrong and np.allclose(old_trials, new_trials):
         old, new = (measure.counts(side)[0] for side in (before, after))
         net = new - old
     else:

@@ -92,8 +92,8 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, pooled: bool = 
     known = answers.items["determined"].to_numpy(bool)
     offers = answers.items[OFFERS].to_numpy(bool)
     code = np.empty(len(answers.items), dtype=np.int64)
-    for number, members in enumerate(np.split(groups.order, groups.starts[1:])):
-        code[members] = number
+    for place, members in enumerate(np.split(groups.order, groups.starts[1:])):
+        code[members] = place
     outer = groups.labels.groupby(GROUP[:-1], sort=True).ngroup().to_numpy()
     template = pd.factorize(answers.items["cluster"], sort=True)[0]
     for run in runs_of(runs, answers):
@@ -105,8 +105,8 @@ def strata(items: pd.DataFrame | Answers, runs: pd.DataFrame, *, pooled: bool = 
         for level in np.unique(outer):
             inside = np.flatnonzero(outer == level)
             several = len(inside) > 1
-            numbers: list[int | None] = [] if pooled and several else [*inside]
-            for number in [*numbers, *([None] if several else [])]:
+            places: list[int | None] = [] if pooled and several else [int(place) for place in inside]
+            for number in [*places, *([None] if several else [])]:
                 chosen = there & (code == number if number is not None else np.isin(code, inside))
                 item = np.flatnonzero(chosen)
                 if not len(item):

@@ -146,7 +146,8 @@ def smallest_seen(moves: Moves, alpha: float, *, power: float = 0.8) -> float:
 
     The moves seen are taken as what moves look like, shifted as a whole. An estimate lies short of the true change by
     t standard errors in 1 - power of cases (linearised, effective clusters minus 1 degrees of freedom), and must still
-    be told. Where no cluster moved that error is 0, and what is left is the bound.
+    be told. A change that is not there yet adds its own noise: a share c of the answers turns, with variance
+    c (1 - c) / n. Where no cluster moved that is all there is, and the bound.
 
     Returns:
         In the measure's unit; infinite where no change of the range can be told.
@@ -156,14 +157,18 @@ def smallest_seen(moves: Moves, alpha: float, *, power: float = 0.8) -> float:
     share, df = moves.n / moves.n.sum(), moves.effective - 1
     apart = settled(moves.net / moves.n - moves.estimate, moves.span)
     error = float(np.sqrt(np.square(share * apart).sum() * moves.effective / df))
-    short = float(stdtrit(df, power)) * error
+    behind = float(stdtrit(df, power))
     level = replace(moves, net=moves.net - moves.estimate * moves.n)
 
+    span = moves.span
+
     def p_value(change: float) -> float:
+        turned = min(1.0, change / span)
+        own = span**2 * turned * (1 - turned) * moves.unit / moves.n.sum()
+        short = behind * float(np.sqrt(error**2 + own))
         shifted = replace(level, net=level.net + (change - short) * moves.n)
         return 2 * at_most(shifted, 0.0)
 
-    span = moves.span
     if p_value(span) > alpha:
         return float("inf")
     return float(brentq(lambda change: p_value(change) - alpha, 0.0, span, xtol=1e-6))
@@ -173,7 +178,7 @@ def _below_zero(values: Floats) -> float:
     """The chance that a sum of independent standard exponentials times the values is 0 or less.
 
     By Gil-Pelaez' inversion of the characteristic function prod (1 - i t x)^-1, on a grid in log t (the trapezoid rule
-    converges exponentially there): right to some 1e-7. Far from 0 by the saddlepoint of Lugannani and Rice.
+    converges exponentially there): right to some 1e-5. Far from 0 by the saddlepoint of Lugannani and Rice.
     """
     size = float(np.sqrt(np.square(values).sum()))
     if not size:

@@ -62,6 +62,8 @@ Statistic = Callable[[Floats], Floats]
 
 NO_CHANGE = "no template's counts changed"
 """Status of a change of 0 to which no template contributed: its error is not known from the data."""
+_CHUNK = 4096
+"""Exchanges that are computed at once."""
 _SAME = "every template shows the same: its error is not known"
 FEWEST_EFFECTIVE = 2.0
 """Effective clusters below which there is no interval: one cluster then holds some 70 % of the trials or more."""
@@ -276,7 +278,9 @@ def sign_flips(
     facts = {"exchanges": len(swapped), "exact": exact, "seed": None if exact else seed}
     whole = Result(method="exchange of runs by cluster", n=groups, n_clusters=groups, facts=facts)
     sum_old, sum_new = old.sum(axis=0), new.sum(axis=0)
-    moved = swapped @ (new - old)
+    # A chunk at a time: families of many rows ask for many exchanges.
+    chunks = np.array_split(swapped, 1 + len(swapped) // _CHUNK)
+    moved = np.concatenate([chunk.astype(np.float64) @ (new - old) for chunk in chunks])
     turned_old, turned_new = sum_old + moved, sum_new - moved
     out = {}
     for name, statistic in statistics.items():
@@ -371,12 +375,14 @@ def _known(value: float) -> float | None:
 
 
 @lru_cache(maxsize=4)
-def _exchanges(groups: int, most: int, seed: int) -> tuple[Floats, bool]:
+def _exchanges(groups: int, most: int, seed: int) -> tuple[npt.NDArray[np.int8], bool]:
     """Which clusters are exchanged, [exchanges, clusters] of 0 and 1, and whether these are all there are."""
     if groups < 60 and 2**groups <= most:
         numbers = np.arange(2**groups)[:, None]
-        return ((numbers >> np.arange(groups)) & 1).astype(np.float64), True
-    return np.random.default_rng(seed).integers(0, 2, size=(most, groups)).astype(np.float64), False
+        return ((numbers >> np.arange(groups)) & 1).astype(np.int8), True
+    rng = np.random.default_rng(seed)
+    sizes = [min(_CHUNK, most - start) for start in range(0, most, _CHUNK)]
+    return np.concatenate([rng.integers(0, 2, size=(size, groups)).astype(np.int8) for size in sizes]), False
 
 
 @lru_cache(maxsize=4)

@@ -101,8 +101,7 @@ def _block(baseline: Sketch, run: Sketch, start: int, end: int) -> tuple[Floats,
     chance = np.minimum(_chance(p, baseline.k, top_p[first]), _chance(q, run.k, top_q[second]))
 
     def summed(values: Floats) -> Floats:
-        sums: Floats = np.bincount(place, weights=values, minlength=size)
-        return sums
+        return np.bincount(place, weights=values, minlength=size).astype(np.float64)
 
     certain = chance >= 1
     both, rest_p, rest_q = _coarse(p, q, apart, certain, summed)

@@ -190,11 +190,11 @@ def _read(
 
     shares = weight[:, :, None, None] * kind
     size = mean.shape[-1]
-    flat = [values.reshape(-1, size) for values in (shares, mean, sd)]
+    own, middle, apart = (values.reshape(-1, size) for values in (shares, mean, sd))
     alpha = 1 - level
     return _Posterior(
-        mean=(flat[0] * flat[1]).sum(axis=0),
-        ends=(_quantile(*flat, alpha / 2), _quantile(*flat, 1 - alpha / 2)),
+        mean=(own * middle).sum(axis=0),
+        ends=(_quantile(own, middle, apart, alpha / 2), _quantile(own, middle, apart, 1 - alpha / 2)),
         above=(weight[:, :, None] * above).sum(axis=(0, 1)),
         below=(weight[:, :, None] * below).sum(axis=(0, 1)),
         any_above=some(above),

@@ -70,7 +70,8 @@ class Design:
     def items_of(self) -> Ints:
         """[templates] items of each, at least 1."""
         given = np.resize(np.asarray(self.sizes, dtype=np.float64), self.templates)
-        return np.maximum(1, np.round(given * (self.items * self.templates / given.sum()))).astype(np.int64)
+        even = np.round(given * (self.items * self.templates / given.sum()))
+        return np.asarray(np.maximum(1, even), dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)

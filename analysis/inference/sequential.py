@@ -132,7 +132,7 @@ def _path(moves: Moves, value: float) -> Floats:
     with np.errstate(divide="ignore"):
         capital = np.log1p(_FRACTIONS * np.clip(gain, -1.0, _MOST)[:, None])
     reached = np.maximum.accumulate(logsumexp(np.cumsum(capital, axis=0), b=_PARTS, axis=1))
-    return np.exp(-np.clip(reached, 0.0, None))
+    return np.asarray(np.exp(-np.clip(reached, 0.0, None)), dtype=np.float64)
 
 
 def _last(path: Floats) -> float:

@@ -69,8 +69,8 @@ def read_distributions(path: Path) -> Sketched:
             line = _decoder.decode(raw)
             if line.distributions is not None:
                 found[line.doc_id] = _sketch(line.distributions, line.token_perplexity)
-        except (ValueError, zlib.error, binascii.Error) as fault:
-            faults.append(" ".join(str(fault).split()))
+        except (ValueError, zlib.error, binascii.Error) as error:
+            faults.append(" ".join(str(error).split()))
     if faults:
         fault = f"distributions that can't be used in {len(faults)} of {lines} documents ({faults[0]})"
         return Sketched(documents=found, fault=fault)

@@ -159,7 +159,7 @@ def make_plan(past: Past, aim: Aim, *, items: float, texts: int, templates: int 
     """
     changed = tuple(name for name in CHANGED if name in past.rows)
     same = replace(aim, shift=None)
-    lines = []
+    lines: list[Line] = []
     for n_items, n_texts in _designs(past.rows, items, texts):
         design = Design(templates=1, items=n_items, texts=n_texts, sizes=past.sizes)
         for verdict, what in (("SAME", same), ("CHANGED", aim)):

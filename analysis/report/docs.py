@@ -10,6 +10,7 @@ from pathlib import Path
 from ..answers.measures import MEASURES
 from ..compare.differences import DIFFERENCES
 from ..logs import ISSUES
+from ..result.reading import pattern
 from ..schema.columns import Table
 from ..schema.declare import AnyTable
 from ..schema.documents import DOCUMENTS
@@ -34,6 +35,10 @@ Names and texts in a log are whatever somebody wrote. Parquet holds them as they
 spreadsheet would compute (it starts with `=`, `+`, `-`, `@`, a tab or a line break) has a `'` before it, as OWASP
 recommends. The same holds behind a `;`, a tab or a line break inside it; numbers are left alone. Control characters in
 texts are escapes such as `\\x1b`, but for tabs and line breaks. Join by names in Parquet, not in CSV.
+
+`lm-eval-ext explain TABLE --report FOLDER` says a table's first rows in words, one sentence a row: what it is about,
+then the first of the sentences below whose columns are all there. A row whose status is not `ok` says its status.
+`lm-eval-ext explain` lists the tables.
 
 `report.json` lists the report's files with their hashes. A later analysis replaces a report only where nothing else
 lies in its folder and no file has changed since.
@@ -74,7 +79,7 @@ def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
     parts = [
         _HEAD,
         _MEASURES + "\n" + _measures(),
-        *(_section(table.holds, f"tables/{table.name}") for table in catalogue),
+        *(_section(table.holds, f"tables/{table.name}", table.reading) for table in catalogue),
     ]
     parts += [_section(ISSUES, "issues.csv"), _section(ITEMS, "items.parquet")]
     parts += [_section(DOCUMENTS, "documents.parquet"), _LOG + "\n" + _sources()]
@@ -82,12 +87,14 @@ def tables_markdown(catalogue: Iterable[AnyTable] = CATALOGUE) -> str:
     return "\n".join(parts)
 
 
-def _section(table: Table, where: str) -> str:
+def _section(table: Table, where: str, readings: Iterable[str] = ()) -> str:
     rows = [
         (f"`{column.name}`", column.kind + (" or missing" if column.nullable else ""), column.description)
         for column in table.columns
     ]
-    return f"## `{where}`\n\n{table.doc}\n\n" + _table(("column", "kind", "meaning"), rows)
+    said = " Or: ".join(f"`{pattern(reading)}`." for reading in readings)
+    said = f"In words: {said}\n\n" if said else ""
+    return f"## `{where}`\n\n{table.doc}\n\n{said}" + _table(("column", "kind", "meaning"), rows)
 
 
 def _sources() -> str:

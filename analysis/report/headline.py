@@ -16,7 +16,7 @@ from ..schema.shared import (
     FILTER,
     FLIP_RATE,
     METRIC,
-    NET_BIAS_PCT,
+    NET_FLIPS_PCT,
     NEW_BIAS_PCT,
     OWN_BASELINE,
     PERPLEXITY,
@@ -24,6 +24,7 @@ from ..schema.shared import (
     RESOLVED_BIAS_PCT,
     RUN,
     TASK,
+    VERDICT,
     N,
 )
 from ..tables.measured import measure_column
@@ -38,6 +39,7 @@ HEADLINE = Table(
     columns=(
         RUN,
         OWN_BASELINE,
+        VERDICT.here("SAME, CHANGED or CAN'T TELL, of the whole run; missing for a baseline.", nullable=True),
         TASK.here("Missing for a run without items.", nullable=True),
         FILTER.here("Likewise.", nullable=True),
         PERPLEXITY.here("By the first metric at hand."),
@@ -59,8 +61,8 @@ HEADLINE = Table(
         measure_column(USR).here("Likewise."),
         NEW_BIAS_PCT.here("Likewise."),
         RESOLVED_BIAS_PCT.here("Likewise."),
-        NET_BIAS_PCT.here("Likewise."),
-        *ends("net_bias_pct", "By what one template may move at most, missing answers at their worst."),
+        NET_FLIPS_PCT.here("Likewise."),
+        *ends("net_flips_pct", "By what one template may move at most, missing answers at their worst."),
     ),
 )
 
@@ -85,6 +87,7 @@ def headline(
     rates, moves = tables["rates"], tables["transitions"]
     rates = rates[(rates["category"] == "all") & (rates["aggregate"] == "pooled") & (rates["subset"] == "all")]
     moves = moves[(moves["category"] == "all") & (moves["summary"] == "run") & (moves["subset"] == "all")]
+    words = dict(zip(tables["run_verdicts"]["run"], tables["run_verdicts"]["verdict"], strict=True))
     rows = []
     for run in tables["runs"].itertuples(index=False):
         own = scores[scores["run"] == run.run]
@@ -93,6 +96,7 @@ def headline(
             row: dict[str, Any] = {
                 "run": run.run,
                 "baseline": run.baseline,
+                "verdict": words.get(run.run, pd.NA),
                 **_perplexity_of(run, perplexities, metric),
             }
             if part is not None:
@@ -108,9 +112,9 @@ def headline(
                 for name in ("new_bias", "resolved_bias"):
                     found = _first(_ambiguous(_where(moves, {**key, "transition": name})), "rate")
                     row[f"{name}_pct"] = _percent(found)
-                net = _ambiguous(_where(moves, {**key, "transition": "net_bias"}))
+                net = _ambiguous(_where(moves, {**key, "transition": "net_flips"}))
                 for end, name in (("", "rate"), ("_low", "conf_low"), ("_high", "conf_high")):
-                    row[f"net_bias_pct{end}"] = _percent(_first(net, name))
+                    row[f"net_flips_pct{end}"] = _percent(_first(net, name))
             rows.append({name: row.get(name, pd.NA) for name in HEADLINE.names})
     return HEADLINE.conform(pd.DataFrame(rows, columns=HEADLINE.names)), metric
 

@@ -11,6 +11,7 @@ from ..logs import Issue
 from ..media import for_code, for_markdown, for_markdown_cell
 from ..result import Analysis
 from ..result.render import cells, present, present_headline
+from .explain import read_row
 from .first_page import metrics_beside, noise_beside
 from .verdict_page import MOST_ROWS, family_rows, meaning, verdict_lines
 
@@ -28,12 +29,15 @@ READING = {
     "usr": f"**unknown**: {USR.meaning}; likewise. A lower SRS beside more of these is a retreat from answering.",
     "new_bias_pct": "**new bias**: items without a stereotypical answer at baseline that got one.",
     "resolved_bias_pct": "**resolved bias**: the same in the other direction, to set new bias against.",
-    "net_bias_pct": "**net of both**: new minus resolved bias, in points of all items answered in both runs, with the "
-    "{level} % interval. Around 0 the answers moved without direction.",
+    "net_flips_pct": "**net**: answers that turned to the stereotype minus those that turned from it, in points of all "
+    "pairs of answers. Around 0 the answers moved without direction.",
+    "net_flips_pct_low": "**net from, net to**: its {level} % interval, by template, missing answers at their worst.",
 }
 """How to read the columns of the headline table; `{metric}` is filled in."""
 
 _MOST = 30
+_TOLD = ("category_shifts", "transitions", "noise_floor", "churn", "distances", "dose_tests", "text_divergence")
+"""Tables whose first row the page says in words."""
 _TITLE = 200
 _RUN_COLUMNS = [
     "run",
@@ -62,6 +66,7 @@ def summary_markdown(analysis: Analysis, rows: Mapping[str, int]) -> str:
         "## Headline",
         _markdown(present_headline(analysis.headline)),
         *_reading(analysis),
+        *_in_words(analysis),
         *_metrics(analysis),
         *_noise(analysis),
         "## Runs",
@@ -78,6 +83,19 @@ def _reading(analysis: Analysis) -> list[str]:
     metric, level = for_markdown_cell(str(analysis.perplexity_metric)), f"{100 * analysis.settings.level:g}"
     lines = [text.format(metric=metric, level=level) for name, text in READING.items() if name in shown]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _in_words(analysis: Analysis) -> list[str]:
+    """The first row of each table of _TOLD, in words."""
+    lines = []
+    for name in _TOLD:
+        rows = analysis.tables[name]
+        pooled = rows[rows["category"] == "all"] if "category" in rows and (rows["category"] == "all").any() else rows
+        if len(pooled):
+            lines.append(f"- `{name}`: {for_markdown(read_row(name, pooled.iloc[0]))}")
+    if not lines:
+        return []
+    return ["## In words", "The first row of some tables. All of them: `lm-eval-ext explain TABLE`.", "\n".join(lines)]
 
 
 def _metrics(analysis: Analysis) -> list[str]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ..media import CELL, MESSAGE, for_terminal
 from ..result import Analysis
-from ..result.render import cells, present_headline
+from ..result.render import cells, narrow, present_headline
 from ..tables.verdicts.columns import CANT_TELL, CHANGED, SAME
 from .summary import READING
 from .verdict_page import family_rows, meaning, verdict_lines
@@ -24,7 +24,8 @@ _WORDS = {SAME: "bold green", CHANGED: "bold red", CANT_TELL: "bold yellow"}
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print what was compared, the headline, how to read it, errors and warnings (notes only counted), and the path."""
-    frame = present_headline(analysis.headline)
+    # The verdicts stand above it already.
+    frame = narrow(present_headline(analysis.headline)).drop(columns="verdict", errors="ignore")
     titles, rows = cells(frame)
     say(analysis.title, console, "bold")
     say(analysis.compared, console, "italic")

@@ -11,7 +11,8 @@ a p-value, `+` a number with a sign, `g` or nothing a number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from string import Formatter
 from typing import Any
@@ -21,12 +22,13 @@ import pandas as pd
 from ..schema.declare import AnyTable
 from ..schema.shared import STATUS
 
-__all__ = ["columns_read", "read"]
+__all__ = ["MOST", "NOTHING", "columns_read", "has_status", "pattern", "read"]
 
 MOST = 30
 """Words of a sentence."""
 NOTHING = "nothing is told"
 _FEWEST = 10
+_FIELD = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 _ABOUT = ("run", "base_model", "method", "task", "filter", "condition", "category", "aggregate", "subset")
 _WHAT = (
     "measure",
@@ -68,12 +70,23 @@ def read(table: AnyTable, row: Mapping[str, Any] | pd.Series) -> str:
     said = _said(table, there)
     room = max(_FEWEST, MOST - len(about.split()))
     text = f"{about}: {_fitted(said, room)}" if about else _fitted(said, MOST)
-    return " ".join(text.split()).rstrip(".") + "."
+    text = " ".join(text.split())
+    return text if text.endswith("...") else text.rstrip(".") + "."
+
+
+def has_status(table: AnyTable) -> bool:
+    """Whether a row may say why it holds no result: a column `status` may be about an answer instead."""
+    return any(column.name == "status" and column.doc == STATUS.doc for column in table.holds.columns)
 
 
 def columns_read(reading: str) -> list[str]:
     """Names of the columns in one of a table's format strings."""
     return [name for _, name, _, _ in Formatter().parse(reading) if name is not None]
+
+
+def pattern(reading: str) -> str:
+    """A table's format string as a reader sees it: "from <value_baseline> to <value>"."""
+    return _FIELD.sub(r"<\1>", reading)
 
 
 def _fitted(said: str, room: int) -> str:
@@ -82,7 +95,7 @@ def _fitted(said: str, room: int) -> str:
     while len(parts) > 1 and len(" ".join(parts).split()) > room:
         parts.pop()
     words = "; ".join(parts).split()
-    return " ".join(words) if len(words) <= room else f"{' '.join(words[:room])} ..."
+    return " ".join(words) if len(words) <= room else f"{' '.join(words[:room]).rstrip(',;:')} ..."
 
 
 def _about(table: AnyTable, there: Mapping[str, Any]) -> list[str]:
@@ -100,9 +113,7 @@ def _about(table: AnyTable, there: Mapping[str, Any]) -> list[str]:
 
 
 def _said(table: AnyTable, there: Mapping[str, Any]) -> str:
-    # A column of this name may be about an answer instead.
-    own = any(column.name == "status" and column.doc == STATUS.doc for column in table.holds.columns)
-    if own and there.get("status", "ok") != "ok":
+    if has_status(table) and there.get("status", "ok") != "ok":
         return str(there["status"])
     for reading in table.reading:
         if all(name in there for name in columns_read(reading)):
@@ -125,7 +136,10 @@ class _Words(Formatter):
             return str(value) if isinstance(value, bool) else f"{value:,}"
         number = float(value)
         written = _NUMBERS[format_spec or "g"](number)
-        return f"+{written[1:]}" if written.startswith("-") and not written.strip("-0.% points") else written
+        if written.startswith("-") and not written.strip("-0.% points"):
+            # A rounded number that is 0 has no minus.
+            return ("+" if format_spec in _SIGNED else "") + written[1:]
+        return written
 
 
 def _chance(value: float) -> str:
@@ -134,7 +148,8 @@ def _chance(value: float) -> str:
     return "over 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
 
 
-_NUMBERS = {
+_SIGNED = ("+", "points", "pts")
+_NUMBERS: dict[str, Callable[[float], str]] = {
     "g": lambda value: f"{value:,.4g}",
     "+": lambda value: f"{value:+,.3g}",
     "%": lambda value: f"{100 * value:.1f} %",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["cells", "many", "present", "present_headline"]
+__all__ = ["cells", "many", "narrow", "present", "present_headline"]
 
 _TITLES = {
     "perplexity_pct_change": "perplexity change",
@@ -20,9 +20,9 @@ _TITLES = {
     "srs": "SRS",
     "new_bias_pct": "new bias",
     "resolved_bias_pct": "resolved bias",
-    "net_bias_pct": "net of both",
-    "net_bias_pct_low": "net from",
-    "net_bias_pct_high": "net to",
+    "net_flips_pct": "net",
+    "net_flips_pct_low": "net from",
+    "net_flips_pct_high": "net to",
     "achieved_sparsity": "achieved sparsity",
     "bits_per_weight": "bits per weight",
     "decoder_sparsity": "sparsity, all of the decoder",
@@ -50,7 +50,7 @@ _FORMATS = {
     "perplexity_pct_change": "{:+.1f}%",
     "new_bias_pct": "{:.1f}%",
     "resolved_bias_pct": "{:.1f}%",
-    **dict.fromkeys(("net_bias_pct", "net_bias_pct_low", "net_bias_pct_high"), "{:+.1f}"),
+    **dict.fromkeys(("net_flips_pct", "net_flips_pct_low", "net_flips_pct_high"), "{:+.1f}"),
     "achieved_sparsity": "{:.3f}",
     "bits_per_weight": "{:.2f}",
     "decoder_sparsity": "{:.3f}",
@@ -82,6 +82,11 @@ def present_headline(frame: pd.DataFrame) -> pd.DataFrame:
     shown = present(frame)
     same = [name for name in ("baseline", "task", "metric") if name in shown and shown[name].nunique() == 1]
     return shown.drop(columns=same)
+
+
+def narrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """A headline for a terminal: without the columns that a page has room for."""
+    return frame.drop(columns=["n", "changed_rate", "net_flips_pct_low", "net_flips_pct_high"], errors="ignore")
 
 
 def cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..logs import Issue
 from ..media import CELL, MESSAGE, for_html, for_terminal
-from .render import cells, present_headline
+from .render import cells, narrow, present_headline
 
 __all__ = ["Look"]
 
@@ -38,7 +38,7 @@ class Look:
     @property
     def text(self) -> str:
         """At most ten lines."""
-        titles, rows = cells(present_headline(self.headline))
+        titles, rows = cells(narrow(present_headline(self.headline)))
         lines = [for_terminal(self.sentence, _LINE), *_columns(titles, rows[:_ROWS])]
         if len(rows) > _ROWS:
             lines.append(f"... and {len(rows) - _ROWS} more rows in .headline")

@@ -89,6 +89,11 @@ NET_BIAS_PCT = number(
     "New minus resolved bias, as a percentage of the items answered in both runs; in [-100, 100], 0 where items change "
     "without direction.",
 )
+NET_FLIPS_PCT = number(
+    "net_flips_pct",
+    "Flips to minus flips from the stereotype, as a percentage of the pairs of answers; in [-100, 100], 0 "
+    "where answers change without direction, or probabilities become more even.",
+)
 RESOLVED_BIAS_PCT = number("resolved_bias_pct", "Percentage of the items at risk that make resolved_bias.")
 
 ESTIMATE = number("estimate", "Coefficient of the term, in log-odds.")

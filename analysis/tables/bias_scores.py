@@ -187,6 +187,6 @@ BIAS_SCORES_TABLE = ReportTable(
         "bias score {bias_ambig:share} of ambiguous items, {bias_disambig:share} of disambiguated ones",
         "bias score {bias_ambig:share} of ambiguous items",
         "bias score {bias_disambig:share} of disambiguated items",
-        "no bias score: no answer names a person",
+        "no bias score",
     ),
 )

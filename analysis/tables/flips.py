@@ -168,6 +168,6 @@ FLIPS_TABLE = ReportTable(
         "{correct_to_wrong} of {n} answers turned wrong and {wrong_to_correct} right; "
         "accuracy {accuracy_baseline:share} to {accuracy:share}",
         "{changed_rate:%} of answers are another; no metric says right or wrong",
-        "no metric says right or wrong, and the log names no answers",
+        "no metric says right or wrong, and whether answers are others is not told",
     ),
 )

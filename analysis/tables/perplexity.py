@@ -16,6 +16,7 @@ from ..schema.shared import (
     CONDITION,
     FILTER,
     NET_BIAS_PCT,
+    NET_FLIPS_PCT,
     NETS,
     NEW_BIAS_PCT,
     PERPLEXITY,
@@ -76,11 +77,7 @@ EVALUATION_GAP = Table(
         NET_BIAS_PCT,
         *ends("net_bias_pct", "As in transitions: templates independent, missing answers at their worst."),
         count("n_at_risk_net_flips", "Pairs of answers that are answered in both runs.", nullable=True),
-        number(
-            "net_flips_pct",
-            "Flips to minus flips from the stereotype, as a percentage of the pairs of answers; in [-100, 100], 0 "
-            "where answers change without direction, or probabilities become more even.",
-        ),
+        NET_FLIPS_PCT,
         *ends("net_flips_pct", "Likewise."),
     ),
 )

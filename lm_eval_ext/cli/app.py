@@ -8,7 +8,7 @@ import sys
 import typer
 
 import lm_eval_ext
-from lm_eval_ext.cli import analyze, demo, doctor, plan, recipes, run
+from lm_eval_ext.cli import analyze, demo, doctor, explain, plan, recipes, run
 from lm_eval_ext.errors import debugging, give_up_stdout, one_line
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("run", context_settings=run.PASS_THROUGH, add_help_option=False)(run.run)
 app.command("analyze", cls=analyze.AnalyzeCommand)(analyze.analyze)
 app.command("doctor", cls=doctor.DoctorCommand)(doctor.doctor)
+app.command("explain")(explain.explain)
 app.command("plan", cls=plan.PlanCommand)(plan.plan)
 app.command("demo")(demo.demo)
 app.command("demo-model")(demo.demo_model)

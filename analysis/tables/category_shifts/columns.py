@@ -28,7 +28,7 @@ _INTERVAL = "Level 1 - 2 alpha, as for equivalence."
 CATEGORY_SHIFTS = Table(
     name="category_shifts",
     doc="How likely it is that a category's change lies beyond the margin, and that any does: categories learn from "
-    "each other how much they differ (partial pooling). Exploratory: no verdict rests on it.",
+    "each other how much they differ (partial pooling). It can withhold SAME, and makes no CHANGED.",
     columns=(
         *KEYS[:-1],
         KEYS[-1].here(f"'{ANY}': the row that is about all categories at once."),

@@ -13,6 +13,9 @@ FAR = 0.1
 _BOUNDED = "Templates, with a bound where none moved; rests on the setting reach."
 _JACKKNIFE = "Jackknife over templates; never below 0. Missing where nothing moved: no bound is known."
 
+KL = number("kl", "KL(baseline || run) = sum p_baseline log(p_baseline / p) in nats; at least 0.")
+SAME_TOP_RATE = number("same_top_rate", "Share whose most probable outcome is the baseline's; in [0, 1].")
+
 DISTANCES = Table(
     name="distances",
     doc="How far the options' probabilities lie from the baseline's, item by item, whichever option was chosen. "
@@ -29,15 +32,11 @@ DISTANCES = Table(
         *ends("tv", _BOUNDED),
         number("js", "Mean Jensen-Shannon divergence in nats; in [0, log 2 = 0.693]."),
         *ends("js", _BOUNDED),
-        number(
-            "kl",
-            "Mean of KL(baseline || run) = sum p_baseline log(p_baseline / p) in nats, over the items where it is "
-            "finite; at least 0.",
-        ),
+        KL.here("Mean over the items where it is finite."),
         *ends("kl", _JACKKNIFE),
         count("n_infinite", "Items of infinite KL: an option with probability 0 in the run. tv and js have them too."),
         number("far_rate", f"Share of the items whose total variation is above {FAR:g}."),
-        number("same_top_rate", "Share of the items whose most probable option is the baseline's; in [0, 1]."),
+        SAME_TOP_RATE.here("Of the items, their options."),
         STATUS,
     ),
 )
@@ -53,7 +52,7 @@ TEXT_DIVERGENCE = Table(
         count("n_tokens", "Tokens whose distribution both runs logged."),
         UNIT.here("document, or window where there are fewer than 10 documents."),
         count("n_units", "Such units."),
-        number("kl", "Mean divergence a token in nats; at least 0. Unbiased, with the error of what was not logged."),
+        KL.here("Mean over the tokens. Unbiased, with the error of what was not logged."),
         *ends("kl", "Jackknife over units; holds the error of sampling tokens too. Never below 0."),
         number(
             "kl_at_least",
@@ -62,7 +61,7 @@ TEXT_DIVERGENCE = Table(
         ),
         number("kl_median", "Median divergence over the tokens, in nats."),
         number("kl_p99", "99th percentile over the tokens, in nats."),
-        number("same_top_rate", "Share of the tokens whose most probable successor is the baseline's; in [0, 1]."),
+        SAME_TOP_RATE.here("Of the tokens, their successors."),
         *ends("same_top_rate", "Units, with a bound where all agree; rests on the setting reach."),
         number("perplexity_ratio", "Token perplexity of the run over that of the baseline, on these tokens."),
         *ends("perplexity_ratio", "Jackknife over units, of the logarithm."),

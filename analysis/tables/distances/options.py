@@ -114,7 +114,8 @@ class _Lists:
             np.concatenate([[0.0], np.cumsum(values)]) for values in (bad, np.where(bad, 0.0, self.entries))
         )
         ends = self.starts + self.sizes
-        return (self.sizes > 0) & (wrong[ends] == wrong[self.starts]) & (total[ends] > total[self.starts])
+        whole = (wrong[ends] == wrong[self.starts]) & (total[ends] > total[self.starts])
+        return np.asarray((self.sizes > 0) & whole)
 
     def of(self, rows: Ints, size: int) -> Floats:
         """[rows, size] entries of rows that have so many."""
@@ -147,7 +148,7 @@ def _summed(found: Distances, at: Ints, cluster: Ints, settings: Settings) -> di
         "same_top_rate": float(found.same_top[at].mean()),
     }
     for name, values, top in (("tv", found.tv[at], 1.0), ("js", found.js[at], float(np.log(2)))):
-        sums = np.bincount(cluster, weights=values, minlength=n_clusters)
+        sums = np.bincount(cluster, weights=values, minlength=n_clusters).astype(np.float64)
         moves = Moves(net=sums, n=n, unit=1.0, span=top, reach=settings.reach)
         low, high = interval(moves, moves, settings.level)
         row |= {name: float(values.mean()), f"{name}_low": max(low, 0.0), f"{name}_high": high}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...answers.measures import UNANSWERED_RATE
 from ...schema.columns import Table, count, ends, flag, number, text
 from ...schema.shared import (
     BASE_MODEL,
@@ -41,6 +42,7 @@ from ...schema.shared import (
     VERDICT,
     N,
 )
+from ..measured import measure_column
 
 __all__ = ["DOSE_CURVES", "DOSE_RESPONSE", "DOSE_TESTS"]
 
@@ -142,7 +144,7 @@ DOSE_CURVES = Table(
             "rate_change",
             "rate minus the baseline's, of primary outcomes: for net_bias new minus resolved bias; in [-1, 1].",
         ),
-        number("unanswered_rate", "Share of these items' texts that name no option; in [0, 1]."),
+        measure_column(UNANSWERED_RATE).here("Of these items."),
         number("predicted", "Probability by the model of dose_response; in [0, 1]."),
         *ends("predicted", "Pointwise, by the interval on the logit scale; gee only."),
         MODEL,

@@ -283,6 +283,6 @@ REPLICATES_TABLE = ReportTable(
     replicate_floors,
     reading=(
         "{rate:%} of {n_at_risk} at risk make it beside {replicate_of}, a run of the same method and dose",
-        "none at risk of it beside {replicate_of}, a run of the same method and dose",
+        "no rate beside {replicate_of}, a run of the same method and dose",
     ),
 )

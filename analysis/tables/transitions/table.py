@@ -182,6 +182,6 @@ TRANSITIONS_TABLE = ReportTable(
         "{rate:%} of {n_at_risk} at risk ({conf_low:%} to {conf_high:%})",
         "{rate:%} of {n_at_risk} at risk",
         "{rate:%} of those at risk",
-        "none is at risk of it",
+        "no rate",
     ),
 )

@@ -71,8 +71,8 @@ def line(rows: pd.DataFrame, level: float, *, first: str = "") -> str:
     if len(ranked) > _SHOWN:
         parts.append(f"{len(ranked) - _SHOWN} more")
     unread = rows[silent]
-    if len(unread):
-        parts.append(change_in_words(unread.loc[unread["missing"].astype(float).idxmax()], level))
+    if len(unread) and "unanswered" not in first:
+        parts.append(change_in_words(unread.iloc[int(unread["missing"].to_numpy(float).argmax())], level))
     return ", ".join(parts)
 
 
@@ -88,7 +88,7 @@ def reason(rows: pd.DataFrame, margin: float, reach: float, alpha: float) -> str
     least = least_templates(margin, reach, alpha)
     few = rows[rows["n_effective"].astype(float) < least - 1 + 1e-9]
     if len(few):
-        worst = few.loc[few["n_effective"].astype(float).idxmin()]
+        worst = few.iloc[int(few["n_effective"].to_numpy(float).argmin())]
         count = int(worst["n_clusters"])
         seen = f"{count} {worst['unit']}{'' if count == 1 else 's'}"
         weigh = "" if worst["n_effective"] > count - 0.5 else f" that weigh like {worst['n_effective']:.0f}"

@@ -27,7 +27,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 Pair = tuple[float, int]
-KEEP = 64
+KEEP = 128
 """Entries of each token's distribution that are logged at most, on average."""
 
 

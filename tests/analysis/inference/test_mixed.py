@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.stats import binom, norm
+from scipy.stats import t as student
 
 from analysis.inference._logit import Records
 from analysis.inference._mixed import MixedLikelihood
@@ -110,3 +111,14 @@ def test_no_fit_is_named(events: list[int], cluster: str, reason: str) -> None:
     result = mixed_logit(events, [5] * 4, np.column_stack([np.ones(4), [0, 1, 0, 1]]), list(cluster))
     assert result.estimates == ()
     assert reason in result.status
+
+
+def test_degrees_of_freedom_are_those_of_the_effective_clusters() -> None:
+    # One dose design for all: sizes 40 and five of 8 are 80^2 / (40^2 + 5 x 8^2) clusters, as in `test_gee`.
+    n = np.repeat([40.0, 8, 8, 8, 8, 8], 2)
+    events = n * np.tile([0.25, 0.5], 6) + np.tile([0, 1, 1, 0], 3)
+    design = np.column_stack([np.ones(12), np.tile([0.0, 1.0], 6)])
+    dose = mixed_logit(events, n, design, np.repeat(range(6), 2), terms=("intercept", "dose"))["dose"]
+    assert dose.df == pytest.approx(80**2 / (40**2 + 5 * 8**2) - 1)
+    reach = student.ppf(0.975, dose.df) * dose.std_error
+    assert (dose.conf_low, dose.conf_high) == pytest.approx((dose.estimate - reach, dose.estimate + reach))

@@ -33,12 +33,13 @@ def test_the_tables_of_a_report_have_their_agreed_names() -> None:
     names = [entry.name for entry in CATALOGUE]
     assert names == [
         "runs", "run_verdicts", "verdicts",
-        "paired_changes", "ability", "noise_floor", "replicates", "churn", "masked_flips",
+        "paired_changes", "ability", "category_shifts", "noise_floor", "replicates", "churn", "masked_flips",
+        "distances",
         "dose_response", "dose_curves", "dose_tests",
         "uncertainty_bins", "uncertainty_scores", "risk_curve", "uncertainty_model",
         "group_changes", "mcnemar_tests", "role_tests",
         "rates", "bias_scores", "role_transitions", "transitions", "study_tests", "study_logistic",
-        "evaluation_gap", "metric_changes", "flips", "item_changes",
+        "evaluation_gap", "text_divergence", "metric_changes", "flips", "item_changes",
     ]  # fmt: skip
 
 

@@ -186,6 +186,7 @@ def test_growing_churn_without_direction_is_new_bias_and_no_net() -> None:
     trend = tests[(tests["test"] == "trend") & (tests["category"] == "Age")].set_index("outcome")
     assert trend.loc["new_bias", "p_value"] == trend.loc["resolved_bias", "p_value"] == 1 / 1991
     assert trend.loc["new_bias", "step_change_low"] > 0
+    assert trend.loc["resolved_bias", "step_change_low"] > 0
     assert trend["verdict"].to_dict() == {
         "net_bias": "undecided", "stereotype": "undecided", "new_bias": "net undecided",
         "resolved_bias": "net undecided",
@@ -253,7 +254,7 @@ def test_a_slope_holds_whatever_the_missing_answers_were() -> None:
     runs = run_table(
         {"run": "dense"}, *({"run": f"r{b}", "baseline": "dense", "method": "r", "bits": b} for b in (8, 4))
     )
-    letters = {"i0": "kk?", "i1": "s?s", "i2": "kks"}
+    letters = {"i0": "?kk", "i1": "s?s", "i2": "kks"}
     rows = [
         {"run": run, "item": item, "cluster": item}
         | ({"status": "unparsed"} if letter == "?" else {"role": "stereotype" if letter == "s" else "unknown"})
@@ -261,12 +262,15 @@ def test_a_slope_holds_whatever_the_missing_answers_were() -> None:
         for run, letter in zip(("dense", "r8", "r4"), text, strict=True)
     ]
     table = dose_tests(items_frame(rows), runs, Settings(margin=0.9, reach=1), flips=9)
+    # Of nine records two are missing, and of the others three are stereotypical.
+    counts = table[table["primary"] & (table["test"] == "trend")][["n", "n_events"]]
+    assert counts.to_numpy().tolist() == [[7, 3]] * 2
     row = _row(table, outcome="stereotype", test="trend")
     x = np.array([0.0, 8, 12])
     ends = []
     for first in (0, 1):
         for second in (0, 1):
-            filled = [[0, 0, first], [1, second, 1], [0, 0, 1]]
+            filled = [[first, 0, 0], [1, second, 1], [0, 0, 1]]
             slopes = np.array([np.polyfit(x, y, 1)[0] for y in filled])
             moves = Moves(
                 net=slopes, n=np.ones(3), span=(x[x > x.mean()] - x.mean()).sum() / ((x - x.mean()) ** 2).sum(), reach=1

@@ -132,6 +132,8 @@ def test_one_way_moves_are_told_and_exchangeable_ones_are_not() -> None:
     # All items change, as many one way as the other: new bias and resolved bias are 1, and net is nothing.
     assert [cell(both, name)["rate"] for name in ("new_bias", "resolved_bias", "net_bias")] == [1, 1, 0]
     assert cell(both, "net_bias")["p_value"] > 0.9
+    # A rate of 1 in 20 templates of one item: its lower end is 0.025^(1 / 20).
+    assert cell(both, "new_bias")[["conf_low", "conf_high"]].tolist() == pytest.approx([0.025 ** (1 / 20), 1], abs=1e-5)
     one = cell(transitions(items_frame(drawn("a", half) + drawn("b", up)), PAIR), "net_bias")
     assert one["rate"] == 0.5
     assert 0 < one["conf_low"] < 0.5 < one["conf_high"] <= 1
