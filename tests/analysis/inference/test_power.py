@@ -125,6 +125,14 @@ def test_more_of_anything_needs_fewer_templates() -> None:
     assert max(items or 0, texts or 0, wide or 0) < (one or 0)
 
 
+def test_two_readings_are_tested_at_half_the_level_each() -> None:
+    # All move alike, by 10 points: 3 x 2 (0.25 / 0.35)^G <= 0.05 from G = 14.2 on, and half of that from 16.3 on.
+    still = {name: Spread(template=0.0, item=0.0, whole=False) for name in CHANGED}
+    aim, design = Aim(margin=0.05, shift=0.1), Design(templates=1, items=20)
+    assert needed(still, design, aim, changed=CHANGED) == 15
+    assert needed(still, design, replace(aim, readings=2), changed=CHANGED) == 17
+
+
 def evaluation(
     rng: np.random.Generator, parts: Mapping[str, Spread], templates: int, items: int, texts: int, shift: float
 ) -> dict[str, Moves]:
