@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from ..media import CELL, for_terminal
 from ..report.terminal import say
 from .plan import Plan
 
@@ -23,5 +24,7 @@ def print_plan(plan: Plan, console: Console) -> None:
             counts = ["over 2,000", "-", "-"]
         else:
             counts = [f"{line.templates:,}", f"{round(line.templates * line.items):,}", f"{line.answers:,}"]
-        table.add_row(line.verdict, f"{line.items:g}", str(line.texts), *counts)
+        table.add_row(
+            *(for_terminal(cell, CELL) for cell in (line.verdict, f"{line.items:g}", str(line.texts), *counts))
+        )
     console.print(table)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..answers.measures import UNANSWERED_RATE
 from ..settings import Settings
-from ..tables.verdicts.words import title
+from ..tables.verdicts.words import TOO_FEW, title
 
 __all__ = ["MOST_ROWS", "family_rows", "meaning", "verdict_lines"]
 
@@ -42,7 +42,9 @@ def family_rows(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         Columns run, task, filter, measure, baseline, value, change, from, to, other_change (points), p_holm,
         p_equivalence, row_verdict, could_see; empty without comparisons.
     """
-    rows = tables["verdicts"]
+    rows, words = tables["verdicts"], tables["run_verdicts"]
+    # Of a run with too few templates for any word the line says it all.
+    rows = rows[~rows["run"].isin(words.loc[words["reason"].str.contains(TOO_FEW).fillna(False), "run"])]
     order = {"changed": 0, "undecided": 1, "equivalent": 2}
     rank = rows["verdict"].map(order).where(rows["measure"] != UNANSWERED_RATE.name, 3)
     sorted_rows = rows.assign(rank=rank, place=range(len(rows)))

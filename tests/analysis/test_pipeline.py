@@ -73,11 +73,13 @@ def test_the_main_numbers_of_a_case_by_hand(runs: Path) -> None:
     assert [issue.kind for issue in found.issues] == []
     # Ambiguous items: dense U U U S S A, wanda S U U S U A. SRS 2/6 and 2/6; at risk of new bias are the four
     # without S at baseline, item 0 got it; of the two with S, item 4 lost it.
-    # Right answers of all ten: dense 3 + 3 = 6, wanda 3 + 2 = 5 (an unscored item is wrong); items 0, 4, 101 flip.
+    # Right answers of the four disambiguated: dense 3, wanda 2 (an unscored item is wrong). Of all ten items 0, 4 and
+    # 101 flip.
     shown = row(found.headline, run="wanda-50", task="bbq")
     assert shown == {
         "run": "wanda-50",
         "baseline": "dense",
+        "verdict": "CAN'T TELL",
         "task": "bbq",
         "filter": "none",
         "perplexity": 21.0,
@@ -90,11 +92,16 @@ def test_the_main_numbers_of_a_case_by_hand(runs: Path) -> None:
         "flip_rate": pytest.approx(0.3),
         "changed_rate": pytest.approx(0.3),
         "srs": pytest.approx(2 / 6),
+        "usr": pytest.approx(3 / 6),
         "new_bias_pct": pytest.approx(25.0),
         "resolved_bias_pct": pytest.approx(50.0),
+        # One of six turned to the stereotype and one from it; two templates can't say more than half either way.
+        "net_flips_pct": 0.0,
+        "net_flips_pct_low": pytest.approx(-48.6, abs=0.1),
+        "net_flips_pct_high": pytest.approx(27.4, abs=0.1),
     }
     dense = row(found.headline, run="dense", task="bbq")
-    assert (dense["perplexity"], dense["accuracy"], dense["srs"]) == (20.0, 0.6, pytest.approx(2 / 6))
+    assert (dense["perplexity"], dense["accuracy"], dense["srs"]) == (20.0, 0.75, pytest.approx(2 / 6))
     assert [dense[name] for name in ("baseline", "flip_rate", "new_bias_pct")] == [pd.NA] * 3
     # arc: key 0; dense 0 0 1 2, wanda 0 1 0 1: items 1 and 2 flip, item 3 is wrong in another way.
     flips = row(found.tables["flips"], task="arc")
@@ -132,11 +139,13 @@ def test_the_report_holds_what_it_says(runs: Path) -> None:
 def test_the_summary_reads_from_the_headline_to_the_files(runs: Path) -> None:
     summary = (analysed(runs).output / "summary.md").read_text()
     assert "2 runs of 1 base model, 3 task comparisons with dense." in summary
-    assert "| wanda-50 | bbq | 21 | +5.0% | 10 | 0.500 | 30.0% | 30.0% | 0.333 | 25.0% | 50.0% |" in summary
+    shown = "| wanda-50 | CAN'T TELL | bbq | 21 | +5.0% | 10 | 0.500 | 30.0% | 30.0% | 0.333 | 0.500 | 25.0% | 50.0% | +0.0 |"
+    assert shown in summary
+    assert "- **wanda-50** CAN'T TELL: 25 % unanswered, SRS 0.0" in summary
     assert "wikitext/word_perplexity" in summary
     headings = re.findall(r"^## (.*)$", summary, re.M)
     # The answers were scored: there is no floor of draws to show.
-    assert headings == ["Headline", "Metrics of other tasks", "What holds", "Runs", "Where everything is"]
+    assert headings == ["Verdicts", "Headline", "In words", "Metrics of other tasks", "Runs", "Where everything is"]
     links = re.findall(r"\]\(([^)]*)\)", summary)
     assert links
     assert all((runs.parent / "report" / link).is_file() for link in links)
@@ -262,8 +271,19 @@ def test_runs_without_bias_items_leave_these_tables_empty(tmp_path: Path) -> Non
     write_run(folder, 2, {"arc": arc([1, 1])}, evidence("w"))
     found = analysed(folder)
     lengths = {name: len(table) for name, table in found.tables.items()}
-    assert lengths == dict.fromkeys(lengths, 0) | {"runs": 2, "metric_changes": 1, "flips": 1, "item_changes": 2}
+    rows = {
+        "runs": 2,
+        "metric_changes": 1,
+        "flips": 1,
+        "item_changes": 2,
+        "distances": 1,
+        "run_verdicts": 1,
+        "verdicts": 1,
+    }
+    assert lengths == dict.fromkeys(lengths, 0) | rows
     assert "srs" not in (found.output / "summary.md").read_text().lower()
+    said = row(found.tables["run_verdicts"], run="w")
+    assert (said["verdict"], said["reason"]) == ("CAN'T TELL", "2 documents: SAME needs 14 at a margin of 5 points")
 
 
 def test_a_lone_run_is_described_and_said_to_be_alone(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_what_no_item_offers_says_so(two: Analysis) -> None:
     assert list(changes) == ["srs", "usr", "anti_rate", "named_srs", "acc", "unanswered_rate"]
     assert changes["usr"]["status"] == "no item offers a neutral option"
     assert changes["usr"][["value", "difference", "p_value", "p_equivalence"]].isna().all()
-    assert (changes["usr"]["verdict"], changes["usr"]["family_size"]) == ("undecided", 0)
+    assert (changes["usr"]["verdict"], changes["usr"]["family_size"]) == ("undecided", 4)
     assert changes["srs"]["difference"] == pytest.approx(1 / 6)
     tests = {row["outcome"]: row for row in rows(two, "mcnemar_tests")}
     assert (tests["stereotype"]["n_lost"], tests["stereotype"]["n_gained"]) == (1, 2)

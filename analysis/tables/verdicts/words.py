@@ -9,9 +9,11 @@ import pandas as pd
 
 from ...answers.measures import ACC, SRS, UNANSWERED_RATE, USR
 
-__all__ = ["change_in_words", "least_templates", "line", "points", "reason", "title"]
+__all__ = ["TOO_FEW", "change_in_words", "least_templates", "line", "points", "reason", "title"]
 
 _TITLES = {SRS.name: "SRS", USR.name: "unknown answers", ACC.name: "accuracy", UNANSWERED_RATE.name: "unanswered"}
+TOO_FEW = "SAME needs"
+"""In the reason of a verdict that more templates would tell."""
 _SHOWN = 4
 """Rows that a line names; the tables have all."""
 
@@ -92,6 +94,6 @@ def reason(rows: pd.DataFrame, margin: float, reach: float, alpha: float) -> str
         count = int(worst["n_clusters"])
         seen = f"{count} {worst['unit']}{'' if count == 1 else 's'}"
         weigh = "" if worst["n_effective"] > count - 0.5 else f" that weigh like {worst['n_effective']:.0f}"
-        return f"{seen}{weigh}: SAME needs {least} at a margin of {100 * margin:g} points"
+        return f"{seen}{weigh}: {TOO_FEW} {least} at a margin of {100 * margin:g} points"
     names = list(dict.fromkeys(title(name) for name in open_rows["measure"]))
     return f"{' and '.join(names)} may have moved by more than {100 * margin:g} points"

@@ -45,7 +45,7 @@ def test_it_shows_itself_in_ten_lines(found: Analysis) -> None:
     assert max(map(len, lines[:-1])) <= 140  # the path of the report is as long as it is
     assert lines[0] == "3 runs of 1 base model, 3 task comparisons with dense; 1 comparison refused."
     # The baseline is in the sentence.
-    assert lines[1].split()[:3] == ["run", "task", "answers"]
+    assert lines[1].split()[:3] == ["run", "verdict", "task"]
     assert lines[2].split()[0] == "dense"
     # Two tasks of dense and wanda-50, bbq alone of rtn-3, whose arc was refused.
     assert lines[6] == "... and 1 more rows in .headline"
