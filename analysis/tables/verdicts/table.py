@@ -150,8 +150,8 @@ def _status(member: Member, settings: Settings) -> str:
     if moves.high.effective < least * (1 - 1e-9):
         count = f"{len(moves.high.n)} {member.unit}{'' if len(moves.high.n) == 1 else 's'}"
         notes.append(
-            f"{count}, like {moves.high.effective:.1f} of one size: fewer than the {np.ceil(least):.0f} that can show a "
-            "change to lie within the margin"
+            f"{count}, like {moves.high.effective:.1f} of one size: fewer than the {np.ceil(least):.0f} that can show "
+            "a change to lie within the margin"
         )
     if max(seen) > settings.reach * moves.high.span * (1 + 1e-9) and member.unit == "template":
         notes.append(f"a template moved by {100 * max(seen):.0f} points, farther than assumed: that is the bound here")
