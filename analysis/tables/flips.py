@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ..answers.changed import changed
 from ..answers.given import check_items, check_runs
 from ..answers.match import KEY, match
 from ..compare.pairing import Pairing
-from ..inference.proportion import wilson
+from ..inference.proportion import shares
 from ..logs import Logs
 from ..schema.columns import Table, count, ends, number
 from ..schema.declare import ReportTable
@@ -35,7 +36,7 @@ FLIPS = Table(
         count("correct_to_wrong", "Pairs that are right at baseline and wrong after compression."),
         count("wrong_to_correct", "Pairs that are wrong at baseline and right after compression."),
         FLIP_RATE.here("Right or wrong: (correct_to_wrong + wrong_to_correct) / n."),
-        *ends("flip_rate", "95 %, Wilson, pairs taken as independent."),
+        *ends("flip_rate", "95 %, jackknife over templates in log-odds, or over items where there are none."),
         number(
             "net_change",
             "(wrong_to_correct - correct_to_wrong) / n = accuracy - accuracy_baseline; in [-1, 1].",
@@ -65,7 +66,7 @@ FLIPS = Table(
 _KEYED_COUNTS = ("n_items", "n", "both_correct", "both_wrong", "correct_to_wrong", "wrong_to_correct")
 _NO_KEY: dict[str, object] = dict.fromkeys(FLIPS.names[4:]) | dict.fromkeys(_KEYED_COUNTS, 0)
 """What is said of a task without right or wrong: no pairs, and no rates."""
-FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "status", "choice", "text", "metric", "correct")
+FLIP_COLUMNS = ("run", "task", "filter", "item_id", "seed", "cluster", "status", "choice", "text", "metric", "correct")
 """Columns of ITEMS that flips need."""
 
 
@@ -104,7 +105,10 @@ def _rows(own: pd.DataFrame, base: pd.DataFrame, run: str, baseline: str) -> lis
     same = own["metric"].astype("string").eq(base["metric"].astype("string")).fillna(False).astype(bool)
     own, base = (side.assign(correct=side["correct"].where(same)) for side in (own, base))
     pairs = own[["task", "filter", "item_id", "metric", "correct"]].assign(
-        correct_baseline=base["correct"], changed=changed(own, base)
+        correct_baseline=base["correct"],
+        changed=changed(own, base),
+        # Without a template an item stands for itself.
+        unit=own["cluster"].astype("object").where(own["cluster"].notna(), own["item_id"].astype("object")),
     )
     pairs["keyed"] = pairs["correct"].notna() & pairs["correct_baseline"].notna()
     named = {"run": run, "baseline": baseline}
@@ -133,7 +137,10 @@ def _keyed(pairs: pd.DataFrame) -> dict[str, object]:
     n = len(pairs)
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     both = int((before & after).sum())
-    low, high = wilson(lost + won, n)
+    unit = pd.factorize(pairs["unit"])[0]
+    trials, events = np.bincount(unit).astype(float), np.bincount(unit, (before != after).astype(float))
+    texts = float(pairs["item_id"].value_counts().max())
+    found = shares(np.zeros(len(trials), dtype=np.int64), events, trials, 1, unit=texts)
     return {
         "metric": pairs["metric"].iloc[0],
         "n_items": pairs["item_id"].nunique(),
@@ -143,8 +150,8 @@ def _keyed(pairs: pd.DataFrame) -> dict[str, object]:
         "correct_to_wrong": lost,
         "wrong_to_correct": won,
         "flip_rate": (lost + won) / n,
-        "flip_rate_low": float(low),
-        "flip_rate_high": float(high),
+        "flip_rate_low": float(found.low[0]),
+        "flip_rate_high": float(found.high[0]),
         "net_change": (won - lost) / n,
         "accuracy_baseline": (both + lost) / n,
         "accuracy": (both + won) / n,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import proportion_confint
+from scipy.special import expit, logit
+from scipy.stats import t
 
 from analysis.schema.items import ITEMS
 from analysis.tables.flips import FLIP_COLUMNS, FLIPS, flips
@@ -48,7 +50,10 @@ def test_a_case_by_hand() -> None:
     # dense:     0  0  0  1  1  2     correct 3 of 6
     # wanda:     0  0  1  0  2  2     correct 3 of 6; 2 turns wrong, 3 turns right, 4 is wrong in another way
     found = row(answers("dense", [0, 0, 0, 1, 1, 2]) + answers("w", [0, 0, 1, 0, 2, 2]))
-    low, high = proportion_confint(2, 6, alpha=0.05, method="wilson")
+    # Six items of their own, two of which flip: the mean's error is sqrt((2 x 4/9 + 4 x 1/9) / (6 x 5)), in log-odds
+    # divided by 1/3 x 2/3; Student's t with 5 degrees of freedom.
+    reach = t.isf(0.025, 5) * sqrt((2 * 4 / 9 + 4 / 9) / 30) / (2 / 9)
+    low, high = expit(logit(1 / 3) - reach), expit(logit(1 / 3) + reach)
     assert found == {
         "run": "w",
         "baseline": "dense",
