@@ -138,7 +138,8 @@ def _keyed(pairs: pd.DataFrame) -> dict[str, object]:
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     both = int((before & after).sum())
     unit = pd.factorize(pairs["unit"])[0]
-    trials, events = np.bincount(unit).astype(float), np.bincount(unit, (before != after).astype(float))
+    flipped = (before != after).to_numpy(dtype=np.float64)
+    trials, events = (np.bincount(unit, values).astype(np.float64) for values in (None, flipped))
     texts = float(pairs["item_id"].value_counts().max())
     found = shares(np.zeros(len(trials), dtype=np.int64), events, trials, 1, unit=texts)
     return {
