@@ -33,8 +33,9 @@ def main() -> None:
         command="make validity",
         reading=READING.read_text(encoding="utf-8") if read else None,
     )
+    # What a reader came for stands first.
     sections = [*verdict_section(words), *churn_section(churn)]
-    given.out.write_text("\n".join([text, *sections]), encoding="utf-8")
+    given.out.write_text("\n".join([*sections, text]), encoding="utf-8")
 
 
 if __name__ == "__main__":
