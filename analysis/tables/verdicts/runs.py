@@ -62,6 +62,8 @@ def run_verdicts(
         told = _ability(ability[ability["run"] == run])
         text = line(rows, given.level, first=why or "")
         text += f", weakest: {weak[0]}" if weak is not None and len(rows) else ""
+        after = _decided_after(rows, verdict)
+        text += "" if after is None else f", decided after {after} templates"
         text += f"; {told}" if told else ""
         out.append(
             {
@@ -72,7 +74,7 @@ def run_verdicts(
                 "reason": why,
                 "weakest": None if weak is None else weak[0],
                 "p_weakest": None if weak is None else weak[1],
-                "decided_after": _decided_after(rows, verdict),
+                "decided_after": after,
                 "n_rows": len(rows),
                 "level": given.level,
                 "margin": given.margin,

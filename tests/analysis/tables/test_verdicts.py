@@ -282,6 +282,20 @@ def test_one_bound_either_way_of_level_margin_and_reach() -> None:
         Settings(margin=0.1, reach=0.1)
 
 
+def test_a_sequential_analysis_says_when_it_was_decided() -> None:
+    clear = ["kkkkkkkkkk"] * 30, ["sssssskkkk"] * 30
+    found = word(both(*clear), settings=Settings(sequential=True))
+    assert found["verdict"] == CHANGED
+    assert found["decided_after"] < 15
+    assert f", decided after {found['decided_after']} templates" in found["line"]
+    # As many templates as it took, and no more, say the same.
+    few = word(both(*(side[: found["decided_after"]] for side in clear)), settings=Settings(sequential=True))
+    assert few["verdict"] == CHANGED
+    still = word(both(["kkkkssaa"] * 30, ["kkkkssaa"] * 30), settings=Settings(sequential=True))
+    assert (still["verdict"], pd.isna(still["decided_after"])) == (SAME, False)
+    assert pd.isna(word(both(*clear))["decided_after"])
+
+
 def test_a_notebook_has_them_too() -> None:
     made = role_tables(both(STILL, STILL), PAIR.assign(tasks="bbq", perplexities="{}"))
     assert made["run_verdicts"]["verdict"].tolist() == [SAME]
