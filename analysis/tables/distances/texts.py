@@ -34,11 +34,12 @@ _DOUBTFUL = 0.4
 _NO_FILE = "its samples file is missing"
 
 
-def text_divergences(logs: Logs, pairing: Pairing, settings: Settings) -> pd.DataFrame:
+def text_divergences(logs: Logs, pairing: Pairing, settings: Settings | None = None) -> pd.DataFrame:
     """Table TEXT_DIVERGENCE: a row for each pair of which a run, or both, logged distributions.
 
     What is missing, damaged, or of another text is named in `status`, and the documents that are left make the row.
     """
+    given = settings or Settings()
     rows: list[dict[str, Any]] = []
     last, base = ("", ""), Sketched(documents={})
     for pair in pairing.pairs:
@@ -46,7 +47,7 @@ def text_divergences(logs: Logs, pairing: Pairing, settings: Settings) -> pd.Dat
             continue
         if (pair.baseline, pair.task) != last:  # the runs of one task follow one another, with one baseline
             base, last = _read(logs, pair.baseline, pair.task), (pair.baseline, pair.task)
-        rows.append(_row(pair, _read(logs, pair.run, pair.task), base, settings))
+        rows.append(_row(pair, _read(logs, pair.run, pair.task), base, given))
     return (
         TEXT_DIVERGENCE.conform(pd.DataFrame(rows, columns=TEXT_DIVERGENCE.names)) if rows else TEXT_DIVERGENCE.empty()
     )

@@ -161,7 +161,11 @@ def _status(member: Member, settings: Settings) -> str:
 
 
 def _made(
-    answers: Answers, role_runs: pd.DataFrame, runs: pd.DataFrame, settings: Settings, metrics: MetricComparison
+    answers: Answers,
+    role_runs: pd.DataFrame,
+    runs: pd.DataFrame,
+    metrics: MetricComparison,
+    settings: Settings | None = None,
 ) -> pd.DataFrame:
     """The table in the order of all runs."""
     table = verdicts(answers, role_runs, settings, metrics.moves)
@@ -171,7 +175,7 @@ def _made(
 
 VERDICTS_TABLE = ReportTable(
     VERDICTS,
-    (ANSWERS, ROLE_RUNS, RUNS_TABLE, SETTINGS, METRIC_COMPARISON),
+    (ANSWERS, ROLE_RUNS, RUNS_TABLE, METRIC_COMPARISON, SETTINGS),
     _made,
     reading=(
         "from {value_baseline:share} to {value:share}, {difference:points} ({conf_low:pts} to {conf_high:pts}), "

@@ -141,7 +141,9 @@ def test_what_could_have_been_seen_is_asked_at_the_level_and_family() -> None:
     assert seen[0.6] < seen[0.8] < seen[0.95] < 1
     # Moves as seen but of that mean, short of it by t standard errors: the p-value is 0.4 / 7, by draws of the weights.
     assert found["family_size"] == 7
-    error = found["std_error"] * student.ppf(0.8, 7)
+    # A share of the 32 answers turns, which adds its own noise.
+    turned = seen[0.6] * (1 - seen[0.6]) / 32
+    error = np.sqrt(found["std_error"] ** 2 + turned) * student.ppf(0.8, 7)
     moves = np.array([0.5] * 6 + [-0.25] * 2)
     moves += seen[0.6] - error - moves.mean()
     weights = np.random.default_rng(0).exponential(size=(1_000_000, 9))
