@@ -54,14 +54,15 @@ def option_distances(items: pd.DataFrame, runs: pd.DataFrame, settings: Settings
     return _table(rows)
 
 
-def distances_of_pairs(logs: Logs, pairing: Pairing, settings: Settings) -> pd.DataFrame:
+def distances_of_pairs(logs: Logs, pairing: Pairing, settings: Settings | None = None) -> pd.DataFrame:
     """Table DISTANCES of everything that may be compared: two runs of one task are in memory at a time."""
+    given = settings or Settings()
     rows: list[dict[str, Any]] = []
     last, kept = None, pd.DataFrame()
     for pair, own, base in pairing.both(logs.store, DISTANCE_COLUMNS):
         if base is not last:
             last, kept = base, _once(base)
-        found = _rows(_once(own), kept, settings)
+        found = _rows(_once(own), kept, given)
         rows += [{"run": pair.run, "baseline": pair.baseline, **row} for row in found]
     return _table(rows)
 
