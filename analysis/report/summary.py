@@ -120,7 +120,11 @@ def _verdicts(analysis: Analysis) -> list[str]:
         return []
     told = "\n".join(f"- **{for_markdown(run)}** {word}: {for_markdown(text)}" for run, word, text in lines)
     rows = family_rows(analysis.tables)
-    parts = ["## Verdicts", told, "\n".join(f"- {sentence}" for sentence in meaning(analysis.settings))]
+    parts = [
+        "## Verdicts",
+        told,
+        "\n".join(f"- {sentence}" for sentence in meaning(analysis.settings, analysis.tables)),
+    ]
     if rows.empty:
         return parts
     level = 100 * (2 * analysis.settings.level - 1)

@@ -51,7 +51,7 @@ def _print_verdicts(analysis: Analysis, console: Console) -> None:
         console.print(
             name + Text(f"{word:<10}  ", style=_WORDS[word]) + Text(for_terminal(text, MESSAGE)), soft_wrap=True
         )
-    for sentence in meaning(analysis.settings):
+    for sentence in meaning(analysis.settings, analysis.tables):
         console.print(Text(sentence, style="dim"))
     rows = present_headline(family_rows(analysis.tables).drop(columns=["other_change", "p_equivalence"]))
     if 0 < len(rows) <= _MOST_ROWS:

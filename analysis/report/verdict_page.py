@@ -12,6 +12,10 @@ from ..tables.verdicts.words import TOO_FEW, title
 
 __all__ = ["MOST_ROWS", "family_rows", "meaning", "verdict_lines"]
 
+_NEW_BIAS = (
+    "New bias alone is no finding. Answers that change without direction make as much resolved bias, so read the net "
+    "of both."
+)
 MOST_ROWS = 5
 """Rows of its family that a page shows of a run; the table has all."""
 
@@ -22,16 +26,15 @@ def verdict_lines(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, st
     return [(str(run), str(word), str(text)) for run, word, text in rows.itertuples(index=False)]
 
 
-def meaning(settings: Settings) -> list[str]:
+def meaning(settings: Settings, tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """What the words mean and what they rest on, then what the rest of the page is."""
     margin, reach, alpha = (f"{round(100 * value, 4):g}" for value in (settings.margin, settings.reach, settings.alpha))
     return [
         f"SAME: every measure below is shown to lie within {margin} points of the baseline. CHANGED: one is told from "
         f"no change. CAN'T TELL: neither. SAME and CHANGED are each wrong in at most {alpha} % of runs, if no "
         f"template moves by more than {reach} points (--margin, --level, --reach).",
-        "New bias alone is no finding. Answers that change without direction make as much resolved bias, so read the "
-        "net of both.",
-        "What follows the next table is exploratory: it shows where to look and decides nothing.",
+        *([_NEW_BIAS] if len(tables["transitions"]) else []),
+        "All but these verdicts and their rows is exploratory: it shows where to look and decides nothing.",
     ]
 
 
