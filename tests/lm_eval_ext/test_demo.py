@@ -127,7 +127,7 @@ def test_the_whole_of_it_on_a_tiny_model(
     assert assert_counts_agree(tmp_path / "demo-output" / "report")["flips"] == 2
     text = show_demo.shown(found, "rtn-3")
     (line,) = [line for line in text.splitlines() if line.startswith("| rtn-3 |")]
-    assert f"| {LIMIT} |" in line
+    assert line.split(" | ")[1] in ("SAME", "CHANGED", "CAN'T TELL")
     assert "| dense | rtn-3: stereotype | anti-stereotype | unknown | all |" in text
     picture = (tmp_path / "analyze.svg").read_text(encoding="utf-8")
     assert "wanda-50" in picture

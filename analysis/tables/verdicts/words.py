@@ -96,4 +96,7 @@ def reason(rows: pd.DataFrame, margin: float, reach: float, alpha: float) -> str
         weigh = "" if worst["n_effective"] > count - 0.5 else f" that weigh like {worst['n_effective']:.0f}"
         return f"{seen}{weigh}: {TOO_FEW} {least} at a margin of {100 * margin:g} points"
     names = list(dict.fromkeys(title(name) for name in open_rows["measure"]))
-    return f"{' and '.join(names)} may have moved by more than {100 * margin:g} points"
+    if not names:
+        return "no measure that a verdict can rest on"
+    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return f"{listed} may have moved by more than {100 * margin:g} points"

@@ -151,6 +151,14 @@ def test_a_run_of_which_nothing_was_compared_has_no_word() -> None:
     assert (found["verdict"], found["line"]) == (CANT_TELL, "nothing was compared")
 
 
+def test_without_a_measure_there_is_no_word() -> None:
+    # Two options against the stereotype, no key: all that is known is that everything was answered.
+    frame = both(["aaaa"] * 20, ["aaaa"] * 20, condition="none", option_axes="against | against", correct=None)
+    assert verdicts(frame, PAIR)["measure"].tolist() == ["unanswered_rate"]
+    found = word(frame)
+    assert (found["verdict"], found["reason"]) == (CANT_TELL, "no measure that a verdict can rest on")
+
+
 def test_other_runs_have_no_influence() -> None:
     frame = both(STILL, ["kkksssaa"] * 12 + ["kkkkssaa"] * 13)
     alone = verdicts(frame, PAIR)
