@@ -64,7 +64,9 @@ def line(rows: pd.DataFrame, level: float, *, first: str = "") -> str:
     """
     order = {"changed": 0, "undecided": 1, "equivalent": 2}
     silent = rows["measure"] == UNANSWERED_RATE.name
-    ranked = rows[~silent].assign(rank=rows["verdict"].map(order)).sort_values("rank", kind="stable")
+    asked = rows[~silent]
+    # Of the rows that are left: a column of all of them would bring the others back where none is.
+    ranked = asked.assign(rank=asked["verdict"].map(order)).sort_values("rank", kind="stable")
     several = rows["task"].nunique() > 1
     parts = [first] if first else []
     for place, (_, row) in enumerate(ranked.head(_SHOWN).iterrows()):
