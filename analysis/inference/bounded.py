@@ -14,6 +14,7 @@ of rare events; where many change it is the t-test up to terms of order 1 / G.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,7 +25,7 @@ from scipy.special import ndtr, stdtrit
 
 from ._rounding import settled
 
-__all__ = ["REACH", "Moves", "at_least", "at_most", "interval", "no_change", "smallest_seen", "within"]
+__all__ = ["REACH", "Moves", "at_least", "at_most", "fewest", "interval", "no_change", "smallest_seen", "within"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,15 +81,32 @@ class Moves:
         return float(np.square(self.n).sum() / self.n.sum())
 
     @cached_property
+    def allowed(self) -> float:
+        """How far a cluster not seen may move, as a share of the range: reach, or one item's answers; in (0, 1]."""
+        return max(self.reach, min(1.0, self.unit / self.typical)) if len(self.n) else 1.0
+
+    @cached_property
     def bound(self) -> float:
-        """Largest upward move that is allowed for: reach, one item's answers, or what was seen."""
-        allowed = max(self.reach, min(1.0, self.unit / self.typical))
-        return min(self.span, max(allowed * self.span, float((self.net / self.n).max(initial=0.0))))
+        """Largest upward move that is allowed for, in the measure's unit: `allowed`, or what was seen."""
+        return min(self.span, max(self.allowed * self.span, float((self.net / self.n).max(initial=0.0))))
 
     @property
     def turned(self) -> Moves:
         """The same with every move reversed."""
         return replace(self, net=-self.net)
+
+
+def fewest(margin: float, reach: float, alpha: float) -> int:
+    """Equal clusters below which nothing lies within the margin, though none moved: (1 - margin / reach)^G < alpha.
+
+    Args:
+        margin: In the unit of `reach`, positive.
+        reach: How far one cluster may move; 1 is the answer where that is no farther than the margin.
+        alpha: Level of the test of equivalence.
+    """
+    if margin >= reach:
+        return 1
+    return math.floor(math.log(alpha) / math.log1p(-margin / reach) + 1e-9) + 1
 
 
 def at_least(moves: Moves, value: float) -> float:

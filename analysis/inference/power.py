@@ -210,7 +210,7 @@ def _is_changed(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) 
 
 def fewest(margin: float, reach: float, level: float) -> int:
     """Templates below which nothing is SAME: the least G of (1 - margin / reach)^G <= alpha where nothing changed."""
-    return int(np.ceil(np.log(1 - level) / np.log1p(-margin / reach) - 1e-9))
+    return bounded.fewest(margin, reach, 1 - level)
 
 
 def needed(

@@ -1,4 +1,4 @@
-"""What the report's first page says of changes that hold: the pooled rows of the paired tables, in few columns."""
+"""What the report's first page shows beside the verdicts: metrics of other tasks, and new bias on its floor."""
 
 from __future__ import annotations
 
@@ -6,43 +6,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..answers.measures import NOT_OFFERED
 from ..tables.metric_changes.columns import AGGREGATE
 from ..tables.noise.table import FIRST_TOKENS
 
-__all__ = ["MEASURES", "changes_that_hold", "metrics_beside", "noise_beside"]
-
-MEASURES = ("srs", "named_srs", "usr", "acc", "unanswered_rate")
-"""Measures of the first page; the tables hold all."""
+__all__ = ["metrics_beside", "noise_beside"]
 
 _MOVES = ["new_bias", "resolved_bias", "net_bias", "net_flips"]
 _KEYS = ["run", "task", "filter", "condition"]
-
-
-def changes_that_hold(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Changes of the main measures with intervals and verdicts, in points.
-
-    Args:
-        tables: Tables of the report by name: paired_changes is used, pooled rows or those of a task's only category.
-
-    Returns:
-        Columns run, task, filter, condition, measure, baseline, value, change (points), from, to, p_holm,
-        equivalence_p, verdict, could_see (points); empty without comparisons.
-    """
-    rows = _pooled(tables["paired_changes"])
-    rows = rows[rows["measure"].isin(MEASURES)]
-    # A rate of unanswered texts is worth a line only where there are some.
-    silent = (rows["measure"] == "unanswered_rate") & (rows["value_baseline"] == 0) & (rows["value"] == 0)
-    rows = rows[~silent.fillna(False)]
-    # A measure of an axis that no item offers can't change.
-    rows = rows[~rows["status"].str.startswith(NOT_OFFERED)]
-    out = rows[[*_KEYS, "measure"]].copy()
-    out["baseline"], out["value"] = rows["value_baseline"], rows["value"]
-    for name, column in (("change", "difference"), ("from", "conf_low"), ("to", "conf_high")):
-        out[name] = 100 * rows[column]
-    out["p_holm"], out["p_equivalence"] = rows["p_value_holm"], rows["p_equivalence"]
-    out["verdict"], out["could_see"] = rows["verdict"], 100 * rows["smallest_detectable"]
-    return out.reset_index(drop=True)
 
 
 def metrics_beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -283,7 +283,7 @@ def test_runs_without_bias_items_leave_these_tables_empty(tmp_path: Path) -> Non
     assert lengths == dict.fromkeys(lengths, 0) | rows
     assert "srs" not in (found.output / "summary.md").read_text().lower()
     said = row(found.tables["run_verdicts"], run="w")
-    assert (said["verdict"], said["reason"]) == ("CAN'T TELL", "2 documents: SAME needs 14 at a margin of 5 points")
+    assert (said["verdict"], said["reason"]) == ("CAN'T TELL", "2 documents: SAME needs 59 at a margin of 5 points")
 
 
 def test_a_lone_run_is_described_and_said_to_be_alone(tmp_path: Path) -> None:

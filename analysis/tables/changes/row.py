@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...answers.measures import Measure, cohens_h, measures_of
 from ...answers.moves import Moved, moved
 from ...answers.strata import COUNT_NAMES, Stratum
-from ...inference.bounded import interval, no_change, smallest_seen, within
+from ...inference.bounded import fewest, interval, no_change, smallest_seen, within
 from ...inference.clusters import NO_CHANGE, jackknife_change, sign_flips
 from ...settings import Settings
 
@@ -152,12 +152,12 @@ def _status(error: str, moves: Moved, settings: Settings) -> str:
         told = f"{100 * moves.missing:.0f} % unanswered (baseline {100 * moves.missing_baseline:.0f} %)"
         notes.append(f"{told}: that alone leaves open {100 * width:.0f} points, more than the margin allows")
     high = moves.high
-    reach = max(high.reach, min(1.0, high.unit / high.typical)) * high.span
+    reach = high.allowed * high.span
     # So many unchanged templates show equivalence: with fewer no data can.
-    least = np.log(settings.alpha) / np.log(1 - settings.margin / reach) if settings.margin < reach else 0.0
-    if high.effective < least * (1 - 1e-9):
+    least = fewest(settings.margin, reach, settings.alpha)
+    if high.effective < least - 1 + 1e-9:
         notes.append(
-            f"{len(high.n)} templates weigh like {high.effective:.1f}: fewer than the {np.ceil(least):.0f} that can be "
+            f"{len(high.n)} templates weigh like {high.effective:.1f}: fewer than the {least} that can be "
             f"equivalent; that none moves by more than {100 * reach:.0f} points is assumed"
         )
     return "; ".join(notes) or "ok"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...answers.answers import Answers
+from ...answers.expected import APART, read_as_letters
 from ...answers.given import check_runs
 from ...answers.measures import SRS
 from ...answers.net import Net, net_of_answers, net_of_items, summed
@@ -28,7 +29,7 @@ from ...settings import Settings
 from ..runs import RUNS_TABLE
 from ..sources import ANSWERS, LOGS, ROLE_RUNS, SETTINGS
 from .columns import NOISE_FLOOR, REPLICATES
-from .floors import Chances, chances, change_of_rates, expected, rate
+from .floors import chances, change_of_rates, expected, rate
 
 __all__ = [
     "FIRST_TOKENS",
@@ -45,8 +46,6 @@ Floats = npt.NDArray[np.float64]
 _ANSWERED = COUNT_NAMES.index("answered")
 FIRST_TOKENS = "expected and floor_independent are of first tokens"
 """How the status begins of rows whose probabilities do not stand for the answers that were read."""
-# Share of texts by which what is begun may differ from what is read as an answer.
-_APART = 0.05
 _SHARED = "several options lie on one axis, and their single probabilities are not in the rows"
 
 
@@ -149,7 +148,7 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
     }
-    read = _read_as_letters(stratum, base, run) if seeds and known.any() else "ok"
+    read = _read_as_letters(answers, stratum) if seeds and known.any() else "ok"
     itself, other = expected(base, base), expected(base, run)
     drawn_anew = seeds and not shared
     for name, events, at_risk, observed in _observed(stratum, given):
@@ -180,13 +179,12 @@ def _floor_rows(answers: Answers, stratum: Stratum, given: Settings) -> Iterator
         }
 
 
-def _read_as_letters(stratum: Stratum, base: Chances, run: Chances) -> str:
+def _read_as_letters(answers: Answers, stratum: Stratum) -> str:
     """Whether first tokens stand for answers: as many texts must begin with a letter as are read as one."""
-    for side, counts, given in (("baseline", stratum.before, base), ("run", stratum.after, run)):
-        known = given.known
-        parsed = counts[known, _ANSWERED].sum() / max(1.0, counts[known, COUNT_NAMES.index("n")].sum())
-        begun = float(given.mass[known].mean()) if known.any() else parsed
-        if abs(begun - parsed) > _APART:
+    sides = (("baseline", stratum.baseline, stratum.before), ("run", stratum.run, stratum.after))
+    for side, label, counts in sides:
+        begun, parsed = read_as_letters(answers, label, stratum.item, counts)
+        if abs(begun - parsed) > APART:
             return (
                 f"{FIRST_TOKENS}: {begun:.0%} of the {side}'s texts begin with a letter, but "
                 f"{parsed:.0%} are read as an answer"

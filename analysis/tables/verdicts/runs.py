@@ -105,7 +105,7 @@ def word_of(
         if weak is None or weak[1] <= settings.level:
             return SAME, None
         return CANT_TELL, f"{weak[0]} lies beyond the margin with a chance of {weak[1]:.0%}, though the whole does not"
-    return CANT_TELL, reason(rows, settings.margin, settings.reach, settings.alpha)
+    return CANT_TELL, reason(rows, settings.margin, settings.alpha)
 
 
 def _decided_after(rows: pd.DataFrame, verdict: str) -> int | None:

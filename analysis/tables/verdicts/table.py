@@ -114,7 +114,7 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         "family_size": size,
         "p_equivalence": max(tests.within(side.moved.low, side.moved.high, settings.margin) for side in sides),
         "margin": settings.margin,
-        "reach": settings.reach,
+        "reach": moved.high.allowed,
         "smallest_detectable": _detectable(sides, settings.alpha / max(1, size) / len(sides), settings),
         "decided_after": _decided_after(sides, settings.alpha / max(1, size) / len(sides), settings),
         "status": _status(member, settings),
@@ -144,13 +144,13 @@ def _detectable(sides: list[Side], alpha: float, settings: Settings) -> float | 
 
 def _status(member: Member, settings: Settings) -> str:
     moves = member.first.moved
-    least = np.log(settings.alpha) / np.log(1 - settings.margin / settings.reach)
+    least = bounded.fewest(settings.margin, moves.high.allowed * moves.high.span, settings.alpha)
     seen = (moves.high.bound, moves.low.turned.bound)
     notes = []
-    if moves.high.effective < least * (1 - 1e-9):
+    if moves.high.effective < least - 1 + 1e-9:
         count = f"{len(moves.high.n)} {member.unit}{'' if len(moves.high.n) == 1 else 's'}"
         notes.append(
-            f"{count}, like {moves.high.effective:.1f} of one size: fewer than the {np.ceil(least):.0f} that can show "
+            f"{count}, like {moves.high.effective:.1f} of one size: fewer than the {least} that can show "
             "a change to lie within the margin"
         )
     if max(seen) > settings.reach * moves.high.span * (1 + 1e-9) and member.unit == "template":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
 from ...answers.measures import ACC, SRS, UNANSWERED_RATE, USR
+from ...inference.bounded import fewest
 
-__all__ = ["TOO_FEW", "change_in_words", "least_templates", "line", "points", "reason", "title"]
+__all__ = ["TOO_FEW", "change_in_words", "line", "points", "reason", "title"]
 
 _TITLES = {SRS.name: "SRS", USR.name: "unknown answers", ACC.name: "accuracy", UNANSWERED_RATE.name: "unanswered"}
 TOO_FEW = "SAME needs"
@@ -27,11 +27,6 @@ def points(value: float, *, signed: bool = True) -> str:
     """A share as points: "+3.2"; never "-0.0"."""
     number = round(100 * value, 1) + 0.0
     return f"{number:+.1f}" if signed and number else f"{number:.1f}"
-
-
-def least_templates(margin: float, reach: float, alpha: float) -> int:
-    """The fewest equal templates that show a change to lie within the margin: (1 - margin / reach)^G < alpha."""
-    return math.floor(math.log(alpha) / math.log(1 - margin / reach) + 1e-9) + 1
 
 
 def change_in_words(row: pd.Series[Any], level: float, *, whole: bool = True) -> str:
@@ -80,8 +75,14 @@ def line(rows: pd.DataFrame, level: float, *, first: str = "") -> str:
     return ", ".join(parts)
 
 
-def reason(rows: pd.DataFrame, margin: float, reach: float, alpha: float) -> str:
-    """Why neither SAME nor CHANGED can be said, in words: the first of what stands in the way."""
+def reason(rows: pd.DataFrame, margin: float, alpha: float) -> str:
+    """Why neither SAME nor CHANGED can be said, in words: the first of what stands in the way.
+
+    Args:
+        rows: The run's rows of VERDICTS.
+        margin: Of the analysis, as a share.
+        alpha: Level of its tests.
+    """
     if rows.empty:
         return "nothing was compared"
     open_rows = rows[rows["verdict"] != "equivalent"]
@@ -89,14 +90,14 @@ def reason(rows: pd.DataFrame, margin: float, reach: float, alpha: float) -> str
     before = rows["missing_baseline"].astype(float).max()
     if gone + before > margin:
         return f"{_percent(gone)} unanswered" + (f" (baseline {_percent(before)})" if before >= 0.0005 else "")
-    least = least_templates(margin, reach, alpha)
-    few = rows[rows["n_effective"].astype(float) < least - 1 + 1e-9]
-    if len(few):
-        worst = few.iloc[int(few["n_effective"].to_numpy(float).argmin())]
+    least = rows.apply(lambda row: fewest(margin, row["reach"], alpha), axis="columns")
+    short = least - rows["n_effective"].astype(float)
+    if short.max() > 1 - 1e-9:
+        worst, needed = rows.iloc[int(short.argmax())], int(least.iloc[int(short.argmax())])
         count = int(worst["n_clusters"])
         seen = f"{count} {worst['unit']}{'' if count == 1 else 's'}"
         weigh = "" if worst["n_effective"] > count - 0.5 else f" that weigh like {worst['n_effective']:.0f}"
-        return f"{seen}{weigh}: {TOO_FEW} {least} at a margin of {100 * margin:g} points"
+        return f"{seen}{weigh}: {TOO_FEW} {needed} at a margin of {100 * margin:g} points"
     names = list(dict.fromkeys(title(name) for name in open_rows["measure"]))
     if not names:
         return "no measure that a verdict can rest on"

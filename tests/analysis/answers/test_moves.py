@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.answers.answers import COUNT_NAMES
-from analysis.answers.measures import ACC, ANTI_RATE, BIAS_SCORE, NAMED_SRS, SRS, UNANSWERED_RATE, USR
+from analysis.answers.measures import ACC, ANTI_RATE, BIAS_SCORE, NAMED_SRS, SRS, UNANSWERED_RATE, USR, Measure
 from analysis.answers.moves import Moved, moved
 
 ALL = (SRS, USR, ANTI_RATE, NAMED_SRS, ACC, UNANSWERED_RATE, *BIAS_SCORE.values())
@@ -25,8 +25,8 @@ def counts(*rows: dict[str, float]) -> np.ndarray:
     return np.array(out, dtype=float)
 
 
-def found(before: np.ndarray, after: np.ndarray, measure: object, **more: float) -> Moved:
-    made = moved(before, after, measure, **more)  # type: ignore[arg-type]
+def found(before: np.ndarray, after: np.ndarray, measure: Measure) -> Moved:
+    made = moved(before, after, measure)
     assert made is not None
     return made
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp
 
-from analysis.inference.bounded import Moves, at_least, at_most, interval, no_change, smallest_seen, within
+from analysis.inference.bounded import Moves, at_least, at_most, fewest, interval, no_change, smallest_seen, within
 
 
 def moves(net: object, n: object = 48.0, **more: float) -> Moves:
@@ -32,6 +32,15 @@ def test_where_none_changed_it_is_the_rule_of_rare_events(templates: int, margin
     assert seen - t.ppf(0.8, templates - 1) * np.sqrt(seen * (1 - seen) / (48 * templates)) == pytest.approx(
         told, abs=1e-5
     )
+
+
+def test_fewer_equal_templates_than_these_show_nothing() -> None:
+    # 0.8^14 = 0.044 and 0.8^13 = 0.055; of single items, 0.95^59 = 0.0485 and 0.95^58 = 0.0510.
+    assert (fewest(0.05, 0.25, 0.05), fewest(0.05, 1.0, 0.05), fewest(0.25, 0.25, 0.05)) == (14, 59, 1)
+    for count, reach, n in ((14, 0.25, 48.0), (59, 1.0, 1.0)):
+        assert moves(np.zeros(count), n).allowed == reach
+        still, less = moves(np.zeros(count), n), moves(np.zeros(count - 1), n)
+        assert within(still, still, 0.05) < 0.05 < within(less, less, 0.05)
 
 
 @pytest.mark.parametrize("templates", [2, 7, 25, 60, 200])

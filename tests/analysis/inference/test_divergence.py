@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -101,8 +103,8 @@ def test_many_tokens_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("other", [{"read": "else"}, {"k": 9}])
-def test_other_texts_or_rules_are_refused(other: dict[str, object]) -> None:
+def test_other_texts_or_rules_are_refused(other: dict[str, Any]) -> None:
     log_p, u = np.log(np.full((2, 4), 0.25)), np.zeros((2, 4))
-    changed = sketch(log_p, u, **({"k": 8} | other))  # type: ignore[arg-type]
+    changed = sketch(log_p, u, **({"k": 8} | other))
     with pytest.raises(ValueError, match="not asked for the same"):
         divergence(sketch(log_p, u, 8), changed)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 
-from analysis.report.first_page import changes_that_hold, noise_beside
-from analysis.tables.changes.table import paired_changes
+from analysis.report.first_page import noise_beside
 from analysis.tables.noise.table import noise_floor
 from tests.analysis.tables.test_noise import PAIR, drawn
 from tests.helpers.answers import items_frame
@@ -44,17 +42,3 @@ def test_only_what_was_observed_is_told_where_first_tokens_are_no_answers() -> N
     shown = noise_beside({"noise_floor": table})
     assert shown["observed"].notna().any()
     assert shown[["expected", "floor_independent", "excess"]].isna().all().all()
-
-
-def test_a_rate_of_unanswered_texts_has_a_line_only_where_there_are_some() -> None:
-    all_answered = items_frame(drawn("a", PROBS, "kkkkk") + drawn("b", MOVED, "kkkks"))
-    cut = [
-        row | {"role": None, "status": "unparsed"} if row["seed"] == 4 else row for row in drawn("b", MOVED, "kkkks")
-    ]
-    some_not = items_frame(drawn("a", PROBS, "kkkkk") + cut)
-    lines: list[pd.Series] = []
-    for frame in (all_answered, some_not):
-        lines.append(changes_that_hold({"paired_changes": paired_changes(frame, PAIR)})["measure"])
-    assert "unanswered_rate" not in set(lines[0])
-    assert "unanswered_rate" in set(lines[1])
-    assert "srs" in set(lines[0])

@@ -73,7 +73,7 @@ def test_the_terminal_says_what_the_summary_says(
     # The page has room for more, and the verdict beside.
     summary = (output / "summary.md").read_text()
     assert "| wanda-50 | CAN'T TELL | 4 | 0.500 | 50.0% | 50.0% |" in summary
-    said = "4 documents: SAME needs 14 at a margin of 5 points, accuracy -50.0 (90 % "
+    said = "4 documents: SAME needs 59 at a margin of 5 points, accuracy -50.0 (90 % "
     assert any(line.startswith(f"wanda-50  CAN'T TELL  {said}") for line in shown.splitlines())
     assert f"- **wanda-50** CAN'T TELL: {said}" in summary
     assert str(output) in shown
