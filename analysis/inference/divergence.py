@@ -15,6 +15,7 @@ sum are at least 0, and it is estimated from the tokens outside of C that both r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,7 @@ class Divergence:
     """Of each token of a document."""
 
     estimate: Floats
-    """[tokens] unbiased estimate of KL(baseline || run) in nats; of the whole, at least `known`."""
+    """[tokens] unbiased estimate of KL(baseline || run) in nats; at least 0, and below `at_least` at times."""
     at_least: Floats
     """[tokens] a lower bound, from all tokens that both logged, and the others taken together; at least 0."""
     same_top: npt.NDArray[np.bool_]
@@ -75,7 +76,7 @@ def divergence(baseline: Sketch, run: Sketch) -> Divergence:
         run: Likewise.
 
     Returns:
-        All 0 for equal sketches. Infinite where the run gives probability 0 to a token that the baseline logged.
+        All 0 for equal sketches. `at_least` is infinite where both logged a token that the run gives probability 0.
 
     Raises:
         ValueError: If the two are not of the same tokens, windows, vocabulary and k.
@@ -115,9 +116,14 @@ def _block(baseline: Sketch, run: Sketch, start: int, end: int) -> tuple[Floats,
     return both + beyond, _coarse(p, q, apart, every, summed)[0]
 
 
-def _coarse(p: Floats, q: Floats, apart: Floats, named: npt.NDArray[np.bool_], summed: object) -> tuple[Floats, ...]:
+def _coarse(
+    p: Floats,
+    q: Floats,
+    apart: Floats,
+    named: npt.NDArray[np.bool_],
+    summed: Callable[[Floats], Floats],
+) -> tuple[Floats, ...]:
     """KL of some tokens, each by itself, and all others as one; and the others' probabilities."""
-    assert callable(summed)
     known = summed(np.where(named, p * apart, 0.0))
     rests = [np.maximum(1 - summed(np.where(named, side, 0.0)), _LEAST) for side in (p, q)]
     rest_p, rest_q = rests

@@ -205,7 +205,12 @@ def _is_same(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) -> 
 
 def _is_changed(moves: Mapping[str, Moves], aim: Aim, changed: tuple[str, ...]) -> bool:
     p_values = [min(1.0, aim.readings * bounded.no_change(moves[name], moves[name])) for name in changed]
-    return bool((holm(p_values) <= 1 - aim.level + 1e-12).any())
+    told = holm(p_values) <= 1 - aim.level + 1e-12
+    # What is equivalent is not changed, as in `equivalence.verdict`.
+    return any(
+        one and bounded.within(moves[name], moves[name], aim.margin) >= 1 - aim.level
+        for name, one in zip(changed, told, strict=True)
+    )
 
 
 def fewest(margin: float, reach: float, level: float) -> int:

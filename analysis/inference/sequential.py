@@ -102,7 +102,10 @@ def changed_after(low: Moves, high: Moves, alpha: float) -> int | None:
 
 
 def smallest_seen(moves: Moves, alpha: float, *, power: float = 0.8) -> float:
-    """As `bounded.smallest_seen`: the change that `no_change` here tells by the last of these templates."""
+    """As `bounded.smallest_seen`: the change that `no_change` here tells by the last of these templates.
+
+    Infinite too where the order seen tells without a change.
+    """
     if moves.effective <= 1.0 + 1e-9:
         return float("inf")
     share, df = moves.n / moves.n.sum(), moves.effective - 1
@@ -114,7 +117,8 @@ def smallest_seen(moves: Moves, alpha: float, *, power: float = 0.8) -> float:
         shift = change - short - moves.estimate
         return 2 * at_most(replace(moves, net=moves.net + shift * moves.n), 0.0)
 
-    if p_value(moves.span) > alpha:
+    # Where drift alone tells some look from none no change has a power of its own.
+    if p_value(moves.span) > alpha or p_value(0.0) <= alpha:
         return float("inf")
     return float(brentq(lambda change: p_value(change) - alpha, 0.0, moves.span, xtol=1e-6))
 

@@ -34,7 +34,7 @@ def meaning(settings: Settings, tables: Mapping[str, pd.DataFrame]) -> list[str]
         f"no change. CAN'T TELL: neither. SAME and CHANGED are each wrong in at most {alpha} % of runs, if no "
         f"template moves by more than {reach} points (--margin, --level, --reach).",
         *([_NEW_BIAS] if len(tables["transitions"]) else []),
-        "All but these verdicts and their rows is exploratory: it shows where to look and decides nothing.",
+        "Everything but these verdicts and their rows is exploratory: it shows where to look and decides nothing.",
     ]
 
 

@@ -93,6 +93,8 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         second = member.second
         beside = (second.difference, *tests.interval(second.moved.low, second.moved.high, level))
     moved = member.first.moved
+    # The unanswered texts are not in Holm's family.
+    alpha = settings.alpha / (1 if member.measure == UNCORRECTED else max(1, size)) / len(sides)
     return {
         **member.keys,
         "measure": member.measure,
@@ -115,22 +117,22 @@ def _row(member: Member, size: int, settings: Settings) -> _Row:
         "p_equivalence": max(tests.within(side.moved.low, side.moved.high, settings.margin) for side in sides),
         "margin": settings.margin,
         "reach": moved.high.allowed,
-        "smallest_detectable": _detectable(sides, settings.alpha / max(1, size) / len(sides), settings),
-        "decided_after": _decided_after(sides, settings.alpha / max(1, size) / len(sides), settings),
+        "smallest_detectable": _detectable(sides, alpha, settings),
+        "decided_after": _decided_after(sides, alpha, settings),
         "status": _status(member, settings),
     }
 
 
 def _decided_after(sides: list[Side], alpha: float, settings: Settings) -> int | None:
-    """Templates after which the row was equivalent in all readings, or changed in one; None while it is neither."""
+    """Templates after which the row was equivalent in all readings; of one that is not, changed in one."""
     if not settings.sequential:
         return None
     same = [sequential.equivalent_after(s.moved.low, s.moved.high, settings.margin, settings.alpha) for s in sides]
     changed = [sequential.changed_after(side.moved.low, side.moved.high, alpha) for side in sides]
     found = [after for after in changed if after is not None]
     known = [after for after in same if after is not None]
-    if len(known) == len(sides):
-        found.append(max(known))
+    if len(known) == len(sides):  # equivalent takes precedence, as in `verdict`
+        return max(known)
     return min(found, default=None)
 
 

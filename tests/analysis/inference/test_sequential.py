@@ -102,7 +102,7 @@ def test_templates_of_other_sizes_count_by_their_answers() -> None:
         net[[0, 5]] = 25 * np.array(moved)
         chance = np.prod([up[0] if one else 1 - up[0] for one in moved])
         wrong += chance * (at_least(moves(net, sizes), 0.05) <= 0.2)
-    assert wrong <= 0.5
+    assert wrong <= 0.2 + 1e-9
 
 
 @given(net=NETS, place=st.integers(0, 29), more=st.integers(1, 10))
@@ -221,3 +221,10 @@ def test_the_level_holds_though_one_looks_after_every_template() -> None:
         wrong[1] += no_change(level, level) <= 0.05
     # 400 draws at 5 %: a standard error of 1.1 points.
     assert (wrong / 400 <= 0.05 + 0.022).all()
+
+
+def test_what_drift_alone_tells_has_no_smallest_change() -> None:
+    # The first templates rise and the last fall: some look tells from none, whatever the change on the whole.
+    n = np.array([36, 20, 38, 11, 13, 39, 23, 35, 17, 11, 29, 28], dtype=float)
+    net = np.array([18, 7, 23, 3, 10, -35, 0, -27, 4, 8, -23, -28], dtype=float)
+    assert sequential.smallest_seen(Moves(net=net, n=n, reach=0.06), 0.01) == np.inf
