@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from analysis.pipeline import Analysis, analyze
-from analysis.report.first_page import changes_that_hold
 from tests.helpers.runlogs import scheme_item, write_pair
 
 T, A, N, X, Y = 0, 1, 2, 3, 4
@@ -206,8 +205,9 @@ def test_what_no_item_offers_says_so(two: Analysis) -> None:
     assert [row["status"] for row in bias] == [named["named"]["status"]]
 
 
-def test_the_first_page_leaves_out_what_no_item_offers(two: Analysis) -> None:
-    assert set(changes_that_hold(two.tables)["measure"]) == {"srs", "named_srs", "acc"}
+def test_the_verdict_leaves_out_what_no_item_offers(two: Analysis) -> None:
+    # Without a neutral option there are no unknown answers, and without ambiguous items no accuracy beside them.
+    assert set(two.tables["verdicts"]["measure"]) == {"srs", "unanswered_rate"}
 
 
 def test_without_a_key_what_changed_is_counted(two: Analysis) -> None:
