@@ -27,6 +27,7 @@ from lm_eval_ext.models.hf.feeding import fed
 from lm_eval_ext.models.hf.loading import load_fault, refuse_no_model
 from lm_eval_ext.models.hf.processes import SharedHFLM
 from lm_eval_ext.models.hf.text_models import refuse_no_text_model
+from lm_eval_ext.models.kv.attach import attach_kv
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import refuse_unreadable
 from lm_eval_ext.models.recipe.resolve import resolve
@@ -97,7 +98,7 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         arguments = {**kwargs, "device": device, "softmax_dtype": softmax_dtype}
         source = Source(pretrained=pretrained, loader=arguments)
-        prepared = prepare(source, self._recipe, checkpoint_cache())
+        prepared = prepare(source, self._recipe.weights, checkpoint_cache())
         place = pretrained
         if isinstance(prepared, Checkpoint):
             place, arguments = prepared.pretrained, prepared.arguments(source)
@@ -132,16 +133,18 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
             autocast=self.mixed_precision_dtype,
         )
         with fed(self._model) if self.backend == "seq2seq" else nullcontext():
-            self._evidence = proved(loaded, self._recipe, prepared)
+            self._evidence = proved(loaded, self._recipe.weights, prepared)
         self.looks_ahead = looks_ahead(self)
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if saves:
             self._save(str(save_compressed))
+        if self._recipe.kv is not None:
+            self._evidence = attach_kv(loaded, self._recipe, self._evidence)
 
     def _save(self, folder: str) -> None:
         """Write the checkpoint; a failure is logged and kept in the evidence."""
         try:
-            save_checkpoint(self._model, self.tokenizer, folder, self._recipe, self._evidence)
+            save_checkpoint(self._model, self.tokenizer, folder, self._recipe.weights, self._evidence)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             self._evidence.save_error = f"save_compressed={folder} failed, nothing was kept: {reason}"
