@@ -57,13 +57,11 @@ def method_names(runs: Mapping[str, RunLog]) -> dict[str, str]:
     The plain name ("wanda") belongs to the variant whose recipes say nothing more ("wanda-50", "wanda-30"). Another is
     named after its recipes' family or settings: "wanda (rath)", "wanda (samples=64)", "magnitude 2:4". Of several names
     for one variant the shortest is taken. Two variants of one base model that claim one name get a mark each:
-    "wanda #3f2a91". "none" without compression; the logged method where there is no recipe in the log.
+    "wanda #3f2a91". "none" without compression; the run's method where the log has no recipe, "unverified ..." where
+    nobody proved one.
     """
     leaders = base_groups(runs.values())
-    kinds = {
-        label: (leaders[run.base_model], str(run.facts["method"] or "none"), variant_of(run) or "")
-        for label, run in runs.items()
-    }
+    kinds = {label: (leaders[run.base_model], run.method, variant_of(run) or "") for label, run in runs.items()}
     wished: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for label, kind in kinds.items():
         wished[kind].add(_wish(runs[label]))
@@ -106,15 +104,17 @@ def _mark(variant: str) -> str:
 def _wish(run: RunLog) -> str:
     """The name that a run's recipe would give its method."""
     steps, name = _steps(run), run.facts["recipe_values"].get("name")
-    plain = str(run.facts["method"] or "none")
+    plain = run.method
     if not steps or not isinstance(name, str):
         return plain
+    more = plain.removeprefix(str(run.facts["method"]))  # a quantized key-value cache
     # Patterns of an `exclude` are joined by '+' too, but inside brackets.
     parts = re.split(r"\+(?![^()]*\))", name)
     if len(parts) == len(steps):
         wish = "+".join(_part(part, [step]) for part, step in zip(parts, steps, strict=True))
     else:
         wish = _part(name, steps)
+    wish += more if more != plain else ""
     return wish if len(wish) <= _LONGEST and wish.isprintable() else f"{plain} #{_mark(variant_of(run) or name)}"
 
 

@@ -49,6 +49,8 @@ class Analysis:
     """Everything that was left out, kept apart, refused, accepted or noted."""
     named_baseline: str | None
     allow: frozenset[str]
+    bases: tuple[str, ...] = ()
+    """What models were made from, as the user said it."""
     patterns: tuple[str, ...]
     settings: Settings
     """What its tests and intervals are made with."""
