@@ -49,6 +49,8 @@ class Evidence:
     """What the backend said of a checkpoint that it made; not evidence."""
     loaded: str | None = None
     """What was loaded, where it is not the base itself."""
+    kept: dict[str, Any] | None = None
+    """With cache_compressed: `path` of what is kept, `reused`, and `seconds_to_make` of what was there already."""
     schema_version: int = 3
     """3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
     2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
