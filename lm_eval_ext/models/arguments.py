@@ -46,7 +46,7 @@ _LOADER_KEYS = (
 )
 
 
-OWN_KEYS = ("save_compressed", "rolling_bos")
+OWN_KEYS = ("cache_compressed", "save_compressed", "rolling_bos")
 """Arguments of `compressed_hf` that are neither a recipe's nor the hf model's."""
 
 

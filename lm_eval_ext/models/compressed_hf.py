@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lm_eval_ext.models.arguments import take_recipe_keys
 from lm_eval_ext.models.backends.backend import Checkpoint, Source
+from lm_eval_ext.models.backends.once import made_once
 from lm_eval_ext.models.backends.registry import prepare, proved
 from lm_eval_ext.models.checkpoints.cache import checkpoint_cache
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
@@ -62,6 +63,7 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
         recipe: str | None = None,
         method: str | None = None,
         save_compressed: str | None = None,
+        cache_compressed: bool = False,
         device: str | None = None,
         softmax_dtype: Any = "float32",
         **kwargs: Any,
@@ -76,6 +78,8 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
                 before the compression. A save that fails all the same (a full disk) does not take the evaluation with
                 it: the run goes on and ends with 0, since its results are right; an error is logged at once and at the
                 end, and the evidence has it as `save_error`.
+            cache_compressed: Keep what the compression changed, by content, and use it again; see `reuse`. A backend
+                of another library keeps its checkpoints anyway.
             device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
@@ -99,6 +103,7 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
         arguments = {**kwargs, "device": device, "softmax_dtype": softmax_dtype}
         source = Source(pretrained=pretrained, loader=arguments)
         prepared = prepare(source, self._recipe.weights, checkpoint_cache())
+        prepared = made_once(prepared, self._recipe.weights, checkpoint_cache(), cache_compressed)
         place = pretrained
         if isinstance(prepared, Checkpoint):
             place, arguments = prepared.pretrained, prepared.arguments(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.parts.decoder import unwrap
 
-__all__ = ["weights_hash"]
+__all__ = ["hash_of", "tensor_hashes", "weights_hash"]
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -22,19 +23,35 @@ def weights_hash(model: nn.Module) -> str:
     Raises:
         UserError: If a weight is offloaded, so that its values are not there.
     """
+    return hash_of(tensor_hashes(model))
+
+
+def hash_of(tensors: Mapping[str, str]) -> str:
+    """The hash of a model whose tensors are described by `tensor_hashes`."""
     digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}|{tensors[name]}|".encode())
+    return digest.hexdigest()
+
+
+def tensor_hashes(model: nn.Module) -> dict[str, str]:
+    """Dtype, shape and sha256 of the bytes of every saved parameter and buffer, by name; as `weights_hash` needs them.
+
+    Raises:
+        UserError: If a weight is offloaded, so that its values are not there.
+    """
     tensors = unwrap(model).state_dict(keep_vars=True)
     done: dict[int, str] = {}
-    for name in sorted(tensors):
-        tensor = tensors[name]
+    found: dict[str, str] = {}
+    for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             continue
         if tensor.is_meta:
             raise UserError(f"{name} is offloaded (on the meta device); load the model where it fits whole")
         if id(tensor) not in done:
             done[id(tensor)] = _sha256(tensor.detach())
-        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|{done[id(tensor)]}|".encode())
-    return digest.hexdigest()
+        found[name] = f"{tensor.dtype}|{list(tensor.shape)}|{done[id(tensor)]}"
+    return found
 
 
 def _sha256(tensor: Tensor) -> str:

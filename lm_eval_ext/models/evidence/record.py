@@ -52,6 +52,8 @@ class Evidence:
     kv: dict[str, Any] | None = None
     """Of a quantized KV cache: format, bits, group_size, residual, head_widths, bits_per_value (groups included),
     attention, layers that read it, and what it did to the canary prompt. None without one."""
+    kept: dict[str, Any] | None = None
+    """With cache_compressed: `path` of what is kept, `reused`, and `seconds_to_make` of what was there already."""
     schema_version: int = 3
     """3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
     2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
