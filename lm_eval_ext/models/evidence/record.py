@@ -63,7 +63,7 @@ class Evidence:
     """Of a model that came compressed: `base_model`, its uncompressed original, and `told_by` (recipe, config, card),
     both None where nothing names it."""
     schema_version: int = 4
-    """4: status "measured", `reading`, `origin`, `kv`, `kept` are new; matrices of a model that came compressed are listed.
+    """4: status "measured", `reading`, `origin`, `kv`, `kept`; matrices of a model that came compressed are listed.
     3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
     2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
     `backend`, `claim` and `loaded` are new, and `weights_hash_before` may be missing."""
