@@ -140,15 +140,16 @@ class _Search:
                 run=label,
                 kind="no_baseline",
                 reason=f"{reason}; no run without compression was found",
-                advice="Evaluate that model on the same tasks by the same engine; then type",
+                advice="Evaluate that model on the same tasks by the same engine. To name it, type",
                 command=self.command.basing(run.own_name, "BASE"),
             )
+        likely = _likely(run.own_name, bases)
         return Uncompared(
             run=label,
             kind="no_baseline",
             reason=f"{reason} (there are runs of {', '.join(sorted(bases))})",
-            advice="Say it: type",
-            command=self.command.basing(run.own_name, _likely(run.own_name, bases)),
+            advice=f"To say that it was made from {likely}, type",
+            command=self.command.basing(run.own_name, likely),
         )
 
     def _lone(self, label: str, run: RunLog) -> Uncompared | None:

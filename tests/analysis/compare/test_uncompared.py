@@ -76,7 +76,7 @@ def test_a_checkpoint_beside_compared_runs_is_not_forgotten(tmp_path: Path) -> N
     assert (error.kind, len(found.pairing.pairs)) == ("no_baseline", 1)
     assert error.message.startswith(
         "smol-GPTQ(unverified gptq) is not compared with anything: it is unverified gptq, and nothing says which model "
-        "it was made from (there are runs of org/smol). Say it: type"
+        "it was made from (there are runs of org/smol). To say that it was made from org/smol, type"
     )
     done = again(tmp_path, error)
     assert done.complete
