@@ -32,9 +32,10 @@ def label_of(came: Came, inner: nn.Module) -> str:
     own = []
     if len(widths) > 1:
         own.append("mixed=" + "+".join(f"{width:g}" for width in widths))
-    sizes = {form.group_size for form in forms}
-    if len(sizes) == 1 and (size := sizes.pop()) is not None:
-        own.append(f"group_size={size}")
+    sizes = {form.group_size for form in forms if form.group_size is not None}
+    # A row that is no longer than a group is one.
+    if len(sizes) == 1 and all(form.group_size or form.shape[1] <= max(sizes) for form in forms):
+        own.append(f"group_size={sizes.pop()}")
     kinds = {form.kind for form in forms} - {"int"}
     if len(kinds) == 1 and came.method != "few_levels":
         own.append(f"kind={kinds.pop()}")

@@ -69,6 +69,8 @@ def _torchao(weight: Any) -> Callable[[], Reading] | None:
 
 def _quanto(weight: Any) -> Callable[[], Reading] | None:
     """Quanto's codes; what they stand for is its own `dequantize`."""
+    if not hasattr(weight, "_scale"):
+        weight = weight.weight_qbits_tensor()  # arranged for a kernel, which keeps all of it
     kind, held, scales = weight._qtype, weight._data, weight._scale.detach()
     if weight._axis != 0:
         return None

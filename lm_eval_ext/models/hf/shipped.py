@@ -12,11 +12,16 @@ import transformers
 from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.formats.dequantized import check_loaded, read_fp8
 from lm_eval_ext.models.formats.form import Came
+from lm_eval_ext.models.formats.gguf_file import read_gguf
 from lm_eval_ext.models.formats.mlx import is_mlx
 from lm_eval_ext.models.formats.mlx_files import MlxWeights, made_by_mlx, read_mlx
 from lm_eval_ext.models.formats.mlx_names import text_only
+from lm_eval_ext.models.hf.files import local_file, weight_files
 from lm_eval_ext.models.hf.unloadable import refuse_unloadable
+from lm_eval_ext.models.parts.decoder import unwrap
+from lm_eval_ext.models.targets.packed import packed_weights
 
 __all__ = ["ShippedHFLM"]
 
@@ -66,6 +71,7 @@ class ShippedHFLM(HFLM):
         """HFLM's, with MLX's weights in the place of a checkpoint."""
         if self._mlx is None:
             super()._create_model(pretrained, **kwargs)
+            self._came = self._dequantized(pretrained, **kwargs)
             return
         if self.backend != "causal":
             raise UserError(f"{pretrained} holds MLX's weights, which are read for causal models alone")
@@ -77,6 +83,22 @@ class ShippedHFLM(HFLM):
             self.AUTO_MODEL_CLASS = loader
         self._config = self._model.config
         self._came = read.came
+
+    def _dequantized(
+        self, pretrained: str, *, revision: str = "main", gguf_file: str | None = None, subfolder: str = "", **_: Any
+    ) -> Came | None:
+        """What the files of a checkpoint told whose weights are plain once they are loaded; None for all others."""
+        method = (self._said.get("quantization_config") or {}).get("quant_method")
+        if not gguf_file and method != "fp8":
+            return None
+        if packed_weights(unwrap(self._model)) is not None:
+            return None
+        if gguf_file:
+            expected = read_gguf(local_file(pretrained, gguf_file, revision, subfolder))
+        else:
+            expected = read_fp8(weight_files(pretrained, revision, subfolder))
+        check_loaded(unwrap(self._model), expected)
+        return expected.came if expected.came.forms else None
 
 
 class _FromMlx:
