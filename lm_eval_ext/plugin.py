@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_ext.errors import show_in_one_line
+from lm_eval_ext.threads import wait_politely
 
 __all__ = ["MODELS", "MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
 
@@ -74,11 +75,12 @@ def register_model() -> None:
     """Register our models with lm_eval, unless lm_eval loads models from entry points by itself.
 
     Must run after lm_eval.models has registered lm_eval's own models. A model's module is not imported:
-    lm_eval does that when the name is asked for.
+    lm_eval does that when the name is asked for. Threads are told how to wait while that still acts.
     """
     from lm_eval.api import registry
 
     show_in_one_line()
+    wait_politely()
     if hasattr(registry, "load_plugins") or hasattr(registry, "import_plugins"):
         return
     for name, target in MODELS.items():
