@@ -105,8 +105,10 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
 
 def _served(facts: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
     """A name for what a server without a named model serves: lm_eval makes up a new one in every run."""
-    if arguments.keys() & {"peft", "delta", "pretrained", "model", "path", "engine"} or "base_url" not in arguments:
+    if arguments.keys() & {"peft", "delta", "pretrained", "model", "path"} or "base_url" not in arguments:
         return None
+    if isinstance(told := facts["engine_values"].get("model"), str) and told:
+        return told
     kind = str(facts["model_type"])
     # The address alone: what stands before @ or after ? may be a key.
     address = str(arguments["base_url"]).partition("?")[0].rpartition("@")[2].partition("://")

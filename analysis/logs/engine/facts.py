@@ -23,7 +23,7 @@ from .rules import (
 
 __all__ = ["Engine", "engine_of", "is_on"]
 
-_NO_SUM = ("dp", "pp", "layers")
+_NO_SUM = ("dp", "pp", "layers", "device_map")
 """Ways to spread a model that add up nothing in another order."""
 _ORDER = ("tp", "pp", "ep", "dcp", "dp", "layers")
 
@@ -40,6 +40,8 @@ class Engine:
     """Of what computes; None where the run does not tell."""
     quantization: tuple[str, ...]
     """What arguments or engine say of the form of the weights; empty where they say nothing."""
+    says_plain: bool
+    """Whether the engine says of itself that it computes with plain floats."""
     kv_cache: str | None
     """Form of a quantized key-value cache; None for a plain one, or where nothing is said."""
     kv_proved: bool
@@ -70,16 +72,18 @@ def engine_of(facts: Mapping[str, Any]) -> Engine:
     said: Mapping[str, Any] = facts.get("engine_values") or {}
     name = _text(said.get("name")) or str(facts.get("model_type") or "unknown")
     runtime = RUNTIMES.get(name.lower(), name)
-    version = _text(said.get("version"))
-    if version is None and runtime in VERSIONS:
-        version = _text(facts.get(VERSIONS[runtime]))
+    # Of what computes, and not of what wraps it.
+    version = _text(facts.get(VERSIONS[runtime])) if runtime in VERSIONS else None
     kv = _kv(facts.get("kv") or {})
-    told = [_text(said.get("quantization"))]
+    form = (_text(said.get("quantization")) or "").lower()
+    plain = PLAIN_DTYPE.fullmatch(form) is not None
+    told = () if plain or form in ("", "unknown") else (form,)
     return Engine(
         name=name,
         runtime=runtime,
-        version=version,
-        quantization=tuple(dict.fromkeys([*(entry for entry in told if entry), *_asked(facts, arguments)])),
+        version=version or _text(said.get("version")),
+        quantization=tuple(dict.fromkeys([*told, *_asked(facts, arguments)])),
+        says_plain=plain,
         kv_cache=kv or _cache(said.get("kv_cache")) or _cache_asked(arguments),
         kv_proved=kv is not None,
         parallel=_text(said.get("parallel")) or _parallel(arguments),

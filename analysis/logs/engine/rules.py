@@ -105,7 +105,7 @@ QUANTIZED_LIKE = re.compile(r"bit|quant|gptq|awq|hqq|gguf|torchao")
 PLAIN_DTYPE = re.compile(r"(torch\.)?(auto|default|half|float|double|b?fp?(16|32|64)|b?float(16|32|64)|tf32)")
 """Dtypes of plain weights."""
 
-KV_CACHE = ("kv_cache_dtype", "cache_dtype", "cache_type_k", "cache_type_v", "ctk", "ctv", "kv")
+KV_CACHE = ("kv_cache_dtype", "kv_cache", "cache_dtype", "cache_type_k", "cache_type_v", "ctk", "ctv", "kv")
 """Arguments that say in what form keys and values are kept."""
 
 PLAIN_CACHE = re.compile(r"auto|default|model|b?f(p|loat)?(16|32|64)|half|float|unquantized|dynamic|static")

@@ -25,7 +25,7 @@ PROVED_STATUSES = (DENSE, PROVED, MEASURED)
 
 _SEES_FORMS = 4
 """Evidence of this schema has looked at the form of weights that came compressed."""
-_NAMES = ("pretrained", "model", "gguf_file", "subfolder", "revision", "path", "engine")
+_NAMES = ("pretrained", "model", "gguf_file", "subfolder", "revision", "path")
 """Arguments whose value is a name of the model."""
 
 
@@ -83,9 +83,9 @@ def standing_of(facts: Mapping[str, Any], engine: Engine) -> Standing:
 
 def _of_names(facts: Mapping[str, Any], engine: Engine, cache: list[str], doubts: tuple[str, ...]) -> Standing:
     """Of a run without evidence."""
-    hints = joined(_hinted(facts, engine))
+    hints = joined(hint for hint in _hinted(facts, engine) if hint != "gguf" or not engine.says_plain)
     if not hints and not cache and not facts.get("base_told"):
-        if engine.runtime not in BLIND:
+        if engine.runtime not in BLIND or engine.says_plain:
             return Standing(status=NAMED, method="none", label="dense", doubts=doubts)
         doubts += (f"{engine.runtime} does not tell which file it serves",)
         hints = "gguf"
@@ -110,7 +110,12 @@ def _hinted(facts: Mapping[str, Any], engine: Engine) -> list[str]:
 def _named(facts: Mapping[str, Any]) -> list[str]:
     """What the files and the names of a model say."""
     arguments = facts.get("arguments") or {}
-    names = [facts.get("pretrained"), facts.get("pretrained_args"), *(arguments.get(name) for name in _NAMES)]
+    names = [
+        facts.get("serves"),
+        facts.get("pretrained"),
+        facts.get("pretrained_args"),
+        *(arguments.get(name) for name in _NAMES),
+    ]
     told = [hint for name in dict.fromkeys(str(name) for name in names if name) for hint in hints_in(name)]
     return [*(facts.get("files_say") or ()), *told]
 

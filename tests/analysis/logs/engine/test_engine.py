@@ -109,6 +109,29 @@ def test_what_an_engine_says_of_itself_goes_before_its_arguments() -> None:
     assert (odd.runtime, odd.version, odd.threads, odd.batch_invariant) == ("3", None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("said", "status", "method"),
+    [
+        ({"quantization": "Q4_K_M", "model": "/m/SmolLM2.Q4_K_M.gguf"}, "unverified", "unverified q4_k_m gguf"),
+        ({"quantization": "F16", "model": "/m/SmolLM2-F16.gguf"}, "as named", "none"),
+        ({"quantization": None, "model": "/m/SmolLM2"}, "unverified", "unverified gguf"),
+        ({"quantization": "unknown", "model": "/m/SmolLM2"}, "unverified", "unverified gguf"),
+    ],
+)
+def test_what_a_server_of_llama_cpp_says(said: dict[str, Any], status: str, method: str) -> None:
+    engine, standing = of(
+        "served_itemlevel", engine_values={"name": "llama.cpp", "version": "b9", **said}, serves=said["model"]
+    )
+    assert (engine.runtime, engine.version) == ("llama.cpp", "b9")
+    assert (standing.status, standing.method) == (status, method)
+
+
+def test_what_wraps_transformers_is_no_other_version() -> None:
+    said = {"name": "compressed_hf", "version": "lm-eval-ext 1, transformers 5.17.0", "parallel": "device_map=auto"}
+    engine, _ = of("compressed_hf", engine_values=said)
+    assert (engine.runtime, engine.version, engine.sums) == ("transformers", "5.17.0", "")
+
+
 EVIDENCE = {"label": "wanda-50", "method": "wanda", "evidence_version": 4, "status": "proved"}
 NONE = {"label": "dense", "method": "none", "evidence_version": 4, "status": "dense"}
 KV = {"kv": {"bits": 8, "format": "int8", "group_size": 64}}
