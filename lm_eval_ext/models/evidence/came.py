@@ -74,7 +74,7 @@ def came(loaded: Loaded, recipe: Recipe) -> Evidence:
         bits=None,
         recipe=recipe.as_dict(),
         base=loaded.base,
-        weights_hash_before=digest,
+        weights_hash_before=None if packed else digest,
         weights_hash_after=digest,
         dtype=loaded.dtype,
         softmax_dtype=loaded.softmax_dtype,
