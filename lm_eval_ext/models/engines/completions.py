@@ -113,27 +113,25 @@ class Completions:
         )
 
     def _settle_top(self, probe: Prompt, top: int | None) -> int:
-        said = ""
+        """How many tokens the server lists; 1 where it lists those that are named by id."""
+        ask, said = Ask(probe, probe.ids[-1:]), ""
+        if self._own:
+            try:
+                steps = self._steps(ask, 1)
+                self._own = bool(steps) and ask.wanted[0] in steps[0].listed.ids
+            except Refused as fault:
+                self._own, said = False, fault.message  # an older vLLM
+            if self._own:
+                return 1
         for count in _TOPS if top is None else (int(top),):
             try:
-                steps = self._steps(Ask(probe, probe.ids[-1:]), count)
+                steps = self._steps(ask, count)
             except Refused as fault:
                 said = fault.message
-                if self._own:  # an older vLLM lists no tokens by id
-                    self._own = False
-                    try:
-                        steps = self._steps(Ask(probe, probe.ids[-1:]), count)
-                    except Refused:
-                        continue
-                else:
-                    continue
-            if not steps or not (steps[0].listed.ids or steps[0].listed.texts):
-                said = "the answer has none"
-                break
-            if self._own and probe.ids[-1] not in steps[0].listed.ids:
-                self._own = False
-                return self._settle_top(probe, top)
-            return count
+                continue
+            if steps and (steps[0].listed.ids or steps[0].listed.texts):
+                return count
+            said = "the answer has none"
         raise UserError(
             f"the server at {self._wire.root} lists no log-probabilities of next tokens ({said}), which letters are "
             "scored by; use one that does"
@@ -159,8 +157,10 @@ class Completions:
 
     def _steps(self, ask: Ask, count: int) -> list[Step]:
         body = self._body(ask.prompt, ask.steps) | {"temperature": 0, "logprobs": count}
+        if self.name == "vllm":
+            body |= {"return_tokens_as_token_ids": True}
         if self._own:
-            body |= {"logprob_token_ids": list(ask.wanted), "return_tokens_as_token_ids": True}
+            body |= {"logprob_token_ids": list(ask.wanted)}
         answer = self._wire.post(_PATH, body)
         self._check(ask.prompt, answer)
         return steps_of(answer, by_id=self._own, where=self._wire.root)

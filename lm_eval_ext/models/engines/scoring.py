@@ -114,6 +114,10 @@ class ItemScoring(TemplateLM):
         for walk, numbers in walks:
             for number, answer in zip(numbers, walk.scores(), strict=True):
                 answers[number] = answer
+        missing = [number for number, (value, _) in enumerate(answers) if isinstance(value, Bound)]
+        if missing and self.exact:
+            for number, answer in zip(missing, self.scored([requests[n] for n in missing]), strict=True):
+                answers[number] = answer
         for (text, _, _), answer in zip(requests, answers, strict=True):
             if text is not None:
                 self.cache_hook.add_partial("loglikelihood", text, answer)

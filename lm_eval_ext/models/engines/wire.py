@@ -52,7 +52,7 @@ class Wire:
     def get(self, path: str) -> Any:
         """What a path answers; None where there is nothing, or no JSON. Raises UserError if nobody answers at all."""
         try:
-            return self._send(path, None, 1)
+            return self._send(path, None, self._retries)
         except Refused:
             return None
         except _NoJson:
