@@ -27,4 +27,5 @@ def unpack(words: Tensor, bits: int, count: int | None = None) -> Tensor:
     places = torch.arange(bits, device=words.device)
     streams = (grouped << (8 * places)).sum(dim=-1, keepdim=True)
     codes = (streams >> (bits * torch.arange(8, device=words.device))) & (2**bits - 1)
-    return codes.to(torch.uint8).reshape(words.shape[0], -1)[:, :count]
+    whole: Tensor = codes.to(torch.uint8).reshape(words.shape[0], -1)
+    return whole[:, :count]

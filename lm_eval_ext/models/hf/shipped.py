@@ -76,11 +76,12 @@ class ShippedHFLM(HFLM):
         if self.backend != "causal":
             raise UserError(f"{pretrained} holds MLX's weights, which are read for causal models alone")
         read = read_mlx(self._mlx, self._said)
-        loader, self.AUTO_MODEL_CLASS = self.AUTO_MODEL_CLASS, _FromMlx(self._config, read)
+        own: Any = self
+        loader, own.AUTO_MODEL_CLASS = own.AUTO_MODEL_CLASS, _FromMlx(own._config, read)
         try:
             super()._create_model(pretrained, **kwargs)
         finally:
-            self.AUTO_MODEL_CLASS = loader
+            own.AUTO_MODEL_CLASS = loader
         self._config = self._model.config
         self._came = read.came
 

@@ -275,6 +275,11 @@ def test_a_compressed_run_with_its_baselines_weights_is_no_sign_of_harmlessness(
     assert [(issue.kind, issue.level) for issue in found.issues] == [("unchanged_weights", "warning")]
 
 
+def test_another_kv_cache_leaves_the_weights_as_they_were(tmp_path: Path, store: ItemStore) -> None:
+    runs = two_runs(tmp_path, Task(lines()), Task(lines()), weights_hash_after="aa" * 32, kv={"format": "int4"})
+    assert [issue.kind for issue in pair(runs, store).issues] == []
+
+
 def test_an_uncompressed_run_may_repeat_its_baseline(tmp_path: Path, store: ItemStore) -> None:
     runs = tmp_path / "runs"
     write_run(runs, 1, {"t": Task(lines())})
