@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -99,10 +100,10 @@ def repeated_of(runs: pd.DataFrame, run: str, baseline: str) -> str | None:
     return floor_of(_differing(own, other)) if (hashes[0] == hashes[1] if known else plain) else None
 
 
-def _differing(own: Mapping[str, object], other: Mapping[str, object]) -> Iterator[str]:
+def _differing(own: Mapping[Any, Any], other: Mapping[Any, Any]) -> Iterator[str]:
     for name in _COLUMNS:
         mine, theirs = own.get(name), other.get(name)
-        gone = [bool(pd.isna(value)) for value in (mine, theirs)]  # type: ignore[call-overload]
+        gone = [bool(pd.isna(value)) for value in (mine, theirs)]
         if any(gone):
             if not all(gone) and name not in _MAY_BE_UNTOLD:
                 yield name

@@ -149,7 +149,7 @@ def _meant(entry: str, runs: Mapping[str, RunLog], bases: set[str]) -> tuple[lis
         found = [run for label, run in runs.items() if left in _names(label, run)]
         if found:
             return found, _base(right, runs, bases)
-    known = list(dict.fromkeys(run.own_name for run in runs.values()))
+    known = list(dict.fromkeys([*(run.own_name for run in runs.values()), *runs]))
     raise unknown_name("model or label of a run (--base MODEL=BASE)", splits[0][0], known)
 
 

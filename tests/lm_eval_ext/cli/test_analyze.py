@@ -52,7 +52,7 @@ def test_help_says_what_allow_takes_and_what_exit_codes_mean(
     below = shown.partition("Differences that --allow takes:\n")[2]
     listed, _, codes = below.partition("Exit codes:\n")
     assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == list(DIFFERENCES)
-    assert len(DIFFERENCES) == 15
+    assert len(DIFFERENCES) == 20
     read = " ".join(listed.split())
     assert all(f"{name} {meaning}" in read for name, meaning in DIFFERENCES.items())
     # A line each: nothing wraps in the middle of a sentence.
@@ -97,7 +97,8 @@ def test_a_run_without_a_baseline_ends_in_exit_code_1_and_the_line_to_type(
     write_run(runs, 3, {"arc": Task([choice_line(i, 1) for i in range(4)])}, config=other)
     monkeypatch.chdir(runs.parent)
     assert run(monkeypatch, "runs") == 1
-    assert "`lm-eval-ext analyze runs --baseline base/dense`" in capsys.readouterr().out
+    assert "`lm-eval-ext analyze runs --base org/base-GPTQ=org/base`" in capsys.readouterr().out
+    assert run(monkeypatch, "runs", "--base", "org/base-GPTQ=org/base") == 0
     assert run(monkeypatch, "runs", "--baseline", "base/dense") == 0
 
 
@@ -106,8 +107,10 @@ def test_a_run_without_a_baseline_ends_in_exit_code_1_and_the_line_to_type(
     [
         (["{runs}/absent"], "is not a folder"),
         (["{runs}/.."  , "-o", "{runs}"], "is not empty and no earlier report"),
-        (["{runs}", "--allow", "promts"], "Did you mean 'prompts'? Known: chat_template, docs"),
+        (["{runs}", "--allow", "promts"], "Did you mean 'prompts'? Known: batch_invariant, chat_template, docs"),
         (["{runs}", "--baseline", "wanda"], "Did you mean 'wanda-50'? Known: dense, wanda-50."),
+        (["{runs}", "--base", "org/m"], "--base org/m: expected MODEL=BASE"),
+        (["{runs}", "--base", "wnda-50=org/base"], "Did you mean 'wanda-50'? Known:"),
         (["{runs}", "--task", "mmlu"], "no task matches mmlu"),
     ],
 )  # fmt: skip
