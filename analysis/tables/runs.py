@@ -163,7 +163,7 @@ RUNS_TABLE = ReportTable(
     (LOGS, BASELINES),
     runs_frame,
     reading=(
-        "{method}, base model {base_model}, compared with {baseline}",
-        "{method}, base model {base_model}, compared with no other run",
+        "{method}, {status}, by {engine}, base model {base_model}, compared with {baseline}",
+        "{method}, {status}, by {engine}, base model {base_model}, compared with no other run",
     ),
 )
