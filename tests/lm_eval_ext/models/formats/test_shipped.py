@@ -332,3 +332,20 @@ def test_compressed_tensors(compressed: dict[str, Path], which: str, label: str,
         compressed[which], quantization_config=CompressedTensorsConfig(dequantize=True)
     ).get_parameter(NAME)
     torch.testing.assert_close(ours, theirs.float(), rtol=2**-7, atol=1e-6)
+
+
+def test_compressed_tensors_that_is_not_packed(bfloat16: Path, compressed: dict[str, Path]) -> None:
+    """Plain weights with a scheme, rounded at each use: as llm-compressor leaves a model in memory."""
+    from llmcompressor import oneshot
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(bfloat16)
+    model = oneshot(model=model, recipe=QuantizationModifier(targets="Linear", ignore=["lm_head"], scheme="W4A16"))
+    evidence = CompressedHFLM(pretrained=model, tokenizer=tiny_tokenizer())._evidence
+    assert (evidence.label, evidence.status) == ("compressed_tensors-4(group_size=128)", "measured")
+    # The same codes as where they are packed.
+    packed = CompressedHFLM(pretrained=str(compressed["w4a16"]), device="cpu")._evidence
+    assert [(r["name"], r["zeros"], r["levels"]) for r in evidence.matrices] == [
+        (r["name"], r["zeros"], r["levels"]) for r in packed.matrices
+    ]
