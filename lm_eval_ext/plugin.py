@@ -16,7 +16,16 @@ from typing import Any
 
 from lm_eval_ext.errors import show_in_one_line
 
-__all__ = ["MODELS", "MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
+__all__ = [
+    "MODELS",
+    "MODEL_NAME",
+    "MODEL_TARGET",
+    "TASKS_PATH",
+    "activate",
+    "add_tasks",
+    "check_output",
+    "register_model",
+]
 
 log = logging.getLogger(__name__)
 
