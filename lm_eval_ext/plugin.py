@@ -17,7 +17,16 @@ from typing import Any
 from lm_eval_ext.errors import show_in_one_line
 from lm_eval_ext.threads import wait_politely
 
-__all__ = ["MODELS", "MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
+__all__ = [
+    "MODELS",
+    "MODEL_NAME",
+    "MODEL_TARGET",
+    "TASKS_PATH",
+    "activate",
+    "add_tasks",
+    "check_output",
+    "register_model",
+]
 
 log = logging.getLogger(__name__)
 

@@ -73,14 +73,20 @@ class Engine:
         out, maker = list(ids), torch.Generator().manual_seed(int(body.get("seed", 0)) if self.seeds else 7)
         for _ in range(count):
             row, heat = self.table(out)[-1], body.get("temperature", 1.0)
-            token = int(row.argmax()) if heat == 0 else int(torch.multinomial((row / heat).softmax(-1), 1, generator=maker))
+            token = (
+                int(row.argmax()) if heat == 0 else int(torch.multinomial((row / heat).softmax(-1), 1, generator=maker))
+            )
             out.append(token)
         return out[len(ids) :]
 
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         ids, count = body["prompt"], body["n_predict"]
         new = self.draw(ids, body, count)
-        answer: dict[str, Any] = {"content": self.tokenizer.decode(new), "tokens_evaluated": len(ids), "truncated": False}
+        answer: dict[str, Any] = {
+            "content": self.tokenizer.decode(new),
+            "tokens_evaluated": len(ids),
+            "truncated": False,
+        }
         if body.get("n_probs"):
             table = self.table(ids + new)
             answer["completion_probabilities"] = [
@@ -98,7 +104,7 @@ class Engine:
         return own | {"top_logprobs": entries}
 
     def completions(self, body: dict[str, Any]) -> Answer:
-        if body.get("model") != "tiny":
+        if body.get("model", "tiny") != "tiny":
             return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist.", "code": 404}}
         prompt = body["prompt"]
         if isinstance(prompt, list) and not self.ids:

@@ -10,7 +10,7 @@ from typing import Any
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.engines.listed import Ask, Prompt, Step
 from lm_eval_ext.models.engines.replies import echoed, steps_of
-from lm_eval_ext.models.engines.wire import Refused, Wire
+from lm_eval_ext.models.engines.wire import RefusedError, Wire
 
 __all__ = ["Completions"]
 
@@ -76,7 +76,9 @@ class Completions:
         names = [str(entry["id"]) for entry in entries]
         if model is None and len(names) != 1:
             shown = f"it has {', '.join(names[:10])}" if names else "it names none"
-            raise UserError(f"the server at {self._wire.root} serves several models, or does not say which: {shown}; give model=NAME")
+            raise UserError(
+                f"the server at {self._wire.root} serves several models or names none: {shown}; give model=NAME"
+            )
         if model is not None and names and model not in names:
             raise UserError(f"the server at {self._wire.root} has no model {model!r}; it has {', '.join(names[:10])}")
         name = names[0] if model is None else model
@@ -91,21 +93,24 @@ class Completions:
             read = _read(self._wire.post(_PATH, body))
             if read in (None, len(probe.ids)):
                 return
-        except Refused as fault:
+        except RefusedError as fault:
             if fault.status in (401, 403, 404):
                 raise UserError(f"the server at {self._wire.root} refuses {_PATH}: {fault.message}") from None
             log.info("%s takes no token ids (%s); prompts are sent as text", self._wire.root, fault.message)
         self._ids = False
         counts = []
-        for self._way in range(len(self._bare(probe.text))):
+        for way in range(len(self._bare(probe.text))):
+            self._way = way
             try:
                 counts.append(_read(self._wire.post(_PATH, self._body(probe, 1) | {"temperature": 0})))
-            except Refused as fault:
+            except RefusedError as fault:
                 raise UserError(f"the server at {self._wire.root} refuses {_PATH}: {fault.message}") from None
             if counts[-1] == len(probe.ids):
                 return
             if counts[-1] is None:
-                log.warning("%s does not say how many tokens it reads: whether BOS is there once can't be told", self._wire.root)
+                log.warning(
+                    "%s does not say how many tokens it reads: whether BOS is there once can't be told", self._wire.root
+                )
                 return
         raise UserError(
             f"the server at {self._wire.root} reads {' or '.join(map(str, counts))} tokens where the tokenizer makes "
@@ -119,14 +124,14 @@ class Completions:
             try:
                 steps = self._steps(ask, 1)
                 self._own = bool(steps) and ask.wanted[0] in steps[0].listed.ids
-            except Refused as fault:
+            except RefusedError as fault:
                 self._own, said = False, fault.message  # an older vLLM
             if self._own:
                 return 1
         for count in _TOPS if top is None else (int(top),):
             try:
                 steps = self._steps(ask, count)
-            except Refused as fault:
+            except RefusedError as fault:
                 said = fault.message
                 continue
             if steps and (steps[0].listed.ids or steps[0].listed.texts):
@@ -141,18 +146,21 @@ class Completions:
         body = self._body(Prompt(probe.ids, probe.text), 1) | {"temperature": 0, "echo": True, "logprobs": 1}
         try:
             answer = self._wire.post(_PATH, body)
-        except Refused:
+        except RefusedError:
             return False
         values = echoed(answer)
-        return values is not None and len(values) == len(probe.ids) + 1 and all(
-            value is not None and math.isfinite(value) and value <= 0 for value, _ in values[1:]
-        ) and len({value for value, _ in values[1:]}) > 1
+        return (
+            values is not None
+            and len(values) == len(probe.ids) + 1
+            and all(value is not None and math.isfinite(value) and value <= 0 for value, _ in values[1:])
+            and len({value for value, _ in values[1:]}) > 1
+        )
 
     def tell(self, ask: Ask) -> list[Step]:
         """The next tokens, as many as the server lists, or those that are wanted where it lists by id."""
         try:
             return self._steps(ask, self._top)
-        except Refused as fault:
+        except RefusedError as fault:
             raise self._refused(ask.prompt, fault) from None
 
     def _steps(self, ask: Ask, count: int) -> list[Step]:
@@ -170,7 +178,7 @@ class Completions:
         body = self._body(whole, 1) | {"temperature": 0, "echo": True, "logprobs": 1}
         try:
             values = echoed(self._wire.post(_PATH, body))
-        except Refused as fault:
+        except RefusedError as fault:
             raise self._refused(whole, fault) from None
         if values is None or len(values) != len(whole.ids) + 1:
             raise UserError(
@@ -188,7 +196,7 @@ class Completions:
             plain |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False}
         try:
             answer = self._wire.post(_PATH, plain | self._body(prompt, 1) | dict(settings))
-        except Refused as fault:
+        except RefusedError as fault:
             raise self._refused(prompt, fault) from None
         self._check(prompt, answer)
         choices = answer.get("choices")
@@ -204,12 +212,14 @@ class Completions:
         read = _read(answer)
         if read is not None and read != len(prompt.ids):
             raise UserError(
-                f"the server at {self._wire.root} read {read} tokens of a prompt of {len(prompt.ids)}: its tokenizer is "
-                "another, or it cut the prompt"
+                f"the server at {self._wire.root} read {read} tokens of a prompt of {len(prompt.ids)}: its tokenizer "
+                "is another, or it cut the prompt"
             )
 
-    def _refused(self, prompt: Prompt, fault: Refused) -> UserError:
-        return UserError(f"the server at {self._wire.root} refuses a prompt of {len(prompt.ids)} tokens: {fault.message}")
+    def _refused(self, prompt: Prompt, fault: RefusedError) -> UserError:
+        return UserError(
+            f"the server at {self._wire.root} refuses a prompt of {len(prompt.ids)} tokens: {fault.message}"
+        )
 
 
 def _read(answer: Mapping[str, Any]) -> int | None:

@@ -88,5 +88,3 @@ class Step:
     """None where the engine tells no ids."""
     text: str
     listed: Listed
-
-

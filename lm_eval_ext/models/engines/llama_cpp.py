@@ -8,7 +8,7 @@ from typing import Any
 
 from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.models.engines.listed import Ask, Listed, Prompt, Step
-from lm_eval_ext.models.engines.wire import Refused, Wire
+from lm_eval_ext.models.engines.wire import RefusedError, Wire
 
 __all__ = ["LlamaCpp"]
 
@@ -55,9 +55,17 @@ class LlamaCpp:
         self.version = str(build) if build else None
         path = str(properties.get("model_path") or entry.get("id") or "")
         self.model = path.replace("\\", "/").rpartition("/")[2] or "unknown"
-        names = {self.model, self.model.removesuffix(".gguf"), path, str(entry.get("id")), str(properties.get("model_alias"))}
+        names = {
+            self.model,
+            self.model.removesuffix(".gguf"),
+            path,
+            str(entry.get("id")),
+            str(properties.get("model_alias")),
+        }
         if model is not None and model not in names:
-            raise UserError(f"the server at {wire.root} serves {self.model!r}, not {model!r}; start it with -m, or leave out model=")
+            raise UserError(
+                f"the server at {wire.root} serves {self.model!r}, not {model!r}; start it with -m, or leave out model="
+            )
         settings = _mapping(properties.get("default_generation_settings"))
         context = settings.get("n_ctx")
         self.positions = int(context) if isinstance(context, int) and context > 0 else None
@@ -75,7 +83,7 @@ class LlamaCpp:
         """The server's own tokens of a text with its BOS, to hold the tokenizer against; None if it does not tell."""
         try:
             said = self._wire.post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
-        except Refused:
+        except RefusedError:
             return None
         ids = said.get("tokens")
         return [int(one) for one in ids] if isinstance(ids, list) and all(isinstance(i, int) for i in ids) else None
@@ -99,7 +107,9 @@ class LlamaCpp:
         answer = self._answer(body | {"cache_prompt": False, "ignore_eos": False})
         told = answer.get("completion_probabilities")
         if not isinstance(told, list) or not told:
-            raise UserError(f"the server at {self._wire.root} lists no next tokens (asked for n_probs={count}); is it llama.cpp's?")
+            raise UserError(
+                f"the server at {self._wire.root} lists no next tokens (asked for n_probs={count}); is it llama.cpp's?"
+            )
         return [_step(_mapping(one), whole) for one in told]
 
     def scored(self, whole: Prompt, start: int) -> tuple[float, bool]:
@@ -109,18 +119,26 @@ class LlamaCpp:
     def text(self, prompt: Prompt, settings: Mapping[str, Any]) -> str:
         """A text, drawn from the whole vocabulary by the server's own sampler."""
         given = dict(settings)
-        body = {**_PLAIN, "prompt": list(prompt.ids), "cache_prompt": False, "n_predict": given.pop("max_tokens"), **given}
+        body = {
+            **_PLAIN,
+            "prompt": list(prompt.ids),
+            "cache_prompt": False,
+            "n_predict": given.pop("max_tokens"),
+            **given,
+        }
         return str(self._answer(body).get("content", ""))
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
             answer = self._wire.post("/completion", body)
-        except Refused as fault:
-            raise UserError(f"the server at {self._wire.root} refuses a prompt of {len(body['prompt'])} tokens: {fault.message}") from None
+        except RefusedError as fault:
+            raise UserError(
+                f"the server at {self._wire.root} refuses a prompt of {len(body['prompt'])} tokens: {fault.message}"
+            ) from None
         read = answer.get("tokens_evaluated")
         if answer.get("truncated") or (isinstance(read, int) and read != len(body["prompt"])):
             raise UserError(
-                f"the server at {self._wire.root} read {read} of {len(body['prompt'])} tokens; start it with a larger -c"
+                f"the server at {self._wire.root} read {read} of {len(body['prompt'])} tokens; start it with more: -c N"
             )
         return answer
 

@@ -35,22 +35,28 @@ def server_at(
     if engine not in ENGINES:
         raise unknown_name("engine", str(engine), list(ENGINES))
     properties = wire.get("/props") if engine in ("auto", "llama.cpp") else None
-    is_llama = isinstance(properties, Mapping) and ("build_info" in properties or "default_generation_settings" in properties)
+    is_llama = isinstance(properties, Mapping) and (
+        "build_info" in properties or "default_generation_settings" in properties
+    )
     if engine == "llama.cpp" and not is_llama:
-        raise UserError(f"engine=llama.cpp, but {wire.root}/props does not answer as llama.cpp's server does; leave out engine=")
+        raise UserError(
+            f"engine=llama.cpp, but {wire.root}/props does not answer as llama.cpp's server does; leave out engine="
+        )
     if is_llama:
         server = LlamaCpp(wire, model, top)
         own = server.tokens(probe.text)
         if own is not None and own != list(probe.ids):
             raise UserError(
-                f"{server.model} reads {probe.text[:40]!r} as tokens {own[:8]}, the tokenizer as {list(probe.ids)[:8]}; "
-                "give the tokenizer that belongs to this model: tokenizer=NAME"
+                f"{server.model} reads {probe.text[:32]!r} as tokens {own[:8]}, the tokenizer as "
+                f"{list(probe.ids)[:8]}; give the tokenizer that belongs to this model: tokenizer=NAME"
             )
         return server
     told = wire.get("/version") if engine in ("auto", "vllm") else None
     version = told.get("version") if isinstance(told, Mapping) else None
     if engine == "vllm" and version is None:
-        raise UserError(f"engine=vllm, but {wire.root}/version does not answer as vLLM's server does; leave out engine=")
+        raise UserError(
+            f"engine=vllm, but {wire.root}/version does not answer as vLLM's server does; leave out engine="
+        )
     name = "vllm" if version is not None and engine != "openai" else "openai"
     return Completions(
         wire, model, name=name, version=None if version is None else str(version), probe=probe, bare=bare, top=top

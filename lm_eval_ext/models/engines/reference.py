@@ -69,7 +69,9 @@ class Reference:
                 where = f"{theirs[at]:.3f} for {'' if text is None else text[1]!r}, the reference {ours[at]:.3f}"
         mean = math.fsum(totals) / len(totals)
         self.facts |= {"items": len(chosen), "largest": largest, "total_variation": mean}
-        log.info("%d items against %s: largest difference of a probability %.4f", len(chosen), self._pretrained, largest)
+        log.info(
+            "%d items against %s: largest difference of a probability %.4f", len(chosen), self._pretrained, largest
+        )
         if largest > self._tolerance:
             raise UserError(
                 f"{self._engine} gives other letters than {self._pretrained}: {where}; the largest difference of "

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from lm_eval_ext.contract.score import Bound
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.parts.fitting import counts_hold, must_fit
 from lm_eval_ext.models.engines.listed import Ask, Prompt, Step
 from lm_eval_ext.models.engines.walk import Walk, differ_in_one
+from lm_eval_ext.models.parts.fitting import counts_hold, must_fit
 from lm_eval_ext.tokens.encoding import Encoding
 from lm_eval_ext.tokens.rolling import rolling_windows
 
@@ -70,8 +70,8 @@ class ItemScoring(TemplateLM):
         for request, (value, _) in zip(requests, answers, strict=True):
             if isinstance(value, Bound) and ("item" not in (request.doc or {}) or "option_tokens" in request.doc):
                 raise UserError(
-                    f"{request.task_name}: {request.args[1]!r} is not among the tokens that {self.engine} lists, and it "
-                    "scores no prompts, so its log-likelihood is not to be had; use a server that lists more, or echoes"
+                    f"{request.task_name}: {request.args[1]!r} is not among the tokens that {self.engine} lists, and "
+                    "it scores no prompts: its log-likelihood is not to be had; use a server that lists more, or echoes"
                 )
         if self.reference is not None:
             self.reference.check(rows, answers)
@@ -87,12 +87,12 @@ class ItemScoring(TemplateLM):
         answers: list[tuple[float, bool]] = [(math.nan, False)] * len(requests)
         walks: list[tuple[Walk, list[int]]] = []
         alone: list[int] = []
-        for (before, text), numbers in groups.items():
+        for (start, prompt), numbers in groups.items():
             targets = [tuple(requests[number][2]) for number in numbers]
             if self.exact and not differ_in_one(targets):
                 alone += numbers
             else:
-                walks.append((Walk(Prompt(before, text), targets, self._spell), numbers))
+                walks.append((Walk(Prompt(start, prompt), targets, self._spell), numbers))
         with tqdm(total=len(requests), disable=disable_tqdm, desc="Running loglikelihood requests") as progress:
             if alone:
                 found = self.scored([requests[number] for number in alone])
@@ -127,8 +127,8 @@ class ItemScoring(TemplateLM):
         """Log-likelihoods of whole documents; only where the engine scores prompts."""
         if not self.exact:
             raise UserError(
-                f"{requests[0].task_name if requests else 'this task'} scores whole documents, and {self.engine} scores "
-                "no prompts; run it with --model compressed_hf on the same weights"
+                f"{requests[0].task_name if requests else 'this task'} scores whole documents, and {self.engine} "
+                "scores no prompts; run it with --model compressed_hf on the same weights"
             )
         windows: list[Row] = []
         owners: list[int] = []
@@ -181,5 +181,3 @@ class ItemScoring(TemplateLM):
 def _stripped(text: tuple[str, str] | None) -> str:
     """A prompt without the white space that is scored with its continuation."""
     return "" if text is None else text[0].rstrip()
-
-

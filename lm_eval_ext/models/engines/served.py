@@ -254,7 +254,9 @@ def _load_tokenizer(name: str | None, options: dict[str, Any]) -> Any:
     from transformers import AutoTokenizer
 
     if not name:
-        raise UserError("served_itemlevel cuts prompts itself, so it needs the model's tokenizer: tokenizer=NAME_OR_FOLDER")
+        raise UserError(
+            "served_itemlevel cuts prompts itself, so it needs the model's tokenizer: tokenizer=NAME_OR_FOLDER"
+        )
     given = {key: value for key, value in options.items() if key != "use_fast_tokenizer"}
     if "use_fast_tokenizer" in options:
         given["use_fast"] = options["use_fast_tokenizer"]
@@ -262,4 +264,6 @@ def _load_tokenizer(name: str | None, options: dict[str, Any]) -> Any:
         return AutoTokenizer.from_pretrained(name, **given)
     except Exception as fault:  # transformers fails in many ways; to the user they are one
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise UserError(f"the tokenizer {name!r} can't be loaded ({reason}); name one that can: tokenizer=NAME") from None
+        raise UserError(
+            f"the tokenizer {name!r} can't be loaded ({reason}); name one that can: tokenizer=NAME"
+        ) from None

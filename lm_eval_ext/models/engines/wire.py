@@ -12,13 +12,13 @@ from typing import Any
 
 from lm_eval_ext.errors import UserError, seen
 
-__all__ = ["Refused", "Wire"]
+__all__ = ["RefusedError", "Wire"]
 
 log = logging.getLogger(__name__)
 _PAUSE = 0.5
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server understood and said no (400 to 499): asking again changes nothing."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -53,22 +53,22 @@ class Wire:
         """What a path answers; None where there is nothing, or no JSON. Raises UserError if nobody answers at all."""
         try:
             return self._send(path, None, self._retries)
-        except Refused:
+        except RefusedError:
             return None
-        except _NoJson:
+        except _NoJsonError:
             return None
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request.
 
         Raises:
-            Refused: If the server says that it can't be answered.
+            RefusedError: If the server says that it can't be answered.
             UserError: If there is no server, it does not answer in time, it fails again and again, or answers with what
                 is no JSON object.
         """
         try:
             answer = self._send(path, json.dumps(body).encode(), self._retries)
-        except _NoJson as fault:
+        except _NoJsonError as fault:
             raise UserError(
                 f"{self.root}{path} answered {self._retries} times with what is no JSON: {fault}; look at its log"
             ) from None
@@ -80,12 +80,12 @@ class Wire:
         for turn in range(1, times + 1):
             try:
                 return self._once(path, body)
-            except (_Failed, _NoJson) as fault:
+            except (_FailedError, _NoJsonError) as fault:
                 if turn < times:
                     log.warning("%s%s: %s; sent again (%d of %d)", self.root, path, fault, turn + 1, times)
                     time.sleep(_PAUSE * 2 ** (turn - 1))
                     continue
-                if isinstance(fault, _NoJson):
+                if isinstance(fault, _NoJsonError):
                     raise
                 raise UserError(
                     f"the server at {self.root} does not answer {path}: {fault} ({times} tries). Start it, give its "
@@ -101,24 +101,24 @@ class Wire:
         except urllib.error.HTTPError as error:
             said = _message(error.read())
             if error.code >= 500:
-                raise _Failed(f"error {error.code}: {said}") from None
-            raise Refused(error.code, said) from None
+                raise _FailedError(f"error {error.code}: {said}") from None
+            raise RefusedError(error.code, said) from None
         except (OSError, EOFError) as error:
             reason = getattr(error, "reason", error)
-            raise _Failed(" ".join(str(reason).split()) or type(reason).__name__) from None
+            raise _FailedError(" ".join(str(reason).split()) or type(reason).__name__) from None
         except Exception as error:  # http.client's own, of a connection that ends half way
-            raise _Failed(f"{type(error).__name__}: {error}") from None
+            raise _FailedError(f"{type(error).__name__}: {error}") from None
         try:
             return json.loads(raw)
         except ValueError:
-            raise _NoJson(seen(raw[:120].decode("utf-8", "replace"))) from None
+            raise _NoJsonError(seen(raw[:120].decode("utf-8", "replace"))) from None
 
 
-class _Failed(Exception):
+class _FailedError(Exception):
     """No answer, or one that may be another the next time."""
 
 
-class _NoJson(Exception):
+class _NoJsonError(Exception):
     """An answer that is cut off, or of another kind."""
 
 

@@ -40,6 +40,11 @@ class ShippedHFLM(HFLM):
     _said: Mapping[str, Any]
     """The checkpoint's config.json."""
 
+    def __init__(self, *args: Any, gptqmodel: bool | None = False, **kwargs: Any) -> None:
+        """As HFLM's."""
+        self._by_gptqmodel = bool(gptqmodel)
+        super().__init__(*args, gptqmodel=gptqmodel, **kwargs)
+
     def _get_config(
         self,
         pretrained: str,
@@ -59,7 +64,7 @@ class ShippedHFLM(HFLM):
             self._said, _ = transformers.PreTrainedConfig.get_config_dict(
                 pretrained, revision=revision, subfolder=subfolder
             )
-            refuse_unloadable(self._said, torch.device(self._device))
+            refuse_unloadable(self._said, torch.device(self._device), by_gptqmodel=self._by_gptqmodel)
             self._mlx = _mlx_folder(pretrained, self._said, revision, subfolder)
         super()._get_config(pretrained, revision=revision, gguf_file=gguf_file, subfolder=subfolder, **kwargs)
         if self._mlx is not None:

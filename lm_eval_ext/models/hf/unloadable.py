@@ -36,12 +36,13 @@ _GPTQ_TYPES = ("gpt2", "phi3")
 _OTHER = "take the original checkpoint, or one in another format"
 
 
-def refuse_unloadable(config: Mapping[str, Any], device: torch.device) -> None:
+def refuse_unloadable(config: Mapping[str, Any], device: torch.device, *, by_gptqmodel: bool = False) -> None:
     """Raise UserError for a checkpoint whose format is known not to load here.
 
     Args:
         config: Its config.json.
         device: Where the run loads it.
+        by_gptqmodel: Whether GPTQModel itself loads it (HFLM's `gptqmodel=True`), not transformers.
 
     Raises:
         UserError: If a package is missing, transformers does not load the format or does so wrongly, or the device
@@ -64,7 +65,7 @@ def refuse_unloadable(config: Mapping[str, Any], device: torch.device) -> None:
         )
     if name in _GPU_ONLY and device.type == "cpu":
         raise UserError(f"the checkpoint is quantized by {name}, which runs on a GPU alone; this run is on {device}")
-    if name == "gptq":
+    if name == "gptq" and not by_gptqmodel:
         _refuse_gptq(config, said)
     if name == "compressed-tensors":
         _refuse_packed_zero_points(said)

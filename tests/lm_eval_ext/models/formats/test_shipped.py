@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +132,10 @@ def test_torchao(bfloat16: Path, tmp_path: Path, kind: str) -> None:
     assert found["bits_per_weight"] == {"int4": 4 + 20 / 64, "int8": 8.125, "float8": 8.125}[kind]
 
 
-@pytest.mark.parametrize("kind", ["int8", "int4", "int2", "float8"])
+# Quanto compiles its unpacking at its first use: a minute and a half.
+@pytest.mark.parametrize(
+    "kind", ["int8", "float8", *(pytest.param(k, marks=pytest.mark.slow) for k in ("int4", "int2"))]
+)
 def test_quanto(bfloat16: Path, kind: str) -> None:
     pytest.importorskip("optimum.quanto")
     from transformers import AutoModelForCausalLM, QuantoConfig
@@ -209,6 +215,38 @@ def test_gptq_and_awq(gptq: dict[str, Packed], which: str, label: str, per_weigh
     assert found["zeros"] == int((packed.weights[NAME] == 0).sum())
     assert evidence.canary["kernels_compared"] == 14
     assert evidence.canary["kernels_off_by"] < 0.01
+
+
+MAKE = """
+import sys
+from gptqmodel import GPTQModel, QuantizeConfig
+from gptqmodel.quantization.config import RTNConfig
+source, target = sys.argv[1:]
+model = GPTQModel.load(source, RTNConfig(bits=4, group_size=64), device="cpu")
+model.quantize(calibration=None)
+model.save(target)
+"""
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_gptqmodel_made(bfloat16: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gptqmodel")
+    pytest.importorskip("optimum")
+    environment = os.environ | {"GPTQMODEL_CPU_WORKERS": "2", "MAX_JOBS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE, str(bfloat16), str(tmp_path / "made")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    _, evidence = run(tmp_path / "made", dtype="bfloat16")
+    assert (evidence.label, evidence.status, evidence.doubts) == ("gptq-4(group_size=64)", "measured", [])
+    assert record(evidence)["levels"] in (15, 16)
+    assert evidence.canary["kernels_off_by"] < 0.01
+    _, evidence = run(tmp_path / "made", gptqmodel=True)
+    assert (evidence.label, evidence.status) == ("gptq-4(group_size=64)", "measured")
 
 
 def test_a_wrong_kernel_is_refused(gptq: dict[str, Packed]) -> None:
@@ -294,3 +332,20 @@ def test_compressed_tensors(compressed: dict[str, Path], which: str, label: str,
         compressed[which], quantization_config=CompressedTensorsConfig(dequantize=True)
     ).get_parameter(NAME)
     torch.testing.assert_close(ours, theirs.float(), rtol=2**-7, atol=1e-6)
+
+
+def test_compressed_tensors_that_is_not_packed(bfloat16: Path, compressed: dict[str, Path]) -> None:
+    """Plain weights with a scheme, rounded at each use: as llm-compressor leaves a model in memory."""
+    from llmcompressor import oneshot
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(bfloat16)
+    model = oneshot(model=model, recipe=QuantizationModifier(targets="Linear", ignore=["lm_head"], scheme="W4A16"))
+    evidence = CompressedHFLM(pretrained=model, tokenizer=tiny_tokenizer())._evidence
+    assert (evidence.label, evidence.status) == ("compressed_tensors-4(group_size=128)", "measured")
+    # The same codes as where they are packed.
+    packed = CompressedHFLM(pretrained=str(compressed["w4a16"]), device="cpu")._evidence
+    assert [(r["name"], r["zeros"], r["levels"]) for r in evidence.matrices] == [
+        (r["name"], r["zeros"], r["levels"]) for r in packed.matrices
+    ]

@@ -64,6 +64,7 @@ def test_gptq() -> None:
         told = line(said("gptq", bits=4) | {"model_type": kind})
         assert told.startswith(f"transformers can't load a GPTQ checkpoint of {kind}")
         assert "gptqmodel=True" in told
+        unloadable.refuse_unloadable(said("gptq", bits=4) | {"model_type": kind}, CPU, by_gptqmodel=True)
     unloadable.refuse_unloadable(said("gptq", bits=4), CPU)
 
 
