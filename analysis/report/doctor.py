@@ -136,7 +136,7 @@ def _row(label: str, run: RunLog, baselines: Baselines, pairing: Pairing) -> dic
         "run": label,
         "base model": run.base_model,
         "engine": run.engine.runtime,
-        "status": run.standing.status,
+        "standing": run.standing.status,
         "lm_eval": str(run.facts["lm_eval_version"] or "unknown"),
         "tasks": ", ".join(run.tasks) if len(run.tasks) <= _NAMED else f"{len(run.tasks):,}",
         "answers": f"{sum(task.rows for task in run.tasks.values()):,}",

@@ -44,7 +44,7 @@ _RUN_COLUMNS = [
     "baseline",
     "base_model",
     "method",
-    "status",
+    "standing",
     "engine",
     "quantization",
     "kv_cache",

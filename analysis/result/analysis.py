@@ -91,7 +91,7 @@ class Analysis:
         if not pairs:
             return "Nothing was compared"
         dense = set(self.runs.loc[self.runs["method"] == "none", "run"])
-        unsure = set(self.runs.loc[self.runs["status"] == "unverified", "run"])
+        unsure = set(self.runs.loc[self.runs["standing"] == "unverified", "run"])
         if all(pair.baseline in dense and pair.run not in dense | unsure for pair in pairs):
             return "What compression changed"
         runs = list(dict.fromkeys(pair.run for pair in pairs))
@@ -130,7 +130,7 @@ class Analysis:
     @property
     def _unsure(self) -> str:
         """Runs whose compression nobody proved."""
-        unsure = [str(run) for run in self.runs.loc[self.runs["status"] == "unverified", "run"]]
+        unsure = [str(run) for run in self.runs.loc[self.runs["standing"] == "unverified", "run"]]
         return f" Unverified: {_some(unsure)}." if unsure else ""
 
     @property

@@ -31,7 +31,7 @@ RUNS = Table(
         text("engine", "What computed the answers: transformers, vllm, sglang, llama.cpp, a server, an API."),
         text("engine_version", "Its version; missing where the run does not tell it.", nullable=True),
         text(
-            "status",
+            "standing",
             "How sure it is what the weights were: dense, proved, measured, as named or unverified.",
         ),
         text("doubts", "Why it is not sure, joined by semicolons; missing without doubt.", nullable=True),
@@ -127,7 +127,7 @@ def _row(label: str, run: RunLog, method: str, baselines: Baselines) -> dict[str
         "base_by": _base_by(run),
         "engine": run.engine.runtime,
         "engine_version": run.engine.version,
-        "status": run.standing.status,
+        "standing": run.standing.status,
         "doubts": "; ".join(run.standing.doubts) or None,
         "quantization": _quantization(run),
         "kv_cache": run.engine.kv_cache,
@@ -163,7 +163,7 @@ RUNS_TABLE = ReportTable(
     (LOGS, BASELINES),
     runs_frame,
     reading=(
-        "{method}, {status}, by {engine}, base model {base_model}, compared with {baseline}",
-        "{method}, {status}, by {engine}, base model {base_model}, compared with no other run",
+        "{method}, {standing}, by {engine}, base model {base_model}, compared with {baseline}",
+        "{method}, {standing}, by {engine}, base model {base_model}, compared with no other run",
     ),
 )

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 __all__ = ["hints_in", "joined"]
 
 _FAMILIES: tuple[tuple[str, str], ...] = (
-    ("awq", r"(?:auto)?awq"),
-    ("gptq", r"(?:auto)?gptq(?:model|v2)?"),
+    ("awq", r"(?:auto(?:round)?)?awq"),
+    ("gptq", r"(?:auto(?:round)?)?gptq(?:model|v2)?"),
     ("gguf", r"gguf|ggml"),
     ("mlx", r"mlx"),
     ("exl2", r"exl2"),

@@ -78,7 +78,7 @@ REPLICATES = Table(
             "The run that is taken as baseline: same base model, method, sparsity, bits and prompts; seeds may differ.",
         ),
         text(
-            "floor",
+            "noise",
             "What kind of floor it is, by what differs: engine, version, dtype, batch size, batch invariance, threads, "
             "devices, calibration, seeds; several joined by ' + ', repeat where nothing differs.",
         ),

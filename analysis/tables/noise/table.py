@@ -111,7 +111,7 @@ def replicate_floors(
         for stratum in strata(answers, listed):
             shared = len(stratum.pair.item) > 0
             differs = ", ".join([*pair.differs, *([] if shared else [SEEDS])]) or "nothing in the logs"
-            named = {"floor": floor_of(pair.differs, seeds=not shared), "differs": differs}
+            named = {"noise": floor_of(pair.differs, seeds=not shared), "differs": differs}
             rows += [_replicate_row(stratum, named, *seen) for seen in _observed(stratum, given)]
     return REPLICATES.conform(pd.DataFrame(rows, columns=REPLICATES.names)) if rows else REPLICATES.empty()
 
@@ -281,7 +281,7 @@ REPLICATES_TABLE = ReportTable(
     (REPEATED_ITEMS, RUNS_TABLE, SETTINGS),
     replicate_floors,
     reading=(
-        "{rate:%} of {n_at_risk} at risk make it beside {replicate_of}, which differs in {floor}",
-        "no rate beside {replicate_of}, which differs in {floor}",
+        "{rate:%} of {n_at_risk} at risk make it beside {replicate_of}, which differs in {noise}",
+        "no rate beside {replicate_of}, which differs in {noise}",
     ),
 )

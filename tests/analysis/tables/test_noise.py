@@ -314,7 +314,7 @@ def test_replicates_share_recipe_and_prompts_and_say_what_differs(
 def test_each_way_to_differ_is_a_floor_of_its_own(first: dict[str, Any], second: dict[str, Any], floor: str) -> None:
     rows = [*drawn("a", [(0.5, 0.2, 0.3)] * 3, "ks"), *drawn("b", [(0.5, 0.2, 0.3)] * 3, "ks")]
     runs = run_table({"run": "a", **first}, {"run": "b", **second})
-    assert set(replicate_floors(items_frame(rows), runs)["floor"]) == {floor}
+    assert set(replicate_floors(items_frame(rows), runs)["noise"]) == {floor}
 
 
 def test_uncompressed_runs_repeat_one_another_whatever_wrapped_them_and_other_seeds_are_named() -> None:
@@ -323,7 +323,7 @@ def test_uncompressed_runs_repeat_one_another_whatever_wrapped_them_and_other_se
     runs = run_table({"run": "a", "recipe": None}, {"run": "b", "recipe": "dense"})
     table = replicate_floors(items_frame(rows), runs)
     assert set(table["differs"]) == {"recipe, seeds"}
-    assert set(table["floor"]) == {"seeds"}
+    assert set(table["noise"]) == {"seeds"}
     change = table[(table["run"] == "b") & (table["transition"] == "srs_change")].iloc[0]
     assert change[["n_events", "n_at_risk"]].tolist() == [3, 3]
     assert set(table.loc[table["transition"] == "response_flip", "status"]) == {"nothing at risk"}

@@ -73,7 +73,7 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
         "model_type": "compressed_hf",
         "engine": "transformers",
         "engine_version": "5.17.0",
-        "status": "proved",
+        "standing": "proved",
         "doubts": wanda["doubts"],
         "quantization": wanda["quantization"],
         "kv_cache": wanda["kv_cache"],

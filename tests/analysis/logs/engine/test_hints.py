@@ -27,6 +27,7 @@ SUGGESTS = {
     "/models/m-gptq/checkpoint-500": "gptq",
     "me/wanda_50": "wanda",
     "M-AwQ": "awq",
+    "kaitchup/Qwen2.5-72B-Instruct-AutoRoundGPTQ-8bit": "gptq 8bit",
 }
 PLAIN = [
     *(
