@@ -8,7 +8,7 @@ import sys
 import typer
 
 import lm_eval_ext
-from lm_eval_ext.cli import analyze, demo, doctor, explain, plan, recipes, run
+from lm_eval_ext.cli import analyze, cache, compress, demo, doctor, explain, plan, profile, recipes, run
 from lm_eval_ext.errors import debugging, give_up_stdout, one_line
 
 __all__ = ["app", "main"]
@@ -25,9 +25,12 @@ app.command("analyze", cls=analyze.AnalyzeCommand)(analyze.analyze)
 app.command("doctor", cls=doctor.DoctorCommand)(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("plan", cls=plan.PlanCommand)(plan.plan)
+app.command("compress", cls=compress.CompressCommand)(compress.compress)
+app.command("profile", cls=profile.ProfileCommand)(profile.profile)
 app.command("demo")(demo.demo)
 app.command("demo-model")(demo.demo_model)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(cache.app, name="cache")
 
 
 def _print_version(asked: bool) -> None:

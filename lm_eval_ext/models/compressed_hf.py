@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lm_eval_ext.models.arguments import take_recipe_keys
 from lm_eval_ext.models.backends.backend import Checkpoint, Source
+from lm_eval_ext.models.backends.once import made_once
 from lm_eval_ext.models.backends.registry import prepare, proved
 from lm_eval_ext.models.checkpoints.cache import checkpoint_cache
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
@@ -29,6 +30,7 @@ from lm_eval_ext.models.hf.loading import load_fault, refuse_no_model
 from lm_eval_ext.models.hf.processes import SharedHFLM
 from lm_eval_ext.models.hf.shipped import ShippedHFLM
 from lm_eval_ext.models.hf.text_models import refuse_no_text_model
+from lm_eval_ext.models.kv.attach import attach_kv
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import refuse_unreadable
 from lm_eval_ext.models.recipe.resolve import resolve
@@ -63,6 +65,7 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
         recipe: str | None = None,
         method: str | None = None,
         save_compressed: str | None = None,
+        cache_compressed: bool = False,
         device: str | None = None,
         softmax_dtype: Any = "float32",
         **kwargs: Any,
@@ -77,6 +80,8 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
                 before the compression. A save that fails all the same (a full disk) does not take the evaluation with
                 it: the run goes on and ends with 0, since its results are right; an error is logged at once and at the
                 end, and the evidence has it as `save_error`.
+            cache_compressed: Keep what the compression changed, by content, and use it again; see `reuse`. A backend
+                of another library keeps its checkpoints anyway.
             device: As HFLM's, whose default is cuda even where there is none; None takes a GPU if torch sees one.
             softmax_dtype: Dtype of scoring; float32 by default, since the sums of bfloat16 log-probabilities tie and
                 flip answers that nothing else changed.
@@ -99,7 +104,8 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         arguments = {**kwargs, "device": device, "softmax_dtype": softmax_dtype}
         source = Source(pretrained=pretrained, loader=arguments)
-        prepared = prepare(source, self._recipe, checkpoint_cache())
+        prepared = prepare(source, self._recipe.weights, checkpoint_cache())
+        prepared = made_once(prepared, self._recipe.weights, checkpoint_cache(), cache_compressed)
         place = pretrained
         if isinstance(prepared, Checkpoint):
             place, arguments = prepared.pretrained, prepared.arguments(source)
@@ -135,16 +141,18 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
             came=self._came,
         )
         with fed(self._model) if self.backend == "seq2seq" else nullcontext():
-            self._evidence = proved(loaded, self._recipe, prepared)
+            self._evidence = proved(loaded, self._recipe.weights, prepared)
         self.looks_ahead = looks_ahead(self)
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if saves:
             self._save(str(save_compressed))
+        if self._recipe.kv is not None:
+            self._evidence = attach_kv(loaded, self._recipe, self._evidence)
 
     def _save(self, folder: str) -> None:
         """Write the checkpoint; a failure is logged and kept in the evidence."""
         try:
-            save_checkpoint(self._model, self.tokenizer, folder, self._recipe, self._evidence)
+            save_checkpoint(self._model, self.tokenizer, folder, self._recipe.weights, self._evidence)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             self._evidence.save_error = f"save_compressed={folder} failed, nothing was kept: {reason}"

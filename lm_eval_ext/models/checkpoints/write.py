@@ -16,7 +16,7 @@ from lm_eval_ext.models.checkpoints.verify import check_saved
 from lm_eval_ext.models.evidence.record import Evidence
 from lm_eval_ext.models.recipe.recipe import Recipe
 
-__all__ = ["save_checkpoint"]
+__all__ = ["EVIDENCE_FILE", "RECIPE_FILE", "save_checkpoint"]
 
 log = logging.getLogger(__name__)
 

@@ -88,7 +88,8 @@ def came(loaded: Loaded, recipe: Recipe) -> Evidence:
         fresh = _measured(loaded, fresh, found, inner)
     evidence = own_checkpoint(loaded, fresh) or fresh
     for doubt in evidence.doubts:
-        log.warning("%s: %s", evidence.label, doubt)
+        # What its owner says of an original is no news to whoever evaluates it.
+        log.log(logging.INFO if evidence.status == "dense" else logging.WARNING, "%s: %s", evidence.label, doubt)
     return replace(evidence, seconds=time.perf_counter() - start)
 
 
@@ -98,8 +99,8 @@ def _measured(loaded: Loaded, fresh: Evidence, found: Came, inner: nn.Module) ->
     if broken:
         raise UserError(f"{len(broken)} packed matrices hold numbers that are not finite: {', '.join(broken[:3])}")
     pretrained = loaded.base.get("pretrained")
-    if found.method == "few_levels" and counts_as_original(pretrained):
-        doubt = f"the weights have few values a group ({label_of(found, inner)}) and count as dense by {ORIGINAL_FILE}"
+    if found.method in ("few_levels", "sparse") and counts_as_original(pretrained):
+        doubt = f"the weights look compressed ({label_of(found, inner)}) and count as dense by {ORIGINAL_FILE}"
         return replace(fresh, doubts=[*fresh.doubts, doubt])
     label = label_of(found, inner)
     records = [form.as_dict() for form in found.forms]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.parts.decoder import unwrap
 
-__all__ = ["weights_hash"]
+__all__ = ["hash_of", "tensor_hashes", "weights_hash"]
 
 
 def weights_hash(model: nn.Module, *, as_dtype: str | None = None) -> str:
@@ -26,12 +27,28 @@ def weights_hash(model: nn.Module, *, as_dtype: str | None = None) -> str:
     Raises:
         UserError: If a weight is offloaded, so that its values are not there.
     """
+    return hash_of(tensor_hashes(model, as_dtype=as_dtype))
+
+
+def hash_of(tensors: Mapping[str, str]) -> str:
+    """The hash of a model whose tensors are described by `tensor_hashes`."""
     digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}|{tensors[name]}|".encode())
+    return digest.hexdigest()
+
+
+def tensor_hashes(model: nn.Module, *, as_dtype: str | None = None) -> dict[str, str]:
+    """Dtype, shape and sha256 of the bytes of every saved parameter and buffer, by name; as `weights_hash` needs them.
+
+    Raises:
+        UserError: If a weight is offloaded, so that its values are not there.
+    """
     tensors = unwrap(model).state_dict(keep_vars=True)
     done: dict[int, tuple[torch.dtype, str]] = {}
     narrow = getattr(torch, as_dtype, None) if as_dtype else None
-    for name in sorted(tensors):
-        tensor = tensors[name]
+    found: dict[str, str] = {}
+    for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             continue
         if tensor.is_meta:
@@ -42,8 +59,8 @@ def weights_hash(model: nn.Module, *, as_dtype: str | None = None) -> str:
                 held = held.to(narrow)
             done[id(tensor)] = (held.dtype, _sha256(held))
         dtype, value = done[id(tensor)]
-        digest.update(f"{name}|{dtype}|{list(tensor.shape)}|{value}|".encode())
-    return digest.hexdigest()
+        found[name] = f"{dtype}|{list(tensor.shape)}|{value}"
+    return found
 
 
 def _widened(tensor: Tensor, narrow: torch.dtype) -> bool:

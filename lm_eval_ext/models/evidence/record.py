@@ -52,15 +52,18 @@ class Evidence:
     """What the backend said of a checkpoint that it made; not evidence."""
     loaded: str | None = None
     """What was loaded, where it is not the base itself."""
+    kv: dict[str, Any] | None = None
+    """Of a quantized KV cache: format, bits, group_size, residual, head_widths, bits_per_value (groups included),
+    attention, layers that read it, and what it did to the canary prompt. None without one."""
+    kept: dict[str, Any] | None = None
+    """With cache_compressed: `path` of what is kept, `reused`, and `seconds_to_make` of what was there already."""
     reading: dict[str, Any] | None = None
     """How the form of a model that came compressed was read, and what its config says."""
     origin: dict[str, Any] | None = None
     """Of a model that came compressed: `base_model`, its uncompressed original, and `told_by` (recipe, config, card),
     both None where nothing names it."""
-    kv: dict[str, Any] | None = None
-    """How keys and values are quantized where attention reads them; None where they are not."""
     schema_version: int = 4
-    """4: status "measured", `reading`, `origin`, `kv` are new; matrices of a model that came compressed are listed.
+    """4: status "measured", `reading`, `origin`, `kv`, `kept`; matrices of a model that came compressed are listed.
     3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
     2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
     `backend`, `claim` and `loaded` are new, and `weights_hash_before` may be missing."""

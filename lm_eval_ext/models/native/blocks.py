@@ -9,24 +9,21 @@ need what earlier blocks did besides (shared keys and values), none is skipped, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.native.hooks import Stop, calls_of, skipped
 from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.parts.decoder import base_model, decoder_blocks
 
 __all__ = ["BlockRunner"]
 
 log = logging.getLogger(__name__)
-
-
-class _Stop(Exception):  # noqa: N818  (no error: a pass that is over)
-    """Ends a forward pass behind the block of interest."""
 
 
 class BlockRunner:
@@ -59,33 +56,40 @@ class BlockRunner:
 
         def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             caught.append(args[0] if args else next(iter(kwargs.values())))
-            raise _Stop  # before the logits, the largest tensor of all
+            raise Stop  # before the logits, the largest tensor of all
 
         head = self._call.inner.get_output_embeddings()
         handle = None if head is None else head.register_forward_pre_hook(stop, with_kwargs=True)
         try:
             self._call(ids, use_cache=False)
-        except _Stop:
+        except Stop:
             return caught[0]
         finally:
             if handle is not None:
                 handle.remove()
         return None
 
-    def run_block(self, *, keep: bool) -> None:
+    def run_block(self, *, keep: bool, watched: Sequence[nn.Module] = ()) -> None:
         """Run all samples through the next block.
 
         Args:
             keep: Keep the outputs and move on to the following block; False only runs (for statistics).
+            watched: Modules whose inputs are all that is wanted, without keep. Where the first sample runs each of them
+                once, every other sample ends in front of the last one.
         """
         if self._next not in self._order or (keep and self._from_start):
             self._next += keep
             return
         outputs = []
+        once = False
         for position, ids in enumerate(self._samples):
             given = self._hidden[position] if self._hidden else None
-            out = self._through(self._next, ids, given)
+            with calls_of(watched, stop=once) as calls:
+                out = self._through(self._next, ids, given)
+            if position == 0:
+                once = bool(watched) and sorted(calls) == sorted(map(id, watched))
             if keep:
+                assert out is not None
                 outputs.append(out.to("cpu"))
         if keep:
             self._hidden = outputs
@@ -162,8 +166,11 @@ class BlockRunner:
         scale = float(wanted.abs().max())
         return wanted.shape == found.shape and torch.allclose(found, wanted, rtol=1e-3, atol=1e-3 * max(scale, 1e-6))
 
-    def _through(self, index: int, ids: Tensor, given: Tensor | None) -> Tensor:
-        """Output of one block for one sample, given the hidden states before it (None: from the embedding)."""
+    def _through(self, index: int, ids: Tensor, given: Tensor | None) -> Tensor | None:
+        """Output of one block for one sample, given the hidden states before it (None: from the embedding).
+
+        None if a hook ended the pass before the block had one.
+        """
         caught: dict[str, Tensor] = {}
 
         def replace_input(module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -175,18 +182,18 @@ class BlockRunner:
 
         def stop(module: nn.Module, args: Any, output: Any) -> None:
             caught["out"] = _hidden_of(output)
-            raise _Stop
+            raise Stop
 
         block = self.blocks[index]
         with ExitStack() as stack:
             if not self._from_start:
-                stack.enter_context(_skipped(self.blocks[:index], self._returns_tuple))
+                stack.enter_context(skipped(self.blocks[:index], self._returns_tuple))
             stack.callback(block.register_forward_pre_hook(replace_input, with_kwargs=True).remove)
             stack.callback(block.register_forward_hook(stop).remove)
             try:
                 self._call(ids, use_cache=False)
-            except _Stop:
-                return caught["out"]
+            except Stop:
+                return caught.get("out")
         raise UserError(f"block {index} of {type(self._stack).__name__} was not run by the model; use sequential=False")
 
     @property
@@ -210,24 +217,3 @@ def _hidden_of(output: Any) -> Tensor:
     if not isinstance(hidden, Tensor):
         raise UserError(f"a block answers with {type(output).__name__}, not with hidden states; use sequential=False")
     return hidden
-
-
-@contextmanager
-def _skipped(blocks: nn.ModuleList, as_tuple: bool) -> Iterator[None]:
-    """Let these blocks hand their input on unchanged."""
-
-    def pass_on(*args: Any, **kwargs: Any) -> Any:
-        hidden = args[0] if args else kwargs["hidden_states"]
-        return (hidden, None) if as_tuple else hidden
-
-    own = [block.__dict__.get("forward") for block in blocks]
-    for block in blocks:
-        block.forward = pass_on
-    try:
-        yield
-    finally:
-        for block, forward in zip(blocks, own, strict=True):
-            if forward is None:
-                del block.forward
-            else:
-                block.forward = forward

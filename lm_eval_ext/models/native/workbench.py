@@ -187,10 +187,11 @@ class Workbench:
                         self._whole(runner, norms)
                 if own:
                     with norms.watch(own):
-                        runner.run_block(keep=False)
+                        runner.run_block(keep=False, watched=_plain_modules(own))
                 if targets:
                     yield targets, norms
-                runner.run_block(keep=True)
+                if index + 1 < len(runner.blocks):
+                    runner.run_block(keep=True)
             if heads := groups.get(len(runner.blocks), []):
                 norms = InputNorms(self._model)
                 self._whole(runner, norms, heads)
@@ -209,6 +210,8 @@ class Workbench:
 
     def _used_later(self, target: Target) -> bool:
         """Whether another block holds this matrix too."""
+        if not target.aliases:
+            return False
         blocks = f"{decoder_blocks(self._model)[0]}."
         uses = {
             n.removeprefix(blocks).split(".")[0] for n in (target.info.name, *target.aliases) if n.startswith(blocks)
@@ -229,3 +232,9 @@ class Workbench:
             self._faults.append(f"{lost}; allow_regrowth=True accepts it and states how much")
         if self._faults:
             raise UserError(f"{self._step.method} did not do what was asked: {'; '.join(self._faults)}")
+
+
+def _plain_modules(targets: Sequence[Target]) -> list[nn.Module]:
+    """The modules of these targets if each is one of its own that every token passes, else none."""
+    plain = all(t.place == "block" and t.expert is None and not t.routed and not t.aliases for t in targets)
+    return [target.module for target in targets] if plain else []

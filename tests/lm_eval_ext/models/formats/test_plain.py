@@ -98,7 +98,7 @@ def test_the_owner_calls_it_the_original(tmp_path: Path) -> None:
     (tmp_path / "c" / "compression_original.txt").write_text("no finer one is at hand")
     found = CompressedHFLM(pretrained=folder, device="cpu")._evidence
     assert (found.label, found.status) == ("dense", "dense")
-    assert "have few values a group (few_levels-4" in found.doubts[0]
+    assert "look compressed (few_levels-4" in found.doubts[0]
 
 
 def test_no_mark_is_needed_where_weights_are_whole(tmp_path: Path) -> None:

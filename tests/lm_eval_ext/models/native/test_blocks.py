@@ -223,3 +223,37 @@ def test_a_failure_on_the_way_leaves_the_model_whole() -> None:
         runner.run_block(keep=True)
     handle.remove()
     assert torch.equal(model(input_ids=ids[0]).logits, before)
+
+
+@torch.no_grad()
+def test_statistics_end_in_front_of_the_last_matrix() -> None:
+    model, ids = tiny_model("llama"), samples()
+    mlp = model.model.layers[1].mlp
+    wanted: list[Tensor] = []
+    handle = mlp.down_proj.register_forward_pre_hook(lambda module, args: wanted.append(args[0].clone()))
+    for sample in ids:
+        model(input_ids=sample, use_cache=False)
+    handle.remove()
+    seen: list[Tensor] = []
+    # As the norms' hooks: registered before, so that they have the inputs that the pass ends in front of.
+    handle = mlp.down_proj.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
+    runner = BlockRunner(model, ids)
+    runner.run_block(keep=True)
+    with outputs_of(mlp.down_proj) as ended:
+        runner.run_block(keep=False, watched=[mlp.down_proj, mlp.gate_proj])
+    handle.remove()
+    assert len(ended) == 1  # the first sample alone shows what is called
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(seen[-len(ids) :], wanted, strict=True))
+    assert not mlp.down_proj._forward_pre_hooks
+
+
+@torch.no_grad()
+def test_a_module_that_a_block_runs_twice_sees_all_its_inputs() -> None:
+    model, ids = tiny_model("llama"), samples()
+    mlp = model.model.layers[0].mlp
+    model.model.layers[0].mlp.up_proj.register_forward_hook(lambda module, args, out: out + mlp.gate_proj(args[0]))
+    runner = BlockRunner(model, ids)
+    runner.check()
+    with outputs_of(mlp.gate_proj) as seen:
+        runner.run_block(keep=False, watched=[mlp.gate_proj, mlp.up_proj])
+    assert len(seen) == 2 * len(ids)

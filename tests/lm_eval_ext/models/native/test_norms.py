@@ -269,3 +269,16 @@ def test_nothing_is_left_behind() -> None:
     watched(model, samples((5,)))
     assert model.config._experts_implementation == before
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_inputs_that_come_again_changed_in_place_are_taken_anew() -> None:
+    one, other = list(targets_of(tiny_model("llama")).values())[:2]
+    inputs = torch.ones(3, one.info.cols)
+    norms = InputNorms()
+    norms.add(one, inputs)
+    inputs.mul_(2)
+    norms.add(other, inputs)
+    first, second = norms.norm(one), norms.norm(other)
+    assert first is not None
+    assert second is not None
+    assert torch.equal(second, 2 * first)
