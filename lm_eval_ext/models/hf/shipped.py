@@ -83,7 +83,8 @@ class ShippedHFLM(HFLM):
         if self.backend != "causal":
             raise UserError(f"{pretrained} holds MLX's weights, which are read for causal models alone")
         read = read_mlx(self._mlx, self._said)
-        with self._loaded_by(_FromMlx(self._config, read)):
+        own: Any = self
+        with self._loaded_by(_FromMlx(own._config, read)):
             super()._create_model(pretrained, **kwargs)
         self._config = self._model.config
         self._came = read.came
