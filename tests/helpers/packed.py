@@ -86,11 +86,21 @@ def write(
     return packed
 
 
-def write_gptq(folder: Path, *, bits: int = 4, size: int = 64, symmetric: bool = True, **changes: Any) -> Packed:
-    """GPTQ (v1): words along a column, zero points less one, an index of each input's group."""
+def write_gptq(
+    folder: Path,
+    *,
+    bits: int = 4,
+    size: int = 64,
+    symmetric: bool = True,
+    codes: Callable[[Tensor], Tensor] = lambda codes: codes,
+    **changes: Any,
+) -> Packed:
+    """GPTQ (v1): words along a column, zero points less one, an index of each input's group; `codes` changes them."""
+    change = codes
 
     def pack(module: str, weight: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         codes, scales, zeros = quantized(weight, bits, size, symmetric=symmetric)
+        codes = change(codes)
         made = {
             "qweight": words(codes, bits).t(),
             "qzeros": words((zeros - 1).t() & (2**bits - 1), bits),

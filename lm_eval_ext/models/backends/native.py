@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Native"]
 
+log = logging.getLogger(__name__)
+
 
 class Native:
     """Compresses in place; a recipe without steps changes nothing and is measured all the same."""
@@ -25,11 +28,13 @@ class Native:
 
         def compress(loaded: Loaded) -> Evidence:
             from lm_eval_ext.models.evidence.came import came
+            from lm_eval_ext.models.evidence.summary import label_of
             from lm_eval_ext.models.native.driver import compress_
+            from lm_eval_ext.models.parts.decoder import unwrap
 
             if not recipe.steps:
                 return came(loaded, recipe)
-            return compress_(
+            evidence = compress_(
                 loaded.model,
                 loaded.tokenizer,
                 recipe,
@@ -37,5 +42,10 @@ class Native:
                 softmax_dtype=loaded.softmax_dtype,
                 autocast=loaded.autocast,
             )
+            if loaded.came is not None:
+                # Plain once loaded, but no original: the recipe comes on top of what was done before.
+                evidence.base["came_as"] = label_of(loaded.came, unwrap(loaded.model))
+                log.warning("%s is compressed again: it came as %s", *map(evidence.base.get, ("pretrained", "came_as")))
+            return evidence
 
         return InPlace(compress=compress)

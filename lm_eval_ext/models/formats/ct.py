@@ -72,10 +72,11 @@ def _points(points: Tensor | None, bits: int, rows: int, scales: Tensor) -> Tens
 
 
 def _rounded(weight: Tensor, scales: Tensor, zero: Tensor | None, bits: int) -> Tensor:
-    """What a plain weight is rounded to whenever it is used."""
-    wide, places = _spread(scales, weight.shape[1]), (0 if zero is None else _spread(zero, weight.shape[1]))
-    codes = (weight.float() / wide.float() + places).round()
-    return codes.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).to(torch.int16)
+    """What a plain weight is rounded to whenever it is used: in its own dtype, which moves codes near a half."""
+    codes = weight / _spread(scales.to(weight.dtype), weight.shape[1])
+    if zero is not None:
+        codes = codes + _spread(zero.to(weight.dtype), weight.shape[1])
+    return codes.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).round().to(torch.int16)
 
 
 def _reading(codes: Tensor, scales: Tensor, zero: Tensor | None, bits: int) -> Reading:

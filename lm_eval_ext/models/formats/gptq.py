@@ -14,18 +14,22 @@ from lm_eval_ext.models.formats.words import unpack
 
 __all__ = ["packed_matrix"]
 
+# Kernels of GPTQModel that keep the checkpoint's layout until they run. Others (Marlin, Exllama) rearrange it on load.
+_PUBLIC = ("Torch", "TritonV2")
 # Where AWQ's gemm form puts the eight columns of a word, undone.
 _AWQ = (0, 4, 1, 5, 2, 6, 3, 7)
 
 
 def packed_matrix(name: str, module: Any) -> PackedMatrix | None:
-    """The matrix of a module that holds qweight, qzeros and scales; None for any other module.
+    """The matrix of a module that holds qweight, qzeros and scales as a checkpoint has them; None for any other.
 
     Raises:
         UserError: If the shapes are not those of its bits.
     """
     held = {key: module._buffers.get(key) for key in ("qweight", "qzeros", "scales", "g_idx")}
     if any(held[key] is None for key in ("qweight", "qzeros", "scales")) or not hasattr(module, "bits"):
+        return None
+    if not type(module).__name__.startswith(_PUBLIC):
         return None
     words, zeros, scales = (held[key].detach() for key in ("qweight", "qzeros", "scales"))
     if words.dtype != torch.int32 or words.ndim != 2:

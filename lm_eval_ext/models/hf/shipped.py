@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +76,28 @@ class ShippedHFLM(HFLM):
     def _create_model(self, pretrained: str, **kwargs: Any) -> None:
         """HFLM's, with MLX's weights in the place of a checkpoint."""
         if self._mlx is None:
-            super()._create_model(pretrained, **kwargs)
+            with self._loaded_by(_Whole(self.AUTO_MODEL_CLASS)):
+                super()._create_model(pretrained, **kwargs)
             self._came = self._dequantized(pretrained, **kwargs)
             return
         if self.backend != "causal":
             raise UserError(f"{pretrained} holds MLX's weights, which are read for causal models alone")
         read = read_mlx(self._mlx, self._said)
         own: Any = self
-        loader, own.AUTO_MODEL_CLASS = own.AUTO_MODEL_CLASS, _FromMlx(own._config, read)
-        try:
+        with self._loaded_by(_FromMlx(own._config, read)):
             super()._create_model(pretrained, **kwargs)
-        finally:
-            own.AUTO_MODEL_CLASS = loader
         self._config = self._model.config
         self._came = read.came
+
+    @contextmanager
+    def _loaded_by(self, loader: Any) -> Iterator[None]:
+        """Put something else where HFLM calls a class of transformers."""
+        own: Any = self
+        before, own.AUTO_MODEL_CLASS = own.AUTO_MODEL_CLASS, loader
+        try:
+            yield
+        finally:
+            own.AUTO_MODEL_CLASS = before
 
     def _dequantized(
         self, pretrained: str, *, revision: str = "main", gguf_file: str | None = None, subfolder: str = "", **_: Any
@@ -105,6 +114,29 @@ class ShippedHFLM(HFLM):
             expected = read_fp8(weight_files(pretrained, revision, subfolder))
         check_loaded(unwrap(self._model), expected)
         return expected.came if expected.came.forms else None
+
+
+class _Whole:
+    """A class of transformers whose models have every weight from the checkpoint, or are refused."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def from_pretrained(self, pretrained: str, **options: Any) -> Any:
+        """The model.
+
+        Raises:
+            UserError: If the checkpoint lacks a weight: transformers warns, and fills it with random numbers.
+        """
+        model, info = self._kind.from_pretrained(pretrained, **options, output_loading_info=True)
+        lost = sorted(name for name in info.get("missing_keys") or () if name.endswith(("weight", "bias")))
+        if lost:
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            raise UserError(
+                f"{pretrained}: {len(lost)} weights of {type(model).__name__} are not in the checkpoint, and "
+                f"transformers fills them with random numbers: {', '.join(lost[:3])}{more}"
+            )
+        return model
 
 
 class _FromMlx:

@@ -176,6 +176,13 @@ def test_a_config_that_contradicts_the_words(tmp_path: Path, said: dict[str, Any
     assert "\n" not in str(caught.value)
 
 
+def test_compressed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_mlx(tmp_path, {"group_size": 64, "bits": 4})
+    found = CompressedHFLM(pretrained=str(tmp_path), device="cpu", recipe="magnitude-50")._evidence
+    assert (found.label, found.status, found.base["came_as"]) == ("magnitude-50", "proved", "mlx-4(group_size=64)")
+    assert "is compressed again: it came as mlx-4(group_size=64)" in caplog.text
+
+
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     write_mlx(tmp_path, {"group_size": 64, "bits": 4})
     weights = mx.load(str(tmp_path / "model.safetensors"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -201,7 +203,8 @@ def gptq(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Packed]:
         # A scale of 16 bits and a zero point of the code's width a group.
         ("symmetric", "gptq-4(group_size=64)", 4 + 20 / 64),
         ("asymmetric", "gptq-4(group_size=32,symmetric=False)", 4 + 20 / 32),
-        ("three", "gptq-3(group_size=64)", 3 + 19 / 64),
+        # Its kernel is compiled at the first use.
+        pytest.param("three", "gptq-3(group_size=64)", 3 + 19 / 64, marks=pytest.mark.slow),
         ("awq", "awq-4(group_size=64)", 4 + 20 / 64),
     ],
 )
@@ -215,6 +218,34 @@ def test_gptq_and_awq(gptq: dict[str, Packed], which: str, label: str, per_weigh
     assert found["zeros"] == int((packed.weights[NAME] == 0).sum())
     assert evidence.canary["kernels_compared"] == 14
     assert evidence.canary["kernels_off_by"] < 0.01
+
+
+def test_a_config_that_contradicts_the_words(gptq: dict[str, Packed], tmp_path: Path) -> None:
+    from lm_eval_ext.errors import UserError
+
+    shutil.copytree(gptq["symmetric"].folder, tmp_path / "wrong")
+    config = json.loads((tmp_path / "wrong" / "config.json").read_text())
+    config["quantization_config"]["bits"] = 8
+    (tmp_path / "wrong" / "config.json").write_text(json.dumps(config))
+    # Transformers loads it, and would compute something.
+    message = r"k_proj: its words hold a matrix of 64 x 64 at 8 bits, as config\.json says; the model has 64 x 128"
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "wrong", dtype="bfloat16")
+
+
+def test_zeros_beyond_rounding(tmp_path: Path) -> None:
+    pytest.importorskip("gptqmodel")
+
+    def pruned(codes: Tensor) -> Tensor:
+        kept = torch.rand(codes.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+        return torch.where(kept, codes, torch.full_like(codes, 8))
+
+    write_gptq(tmp_path, codes=pruned)
+    _, evidence = run(tmp_path, dtype="bfloat16")
+    assert evidence.sparsity is not None
+    # Half of the codes, and of the other half those that rounding made 8.
+    assert 0.5 < evidence.sparsity < 0.62
+    assert evidence.label == f"gptq-4(group_size=64,sparsity={evidence.sparsity:.2f})"
 
 
 MAKE = """
@@ -250,16 +281,16 @@ def test_a_checkpoint_that_gptqmodel_made(bfloat16: Path, tmp_path: Path) -> Non
 
 
 def test_a_wrong_kernel_is_refused(gptq: dict[str, Packed]) -> None:
-    from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+    from gptqmodel.nn_modules.qlinear.torch_aten_kernel import TorchAtenLinear
 
     from lm_eval_ext.errors import UserError
 
     model = pytest.MonkeyPatch()
-    honest = TorchLinear.forward
-    model.setattr(TorchLinear, "forward", lambda self, given: -honest(self, given))
+    honest = TorchAtenLinear.forward
+    model.setattr(TorchAtenLinear, "forward", lambda self, given: -honest(self, given))
     try:
         with pytest.raises(UserError, match=r"14 of 14 packed matrices compute something else .* off by 200%"):
-            run(gptq["three"].folder, dtype="float16")
+            run(gptq["symmetric"].folder, dtype="bfloat16")
     finally:
         model.undo()
 

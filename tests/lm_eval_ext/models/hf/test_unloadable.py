@@ -12,7 +12,7 @@ import torch
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.compressed_hf import CompressedHFLM
 from lm_eval_ext.models.hf import unloadable
-from tests.helpers.tiny import write_tiny
+from tests.helpers.tiny import FAMILIES, write_tiny
 
 CPU = torch.device("cpu")
 
@@ -80,3 +80,20 @@ def test_asymmetric_words_of_compressed_tensors(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_not_quantized() -> None:
     for config in ({}, {"quantization_config": None}, {"quantization_config": {"group_size": 64, "bits": 4}}):
         unloadable.refuse_unloadable(config, CPU)
+
+
+def test_a_checkpoint_that_lacks_a_weight(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    write_tiny("llama", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"1 weights of LlamaForCausalLM are not in the checkpoint.*1\.mlp\.up_proj"):
+        CompressedHFLM(pretrained=str(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whole_checkpoints_of_all_families_load(tmp_path: Path, family: str) -> None:
+    write_tiny(family, tmp_path)
+    assert CompressedHFLM(pretrained=str(tmp_path), device="cpu")._evidence.label == "dense"
