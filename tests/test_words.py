@@ -17,7 +17,17 @@ PAGES = ["README.md", "CONTRIBUTING.md", "docs/results/README.md", "benchmarks/R
 PAGES += [
     f"docs/{name}.md"
     for name in (
-        *("architecture", "compatibility", "compression", "doctor", "extending", "notebook", "plan", "plugin"),
+        *(
+            "architecture",
+            "compatibility",
+            "compression",
+            "doctor",
+            "export",
+            "extending",
+            "notebook",
+            "plan",
+            "plugin",
+        ),
         *("logs", "reliability", "sampling", "scoring", "statistics", "studies", "versions"),
     )
 ]

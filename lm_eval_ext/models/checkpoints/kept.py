@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 # A process that makes a checkpoint takes minutes; one that only reads it, seconds.
 _SAY_AFTER = 2.0
 _OF_THE_DISK = {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS}
+# "I/O error: No space left on device (os error 28)", and in older releases "IoError(Os { code: 28, ...".
+_NUMBER = re.compile(r"(?:os error|code:) (\d+)")
 
 
 class CacheError(UserError):
@@ -129,8 +132,9 @@ def disk_fault(error: BaseException) -> OSError | None:
     """
     if isinstance(error, OSError):  # those of the network are OSErrors too, without one of these numbers
         return error if error.errno in _OF_THE_DISK else None
-    if type(error).__name__ == "SafetensorError" and "os error" in str(error):
-        return OSError(str(error))
+    if type(error).__name__ == "SafetensorError" and (found := _NUMBER.search(str(error))) is not None:
+        number = int(found[1])
+        return OSError(number, os.strerror(number)) if number in _OF_THE_DISK else None
     return None
 
 

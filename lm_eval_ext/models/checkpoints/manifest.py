@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lm_eval_ext.errors import UserError
 
-__all__ = ["MANIFEST", "digest_of", "file_hash", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "digest_of", "file_hash", "manifest_of", "read_manifest", "readable_as", "write_manifest"]
 
 MANIFEST = "kept.json"
 _VERSION = 1
@@ -52,7 +53,16 @@ def write_manifest(folder: Path, key: Mapping[str, Any], facts: Mapping[str, Any
         json.dump(sealed, out, indent=1, sort_keys=True, allow_nan=False)
         out.flush()
         os.fsync(out.fileno())
+    readable_as(folder / MANIFEST)
     return plain
+
+
+def readable_as(sample: Path) -> None:
+    """Give all files beside this one its mode: safetensors lets only their owner read what it writes."""
+    mode = stat.S_IMODE(sample.stat().st_mode)
+    for path in sample.parent.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def read_manifest(folder: Path, key: Mapping[str, Any] | None = None) -> dict[str, Any]:

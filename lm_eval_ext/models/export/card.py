@@ -15,7 +15,7 @@ __all__ = ["write_card"]
 CARD = "README.md"
 
 
-def write_card(folder: Path, evidence: Evidence, recipe: Recipe, format: str, logits: float) -> None:
+def write_card(folder: Path, evidence: Evidence, recipe: Recipe, format: str, logits: float) -> Path:
     """Write README.md; the license is left to the base model's card.
 
     Args:
@@ -24,8 +24,13 @@ def write_card(folder: Path, evidence: Evidence, recipe: Recipe, format: str, lo
         recipe: What was asked.
         format: As `make.FORMATS`.
         logits: Largest difference of a canary logit between memory and the reload.
+
+    Returns:
+        The file.
     """
-    (folder / CARD).write_text(_front(evidence) + _body(folder, evidence, recipe, format, logits), encoding="utf-8")
+    card = folder / CARD
+    card.write_text(_front(evidence) + _body(folder, evidence, recipe, format, logits), encoding="utf-8")
+    return card
 
 
 def base_of(evidence: Evidence) -> str | None:

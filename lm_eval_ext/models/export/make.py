@@ -15,7 +15,7 @@ from typing import Any
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.arguments import OWN_KEYS, take_recipe_keys
 from lm_eval_ext.models.checkpoints.kept import disk_fault
-from lm_eval_ext.models.checkpoints.manifest import MANIFEST
+from lm_eval_ext.models.checkpoints.manifest import MANIFEST, readable_as
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
 from lm_eval_ext.models.checkpoints.write import EVIDENCE_FILE, RECIPE_FILE, save_checkpoint
 from lm_eval_ext.models.evidence.record import Evidence
@@ -100,7 +100,7 @@ def export(
         if format == "compressed-tensors" and evidence.backend == "native":
             stage = pack(stage, pretrained, str(keys.get("revision", "main")), asked, evidence)
         difference = _checked(stage, expected, keys, format)
-        write_card(stage, evidence, asked, format, difference)
+        readable_as(write_card(stage, evidence, asked, format, difference))
         if there.is_dir():
             there.rmdir()
         stage.rename(there)

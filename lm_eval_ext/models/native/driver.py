@@ -21,6 +21,7 @@ from lm_eval_ext.models.native.pipeline import earlier_steps, held_bits, held_sp
 from lm_eval_ext.models.native.workbench import Workbench
 from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.parts.decoder import unwrap
+from lm_eval_ext.models.parts.finite import all_finite
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import load_calibration
 from lm_eval_ext.models.recipe.recipe import Calibration, Recipe
@@ -145,7 +146,7 @@ def _rehearse(model: Calling, steps: Sequence[Method], plan: Plan, samples: Sequ
 def _plan(model: nn.Module, step: Method) -> tuple[list[Target], list[Skip]]:
     """Targets and skips of a step, everything checked that can be before any weight is touched."""
     targets, skips = find_targets(model, step)
-    broken = [target.info.name for target in targets if not bool(torch.isfinite(target.view()).all())]
+    broken = [target.info.name for target in targets if not all_finite(target.view())]
     if broken:
         raise UserError(f"{len(broken)} matrices hold non-finite weights before compression: {', '.join(broken)}")
     left = step.check([target.info for target in targets])

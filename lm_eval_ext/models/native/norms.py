@@ -67,7 +67,7 @@ class InputNorms:
         version = None if inputs.is_inference() else inputs._version
         if self._last is not None and self._last[0] is inputs and self._last[1] == version:
             return self._last[2]
-        square = torch.linalg.vector_norm(rows.t().float(), dim=1).square()
+        square: Tensor = torch.linalg.vector_norm(rows.t().float(), dim=1).square()
         self._last = None if version is None else (inputs, version, square)
         return square
 

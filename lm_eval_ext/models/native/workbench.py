@@ -18,6 +18,7 @@ from lm_eval_ext.models.native.norms import InputNorms
 from lm_eval_ext.models.native.pipeline import undoing, undone
 from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.parts.decoder import decoder_blocks
+from lm_eval_ext.models.parts.finite import all_finite
 from lm_eval_ext.models.targets.matrix import Skip
 from lm_eval_ext.models.targets.target import Target
 
@@ -91,7 +92,7 @@ class Workbench:
         }
         if target.aliases:
             record["aliases"] = list(target.aliases)
-        if bool(torch.isfinite(after).all()):
+        if all_finite(after):
             slack = before.numel() * (tolerance + 1 / (unit or target.info.cols)) + _EPSILON
             share = self._step.asked_sparsity if asked is AS_ASKED else asked
             record |= self._sparsity(name, before, after, share, slack, at_most)

@@ -30,9 +30,9 @@ _WORKER = Path(__file__).with_name("worker.py")
 class Plan:
     """What is run in every round."""
 
-    rounds: int = 3
+    rounds: int = 6
     """Processes of each model, in turn."""
-    repeats: int = 3
+    repeats: int = 2
     """Prefills of each batch in one process, after one to warm up."""
     prompt: int = 128
     """Tokens of the prompt."""

@@ -10,10 +10,12 @@ from lm_eval_ext.media import for_terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["print_profile", "sentences"]
+__all__ = ["ROUNDS", "print_profile", "sentences"]
 
 # Files that differ by less are the same size: configs and headers.
 _SAME_SIZE = 0.01
+ROUNDS = 6
+"""Fewer than so many that all show the same may be chance: of six, one in 32 does where there is no difference."""
 
 
 def print_profile(record: Mapping[str, Any], console: Console) -> None:
@@ -25,6 +27,10 @@ def print_profile(record: Mapping[str, Any], console: Console) -> None:
     table = Table(
         title=f"{machine['device']}, {machine['threads']} threads, {settings['rounds']} rounds in turn",
         title_justify="left",
+        title_style="",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
     )
     table.add_column("")
     for side in sides:
@@ -74,13 +80,15 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
         return []
     lines = [_size(ratios["file_bytes"], "on disk"), _size(ratios["weight_bytes"], "in memory")]
     for batch in record["settings"]["batches"]:
-        spread = ratios[f"decode_seconds_batch_{batch}"]
+        spread, rounds = ratios[f"decode_seconds_batch_{batch}"], record["settings"]["rounds"]
         between = f"{1 / spread['most']:.2f} to {1 / spread['least']:.2f} times as fast, round by round"
         if spread["least"] <= 1 <= spread["most"]:
-            lines.append(f"Decoding at batch {batch}: no difference seen ({between}).")
+            word = "no difference seen"
+        elif rounds < ROUNDS:
+            word = f"can't tell from {rounds} rounds, give --rounds {ROUNDS}"
         else:
             word = "faster" if spread["most"] < 1 else "slower"
-            lines.append(f"Decoding at batch {batch}: {word} ({between}).")
+        lines.append(f"Decoding at batch {batch}: {word} ({between}).")
     return lines
 
 
@@ -95,7 +103,10 @@ def _of(value: float | None, unit: float, form: str) -> str:
 
 
 def _time(times: Mapping[str, float], unit: float, name: str) -> str:
-    return f"{times['median'] * unit:.3g}{name} (p95 {times['p95'] * unit:.3g})"
+    median, p95 = (
+        f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in (times["median"] * unit, times["p95"] * unit)
+    )
+    return f"{median}{name} (p95 {p95})"
 
 
 def _ratio(ratios: Mapping[str, Any], key: str) -> str:

@@ -7,6 +7,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Literal
 
 from lm_eval_ext.errors import UserError, seen
+from lm_eval_ext.models.parts.finite import all_finite
 from lm_eval_ext.models.targets.matrix import MatrixInfo, Skip, list_matrices
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def map_rows(weight: Tensor, matrix: MatrixInfo, quantize: Callable[[Tensor], Te
     for rows in row_chunks(weight):
         require_finite(weight[rows], matrix)
         out[rows] = quantize(weight[rows].detach())
-        if not bool(torch.isfinite(out[rows]).all()):
+        if not all_finite(out[rows]):
             largest = weight[rows].detach().abs().max().item()
             raise UserError(
                 f"{matrix.name} [{matrix.rows}, {matrix.cols}] holds values as large as {largest:g}, whose "
@@ -170,9 +171,7 @@ def require_float(weight: Tensor, matrix: MatrixInfo) -> None:
 
 def require_finite(weight: Tensor, matrix: MatrixInfo) -> None:
     """Raise UserError, naming the matrix, if some value is NaN or infinite."""
-    import torch
-
-    if not bool(torch.isfinite(weight).all()):
+    if not all_finite(weight):
         raise UserError(
             f"{matrix.name} [{matrix.rows}, {matrix.cols}] holds NaN or infinity, expected finite weights; "
             "check the checkpoint, or load it with dtype=float32 if it overflows float16"
@@ -190,6 +189,7 @@ def levels_by_group(weight: Tensor, group_size: int) -> tuple[Tensor, int]:
         The counts, int64, and the number of rows looked at: all of them, or evenly spread ones (the first and the last
         among them) where the matrix exceeds SAMPLE entries.
     """
+    import numpy as np
     import torch
 
     rows, cols = weight.shape
@@ -197,7 +197,9 @@ def levels_by_group(weight: Tensor, group_size: int) -> tuple[Tensor, int]:
     index = torch.linspace(0, rows - 1, taken, device=weight.device, dtype=torch.float64).round().long()
     sample = weight.detach()[index]
     groups = split(sample, group_size) if group_size else split(sample.reshape(1, -1), sample.numel())
-    ordered = groups.sort(dim=-1).values
+    # NumPy sorts many short rows several times as fast as torch does on a CPU.
+    on_cpu = groups.device.type == "cpu"
+    ordered = torch.from_numpy(np.sort(groups.numpy(), axis=-1)) if on_cpu else groups.sort(dim=-1).values
     return (ordered[..., 1:] != ordered[..., :-1]).sum(dim=-1) + 1, taken
 
 

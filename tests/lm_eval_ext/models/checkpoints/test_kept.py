@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_eval_ext.models.checkpoints.kept import CacheError, kept
+from lm_eval_ext.models.checkpoints.kept import CacheError, disk_fault, kept
 from lm_eval_ext.models.checkpoints.manifest import MANIFEST, read_manifest
 from tests.helpers.keeper import FILES, content
 
@@ -137,6 +138,24 @@ def test_a_disk_that_fills_is_one_line_and_leaves_nothing(tmp_path: Path) -> Non
     assert "No space left on device" in lines[1]
     assert lines[1].startswith(f"error: nothing can be kept in {tmp_path} (")
     assert lines[2] == "0"
+
+
+@needs_mounts
+def test_a_disk_that_fills_under_safetensors_is_told_from_other_faults(tmp_path: Path) -> None:
+    program = (
+        "import torch, sys; from safetensors.torch import save_file\n"
+        "from lm_eval_ext.models.checkpoints.kept import disk_fault\n"
+        "try: save_file({'a': torch.zeros(1_000_000)}, sys.argv[1] + '/a.safetensors')\n"
+        "except Exception as error: print(type(error).__name__, disk_fault(error).errno)\n"
+    )
+    script = f'mount -t tmpfs -o size=1m tmpfs {tmp_path} && {sys.executable} -c "{program}" {tmp_path}'
+    done = subprocess.run([*NAMESPACE, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split()[-1] == str(errno.ENOSPC), done.stderr
+    old = type("SafetensorError", (Exception,), {})('IoError(Os { code: 28, kind: StorageFull, message: "No space" })')
+    fault = disk_fault(old)
+    assert fault is not None
+    assert fault.errno == errno.ENOSPC
+    assert disk_fault(type("SafetensorError", (Exception,), {})("header too large")) is None
 
 
 @needs_mounts

@@ -40,6 +40,7 @@ def test_a_plain_checkpoint_with_recipe_evidence_and_card(
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in plain.state_dict().items())
     assert done.logits == 0
     assert files(tmp_path) == ["out"]
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
     assert done.bytes == sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
     evidence = json.loads((tmp_path / "out/compression_evidence.json").read_text())
     assert evidence["weights_hash_after"] == weights_hash(again)
