@@ -17,7 +17,7 @@ from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
 from lm_eval_ext.models.arguments import take_recipe_keys
-from lm_eval_ext.models.backends.backend import Checkpoint, Source
+from lm_eval_ext.models.backends.backend import Source
 from lm_eval_ext.models.backends.once import made_once
 from lm_eval_ext.models.backends.registry import prepare, proved
 from lm_eval_ext.models.checkpoints.cache import checkpoint_cache
@@ -107,9 +107,11 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
         prepared = prepare(source, self._recipe.weights, checkpoint_cache())
         prepared = made_once(prepared, self._recipe.weights, checkpoint_cache(), cache_compressed)
         place = pretrained
-        if isinstance(prepared, Checkpoint):
-            place, arguments = prepared.pretrained, prepared.arguments(source)
+        if (first := prepared.first()) is not None:
+            place, arguments = first.pretrained, first.arguments(source)
             refuse_no_model(place, arguments)
+        # HFLM names this argument itself, and would end with "multiple values".
+        self._on_load = arguments.pop("quantization_config", None)
         try:
             super().__init__(pretrained=place, **arguments)
         except Exception as error:
@@ -239,6 +241,12 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
         if requests and self.backend == "causal":
             length = len(requests[pos][1]) + len(requests[pos][2])
         return stock_rows(self, min(length, self.max_length))
+
+    def _create_model(self, *args: Any, **kwargs: Any) -> None:
+        """HFLM's load, with the quantization config that the recipe's backend or the user gives."""
+        if self._on_load is not None:
+            kwargs["quantization_config"] = self._on_load
+        super()._create_model(*args, **kwargs)
 
     def _get_backend(self, config: Any, backend: Any = "default", trust_remote_code: bool | None = False) -> None:
         """HFLM's choice of a loader; a checkpoint that the loader has no class for ends here, in one line."""

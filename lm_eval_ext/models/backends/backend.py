@@ -55,11 +55,19 @@ class Checkpoint:
     claim: Claim
     loader: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of lm_eval's hf model that this checkpoint needs; they take precedence over the run's."""
+    stages: tuple[Mapping[str, Any], ...] = ()
+    """What was measured behind each earlier stage of a recipe of several backends."""
+    backend: str | None = None
+    """Names of all backends of such a recipe; None where one did all."""
 
     def arguments(self, source: Source) -> dict[str, Any]:
         """What to load the checkpoint with: the run's arguments, without those that lead to the source's files."""
         kept = {k: v for k, v in source.loader.items() if self.pretrained == source.pretrained or k not in _PLACES}
         return kept | dict(self.loader)
+
+    def first(self) -> Checkpoint | None:
+        """What to load instead of the source."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +76,12 @@ class InPlace:
 
     compress: Callable[[Loaded], Evidence]
     """Changes the model and measures it: before, after, matrix by matrix."""
+    start: Checkpoint | None = None
+    """What to load instead of the source, where earlier stages of the recipe left a checkpoint."""
+
+    def first(self) -> Checkpoint | None:
+        """What to load instead of the source; None for the source."""
+        return self.start
 
 
 Prepared = Checkpoint | InPlace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,4 +40,4 @@ def made_once(prepared: Prepared, recipe: Recipe, cache: Path, asked: object) ->
 
         return compressed_once(loaded, recipe, compress, cache)
 
-    return InPlace(compress=once)
+    return replace(prepared, compress=once)

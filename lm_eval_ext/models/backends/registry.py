@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lm_eval_ext.entries import Entry, entries, find
-from lm_eval_ext.errors import UserError
 from lm_eval_ext.models.backends.backend import Backend, InPlace, Prepared, Source
+from lm_eval_ext.models.backends.stages import prepare_stages
 from lm_eval_ext.models.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKENDS", "backend_entries", "backend_named", "prepare", "proved"]
 
-BACKENDS = {"native": "lm_eval_ext.models.backends.native:Native"}
+_HERE = "lm_eval_ext.models.backends"
+
+BACKENDS = {
+    "gptqmodel": f"{_HERE}.gptqmodel.backend:GptqModelBackend",
+    "llmcompressor": f"{_HERE}.llmcompressor.backend:LlmCompressorBackend",
+    "native": f"{_HERE}.native:Native",
+    "transformers": f"{_HERE}.onload.backend:Transformers",
+}
 """Where each backend is, as module:name of an object, or of a class that takes no arguments."""
 
 
@@ -47,15 +54,14 @@ def backend_named(name: str) -> Backend:
 def prepare(source: Source, recipe: Recipe, cache: Path) -> Prepared:
     """Ask the backend of a recipe's steps what to load; a recipe without steps is the native one's.
 
+    Steps of one backend that follow each other are a stage. All stages but the last are carried out here.
+
     Raises:
-        UserError: If the steps belong to several backends, or as the backend does.
+        UserError: As the backends do.
     """
     names = list(dict.fromkeys(step.backend for step in recipe.steps)) or ["native"]
     if len(names) > 1:
-        raise UserError(
-            f"recipe {recipe.name}: its steps belong to the backends {', '.join(names)}; run the first alone with "
-            "save_compressed=FOLDER, then the others with pretrained=FOLDER"
-        )
+        return prepare_stages(source, recipe, cache, backend_named)
     return backend_named(names[0]).prepare(source, recipe, cache)
 
 
@@ -69,5 +75,7 @@ def proved(loaded: Loaded, recipe: Recipe, prepared: Prepared) -> Evidence:
 
     if isinstance(prepared, InPlace):
         return prepared.compress(loaded)
-    name = recipe.steps[0].backend
-    return measure(loaded, recipe, prepared.claim, backend=name, pretrained=prepared.pretrained)
+    name = prepared.backend or recipe.steps[0].backend
+    found = measure(loaded, recipe, prepared.claim, backend=name, pretrained=prepared.pretrained)
+    found.stages = [dict(stage) for stage in prepared.stages]
+    return found

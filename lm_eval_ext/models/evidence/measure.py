@@ -11,11 +11,15 @@ import torch
 from torch import Tensor
 
 from lm_eval_ext.errors import UserError
-from lm_eval_ext.models.evidence.canary import CANARY, canary_ids, canary_logits
+from lm_eval_ext.models.evidence.asked import hold
+from lm_eval_ext.models.evidence.canary import CANARY, canary_ids, canary_logits, compare_canary
 from lm_eval_ext.models.evidence.claim import Claim
+from lm_eval_ext.models.evidence.faithful import decoded_logits
 from lm_eval_ext.models.evidence.hashes import weights_hash
 from lm_eval_ext.models.evidence.record import Evidence, totals
+from lm_eval_ext.models.evidence.summary import whole
 from lm_eval_ext.models.evidence.whole import decoder_totals
+from lm_eval_ext.models.formats.modules import packed_matrices, read_modules
 from lm_eval_ext.models.parts.decoder import unwrap
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.recipe import Recipe
@@ -56,14 +60,22 @@ def measure(loaded: Loaded, recipe: Recipe, claim: Claim, *, backend: str, pretr
     model, tokenizer = loaded.model, loaded.tokenizer
     refuse_foreign_tokenizer(model, tokenizer)
     refuse_foreign_ids(model, tokenizer, canary_ids(tokenizer), "the canary prompt")
-    packed = packed_weights(unwrap(model))
-    doubts = [] if packed is None else [packed]
+    inner: Any = unwrap(model)
+    packed = packed_weights(inner)
+    # Read and hashed before the first forward pass: some libraries unpack their weights during it.
+    matrices = packed_matrices(inner) if packed else []
+    digest = weights_hash(model)
+    doubts = [packed] if packed and not matrices else []
     records: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     faults: list[str] = []
     # A quantizer rounds small weights to zero, so that there may be more zeros than were asked for.
     exact = all(step.asked_bits is None for step in recipe.steps)
-    for step in () if packed else recipe.steps:
+    for place, step in () if packed else enumerate(recipe.steps):
+        later = recipe.steps[place + 1 :]
+        if later and getattr(step, "transforms", False):
+            continue
+        lenient = any(getattr(other, "allow_regrowth", False) for other in later)
         targets, skips = find_targets(model, step)
         kept = [target for target in targets if target.info.name not in claim.skipped]
         left = [target.info.name for target in targets if target.info.name in claim.skipped]
@@ -72,18 +84,27 @@ def measure(loaded: Loaded, recipe: Recipe, claim: Claim, *, backend: str, pretr
         if not kept:
             raise UserError(f"{step.method} left every matrix as it was ({backend}: {claim.skipped[left[0]]})")
         of_step = [_record(step, target) for target in kept]
-        faults += _faults(step, of_step, exact=exact)
+        faults += _faults(step, of_step, exact=exact, lenient=lenient)
         if (doubt := _doubt(step, of_step)) is not None:
             doubts.append(doubt)
         records += of_step
-    sparsity, bits = (None, None) if doubts else _held(recipe.steps, records)
-    if not doubts:
+    sparsity, bits = (None, None) if doubts or packed else _held(recipe.steps, records)
+    if not doubts and not packed:
         faults += _contradictions(claim, recipe, records, exact=exact)
+    sums = totals(records) | decoder_totals(model, records)
+    if matrices and (came := read_modules(inner, matrices)) is not None:
+        found = hold(inner, recipe, claim, came, matrices, backend)
+        records, skipped, faults, doubts = found.records, found.skipped, found.faults, found.doubts
+        sparsity, bits = (None, None) if doubts else (found.sparsity, found.bits)
+        sums = totals(records) | whole(inner, came)[0]
     if faults:
         raise UserError(f"{recipe.label} by {backend} is not what was asked: {'; '.join(faults)}")
     for doubt in doubts:
         log.warning("%s by %s is unverified: %s", recipe.label, backend, doubt)
+    decoded, facts = decoded_logits(loaded, matrices) if matrices else (None, {})
     logits = canary_logits(loaded.call, tokenizer)
+    if decoded is not None:
+        facts = facts | compare_canary(decoded, logits)
     return Evidence(
         label=f"{recipe.label}(unverified)" if doubts else recipe.label,
         method=recipe.method,
@@ -92,15 +113,16 @@ def measure(loaded: Loaded, recipe: Recipe, claim: Claim, *, backend: str, pretr
         recipe=recipe.as_dict(),
         base=loaded.base,
         weights_hash_before=None,
-        weights_hash_after=weights_hash(model),
+        weights_hash_after=digest,
         dtype=loaded.dtype,
         softmax_dtype=loaded.softmax_dtype,
         device=loaded.device,
         seconds=time.perf_counter() - start,
-        totals=totals(records) | decoder_totals(model, records),
+        calibration=claim.facts.get("calibration"),
+        totals=sums,
         matrices=records,
         skipped=skipped,
-        canary={"prompt": CANARY, "finite": True, "argmax": int(logits.argmax())},
+        canary={"prompt": CANARY, "finite": True, "argmax": int(logits.argmax())} | facts,
         status="unverified" if doubts else "proved",
         doubts=doubts,
         backend=backend,
@@ -130,9 +152,11 @@ def _record(step: Step, target: Target) -> dict[str, Any]:
     return record | aliases | {key: value for key, value in asked.items() if value is not None}
 
 
-def _faults(step: Step, records: Sequence[dict[str, Any]], *, exact: bool) -> list[str]:
-    """Where the matrices of one step contradict what was asked of it."""
+def _faults(step: Step, records: Sequence[dict[str, Any]], *, exact: bool, lenient: bool) -> list[str]:
+    """Where the matrices of one step contradict what was asked of it; `lenient` if a later one may undo some of it."""
     faults = [f"{record['name']} has non-finite weights" for record in records if not record["finite"]]
+    if lenient:
+        return faults
     broken = [record for record in records if record["broken_groups"]]
     if broken:
         count, of = (sum(record[key] for record in broken) for key in ("broken_groups", "groups"))

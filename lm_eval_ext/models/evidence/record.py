@@ -47,7 +47,9 @@ class Evidence:
     doubts: list[str] = field(default_factory=list)
     """What could not be measured, one line each."""
     backend: str = "native"
-    """Who carried out the recipe."""
+    """Who carried out the recipe; several joined by '+'."""
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    """Of a recipe of several backends: what was measured behind each stage. Empty where one backend did all."""
     claim: dict[str, Any] | None = None
     """What the backend said of a checkpoint that it made; not evidence."""
     loaded: str | None = None

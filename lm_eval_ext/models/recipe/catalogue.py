@@ -11,11 +11,33 @@ __all__ = ["METHODS", "method_class", "method_entries", "method_names"]
 
 _NATIVE = "lm_eval_ext.models.native.methods"
 
+_BACKENDS = "lm_eval_ext.models.backends"
+_LLMC = f"{_BACKENDS}.llmcompressor"
+
+_GPTQMODEL = f"{_BACKENDS}.gptqmodel.steps"
+_ONLOAD = f"{_BACKENDS}.onload.steps"
+
 METHODS = {
+    "awq": f"{_GPTQMODEL}:Awq",
+    "bitsandbytes": f"{_ONLOAD}:BitsAndBytes",
+    "fp8": f"{_ONLOAD}:Fp8",
+    "gptq": f"{_GPTQMODEL}:Gptq",
+    "gptqmodel_rtn": f"{_GPTQMODEL}:GptqModelRtn",
+    "hqq": f"{_NATIVE}.hqq:Hqq",
+    "llmc_awq": f"{_LLMC}.steps:LlmcAwq",
+    "llmc_gptq": f"{_LLMC}.steps:LlmcGptq",
+    "llmc_rtn": f"{_LLMC}.steps:LlmcRtn",
+    "llmc_wanda": f"{_LLMC}.steps:LlmcWanda",
+    "llmcompressor": f"{_LLMC}.any_recipe:LlmCompressor",
     "magnitude": f"{_NATIVE}.magnitude:Magnitude",
     "mlx_affine": f"{_NATIVE}.mlx_affine:MlxAffine",
+    "quanto": f"{_ONLOAD}:Quanto",
     "random": f"{_NATIVE}.random:Random",
     "rtn": f"{_NATIVE}.rtn:RoundToNearest",
+    "smoothquant": f"{_LLMC}.steps:SmoothQuant",
+    "sparsegpt": f"{_LLMC}.steps:LlmcSparseGpt",
+    "spinquant": f"{_LLMC}.steps:SpinQuant",
+    "torchao": f"{_ONLOAD}:TorchAo",
     "wanda": f"{_NATIVE}.wanda:Wanda",
 }
 """Where the config class of each of our methods is, as module:class. Named rather than imported: a list of names costs

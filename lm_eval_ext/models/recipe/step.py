@@ -104,6 +104,9 @@ class LibraryStep(Step):
     own goes under `options`, where no name of theirs can take the place of an argument of lm_eval's hf model.
     """
 
+    transforms: ClassVar[bool] = False
+    """Whether the step only prepares the weights for the next one: it leaves no zeros and no levels to measure."""
+
     options: dict[str, Any] = Field(default_factory=dict)
     """The library's own options, as it names them. JSON text is taken too."""
 

@@ -12,7 +12,7 @@ from lm_eval_ext.models.targets.matrix import Skip, list_matrices
 from lm_eval_ext.models.targets.target import Target
 from lm_eval_ext.models.targets.wrappers import plain_name
 
-__all__ = ["refuse_idle", "split_excluded"]
+__all__ = ["named_by", "refuse_idle", "split_excluded"]
 
 
 def split_excluded(groups: Sequence[Sequence[Target]], patterns: Sequence[str]) -> tuple[list[bool], list[bool]]:
@@ -41,9 +41,14 @@ def _fits(target: Target, pattern: str) -> bool:
     full = plain_name(target.info.name)
     if pattern == full:
         return True
+    return named_by(module, (pattern,), target.parameter)
+
+
+def named_by(module: str, patterns: Sequence[str], parameter: str = "weight") -> bool:
+    """Whether one of some shell patterns fits a module's name, the name of what holds it, or that of its weight."""
     parts = module.split(".")
     above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    return any(fnmatchcase(name, pattern) for name in (*above, f"{module}.{target.parameter}"))
+    return any(fnmatchcase(name, pattern) for name in (*above, f"{module}.{parameter}") for pattern in patterns)
 
 
 def refuse_idle(

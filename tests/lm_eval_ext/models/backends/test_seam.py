@@ -101,8 +101,8 @@ def test_both_steps_of_one_backend(llama: str) -> None:
             r"toy_script.py ended with code 1: RuntimeError: the toy broke",
         ),
         (
-            {"method": "toy_prune+rtn", "sparsity": 0.5, "bits": 4},
-            r"its steps belong to the backends toy, native; run the first alone with save_compressed=FOLDER",
+            {"method": "toy_round+rtn", "bits": 4},
+            r"toy_round leaves packed weights, which no later step takes; put it last$",
         ),
     ],
 )
@@ -110,6 +110,41 @@ def test_what_is_not_as_asked_or_claimed_is_an_error(arguments: dict[str, Any], 
     with pytest.raises(UserError, match=line) as caught:
         load(llama, **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stage_of_ours_behind_theirs(llama: str) -> None:
+    found = evidence(llama, method="toy_prune+rtn", sparsity=0.5, bits=4)
+    assert (found["status"], found["backend"], found["method"]) == ("proved", "toy+native", "toy_prune+rtn")
+    assert [(s["backend"], s["label"], s["sparsity"], s["bits"]) for s in found["stages"]] == [
+        ("toy", "toy_prune-50", 0.5, None),
+        ("native", "rtn-4", None, 4.0),
+    ]
+    # 0 is a level of rtn: all zeros stay. Their share is the one found at the end.
+    zeros = {record["name"]: record["zeros"] for record in found["matrices"] if record["method"] == "rtn"}
+    sizes = [r["shape"][0] * r["shape"][1] for r in found["matrices"] if r["method"] == "rtn"]
+    assert found["sparsity"] == sum(zeros.values()) / sum(sizes)
+    assert 0.5 <= found["sparsity"] < 0.51
+    assert found["bits"] == 4.0
+    assert Path(found["loaded"]).parent.name == "checkpoints"
+
+
+def test_a_stage_of_theirs_behind_ours(llama: str, own_cache: Path) -> None:
+    found = evidence(llama, method="random+toy_round", sparsity=0.5, bits=8)
+    assert (found["status"], found["backend"], found["bits"]) == ("proved", "native+toy", 8.0)
+    assert [(s["backend"], s["label"], s["sparsity"]) for s in found["stages"]] == [("native", "random-50", 0.5)]
+    # The checkpoint of the stage is kept, with its recipe and evidence.
+    kept = [
+        folder for folder in (own_cache / "checkpoints").iterdir() if (folder / "compression_recipe.yaml").is_file()
+    ]
+    assert len(kept) == 1
+    again = evidence(llama, method="random+toy_round", sparsity=0.5, bits=8)
+    assert again["stages"] == found["stages"]
+    assert again["weights_hash_after"] == found["weights_hash_after"]
+
+
+def test_a_stage_that_is_not_as_asked_ends_the_run(llama: str) -> None:
+    with pytest.raises(UserError, match=r"toy_prune-50 by toy is not what was asked: it claims 60\.0000% zeros"):
+        load(llama, method="toy_prune+rtn", sparsity=0.5, bits=4, options={"say": 0.6})
 
 
 def test_what_a_backend_left_alone_is_listed(llama: str) -> None:

@@ -1,0 +1,1 @@
+"""GPTQModel, in a process of its own."""

@@ -1,0 +1,1 @@
+"""llm-compressor, in a process of its own."""

@@ -1,0 +1,1 @@
+"""transformers' own quantizers, which work while a model is loaded."""
