@@ -21,7 +21,8 @@ def wait_politely() -> bool:
     waits for needs. Only GNU OpenMP reads this; others ignore it.
 
     Returns:
-        Whether it was set: not where torch is loaded already, a GPU does the work, or the user has said how threads wait.
+        Whether it was set: not where torch is loaded already, where there is a GPU, or where the user has said how
+        threads wait.
     """
     if "torch" in sys.modules or any(name in os.environ for name in _SAID) or any(map(_exists, _GPUS)):
         return False
