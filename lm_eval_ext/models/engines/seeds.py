@@ -38,8 +38,8 @@ def settle_seeds(server: Server, prompt: Prompt, temperature: float) -> str | No
     ]
     if drawn[0] == drawn[2] and drawn[0] == drawn[1]:
         raise UserError(
-            f"the {server.name} server gives the same text to two seeds ({drawn[0][:30]!r}), so all texts of an item "
-            "would be one; use a server that takes `seed`, or score the letters (bbq_itemlevel)"
+            f"the {server.name} server gives the same text to two seeds ({drawn[0][:30]!r}), so an item's texts "
+            "would all be one. Use a server that takes `seed`, or score the letters (bbq_itemlevel)"
         )
     if drawn[0] != drawn[1]:
         log.warning("the %s server gives another text to the same seed: these texts can't be drawn again", server.name)

@@ -58,7 +58,7 @@ def decoded_logits(loaded: Loaded, matrices: list[PackedMatrix]) -> tuple[Tensor
         raise UserError(
             f"{len(wrong)} of {len(matrices)} packed matrices compute something else than their weights say: {worst} "
             f"({kernel}) is off by {found[worst]:.0%} of its output, where rounding makes at most "
-            f"{limits[worst]:.0%}; load the model in another dtype (dtype=bfloat16) or on another device"
+            f"{limits[worst]:.0%}. Load the model in another dtype (dtype=bfloat16) or on another device"
         )
     return logits, {"kernels_compared": len(found), "kernels_off_by": max(found.values(), default=None)}
 
