@@ -37,6 +37,7 @@ def analyze(
     tasks: Iterable[str] = (),
     settings: Settings | None = None,
     catalogue: Iterable[AnyTable] = CATALOGUE,
+    base: Iterable[str] = (),
 ) -> Analysis:
     """Read lm-eval runs, compare each with its baseline item by item, and write a report.
 
@@ -49,6 +50,7 @@ def analyze(
         tasks: Shell patterns of the tasks to analyse; none takes all.
         settings: What tests and intervals are made with; the defaults if not given.
         catalogue: Tables of the report, in the order in which it shows them; those of CATALOGUE must be among them.
+        base: What models were made from, "MODEL=BASE" each, where neither evidence nor a card says it.
 
     Returns:
         The analysis. Refused comparisons are no error: they are left out of every table, and named in
@@ -56,14 +58,14 @@ def analyze(
 
     Raises:
         UserError: If something is not there, there is no readable run, no task matches, the baseline is unknown or not
-            unique, `allow` holds an unknown name, or `output` holds something that is not a report.
+            unique, `allow` or `base` holds an unknown name, or `output` holds something that is not a report.
     """
     inputs, output, given = Inputs.of(folder), Path(output), settings or Settings()
-    allowed, patterns, listed = check_allowed(allow), tuple(tasks), _complete(catalogue)
+    allowed, patterns, listed, bases = check_allowed(allow), tuple(tasks), _complete(catalogue), tuple(base)
     with staged_folder(output, *inputs.paths) as stage, ItemStore(stage / "items.parquet") as store:
         with DocumentStore(stage / "documents.parquet") as documents:
-            logs = read_logs(inputs, store, patterns, documents=documents)
-        baselines = choose_baselines(logs.runs, baseline, _typed(inputs, output, allowed, patterns, given))
+            logs = read_logs(inputs, store, patterns, documents=documents, bases=bases)
+        baselines = choose_baselines(logs.runs, baseline, _typed(inputs, output, allowed, patterns, bases, given))
         pairing = pair_runs(logs, baselines, allowed)
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)
         making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
@@ -87,6 +89,7 @@ def analyze(
             issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places, *unmeasured],
             named_baseline=baseline,
             allow=allowed,
+            bases=bases,
             patterns=patterns,
             settings=given,
         )
@@ -106,7 +109,12 @@ def _complete(catalogue: Iterable[AnyTable]) -> tuple[AnyTable, ...]:
 
 
 def _typed(
-    inputs: Inputs, output: Path, allowed: frozenset[str], patterns: tuple[str, ...], settings: Settings
+    inputs: Inputs,
+    output: Path,
+    allowed: frozenset[str],
+    patterns: tuple[str, ...],
+    bases: tuple[str, ...],
+    settings: Settings,
 ) -> AnalyzeCommand:
     """The command line of this analysis, but for its baseline: what an issue tells the user to type is made from it."""
     usual = Settings().as_dict()
@@ -115,6 +123,7 @@ def _typed(
         "output": None if str(output) == "report" else output,
         "task": patterns,
         "allow": sorted(allowed),
+        "base": bases,
         **changed,
     }
     return AnalyzeCommand.of(inputs, options)

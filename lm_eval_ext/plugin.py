@@ -15,14 +15,30 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_ext.errors import show_in_one_line
+from lm_eval_ext.threads import wait_politely
 
-__all__ = ["MODEL_NAME", "MODEL_TARGET", "TASKS_PATH", "activate", "add_tasks", "check_output", "register_model"]
+__all__ = [
+    "MODELS",
+    "MODEL_NAME",
+    "MODEL_TARGET",
+    "TASKS_PATH",
+    "activate",
+    "add_tasks",
+    "check_output",
+    "register_model",
+]
 
 log = logging.getLogger(__name__)
 
 MODEL_NAME = "compressed_hf"
 # A string, not an EntryPoint: lm_eval replaces only string placeholders by the class that they name.
 MODEL_TARGET = "lm_eval_ext.models.compressed_hf:CompressedHFLM"
+MODELS = {
+    MODEL_NAME: MODEL_TARGET,
+    "served_itemlevel": "lm_eval_ext.models.engines.served:ServedLM",
+    "vllm_itemlevel": "lm_eval_ext.models.engines.in_process:InProcessVLLM",
+}
+"""Our models by the name that --model takes."""
 TASKS_PATH = Path(__file__).parent / "tasks"
 # Set on the function that we put in place of lm_eval's, so that it is wrapped only once.
 _MARK = "adds_lm_eval_ext_tasks"
@@ -65,18 +81,20 @@ def _leave_out(folder: Path) -> None:
 
 
 def register_model() -> None:
-    """Register `compressed_hf` with lm_eval, unless lm_eval loads models from entry points by itself.
+    """Register our models with lm_eval, unless lm_eval loads models from entry points by itself.
 
-    Must run after lm_eval.models has registered lm_eval's own models. The model's module is not imported:
-    lm_eval does that when the name is asked for.
+    Must run after lm_eval.models has registered lm_eval's own models. A model's module is not imported:
+    lm_eval does that when the name is asked for. Threads are told how to wait while that still acts.
     """
     from lm_eval.api import registry
 
     show_in_one_line()
+    wait_politely()
     if hasattr(registry, "load_plugins") or hasattr(registry, "import_plugins"):
         return
-    if MODEL_NAME not in registry.model_registry:
-        registry.model_registry.register(MODEL_NAME, target=MODEL_TARGET)
+    for name, target in MODELS.items():
+        if name not in registry.model_registry:
+            registry.model_registry.register(name, target=target)
 
 
 def check_output() -> None:

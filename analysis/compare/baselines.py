@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from ..errors import UserError, unknown_name
 from ..logs import Issue, RunLog
+from ..logs.faults import some
 from ..logs.labels import base_groups, same_base
 from .commands import AnalyzeCommand
+from .engines import nearest
 from .uncompared import Uncompared, find_uncompared
 
 __all__ = ["Baselines", "SeveralBaselinesError", "choose_baselines"]
@@ -46,7 +48,9 @@ def choose_baselines(
     """Find what every run is to be compared with, task by task.
 
     The baseline of a compressed run is the uncompressed run of the same base model that holds the task: the
-    same hash of the weights before compression where both log it, else the same name. A named run is the
+    same hash of the weights before compression where both log it, else the same name. Of several, that of the run's own
+    engine is taken, then one whose evidence says that it is dense, then that of the run's own settings. A run that may
+    be compressed in a way that nobody measured is no baseline unless it is named. A named run is the
     baseline of all other runs of its base model, and of uncompressed runs that nothing else is compared with
     and that have no baseline of their own (a quantized checkpoint under another name). If it is uncompressed,
     tasks that it lacks follow the rule above.
@@ -70,7 +74,31 @@ def choose_baselines(
     suggested = _suggested(runs, groups, command, out.by_task) if named is None else None
     out.uncompared = find_uncompared(runs, out.by_task, named, suggested, command)
     out.issues = [entry.issue(runs[entry.run].file) for entry in out.uncompared]
+    out.issues += _chosen(runs, out.by_task, named)
     return out
+
+
+def _chosen(runs: dict[str, RunLog], by_task: dict[tuple[str, str], str], named: str | None) -> Iterable[Issue]:
+    """Which of several uncompressed runs a run is compared with, where nobody named one."""
+    told = set()
+    for (label, task), baseline in by_task.items():
+        others = [other for other in _candidates(runs, label, task) if other != baseline]
+        if not runs[label].is_dense and others and baseline != named and (label, baseline) not in told:
+            told.add((label, baseline))
+            message = (
+                f"{label} is compared with {baseline} rather than {some(others)}: its engine, evidence and settings "
+                "are nearest to the run's own"
+            )
+            yield Issue(runs[label].file, "baseline_chosen", message, "note")
+
+
+def _candidates(runs: dict[str, RunLog], label: str, task: str) -> list[str]:
+    """The uncompressed runs of a run's model that hold a task."""
+    return [
+        other
+        for other, dense in runs.items()
+        if dense.is_dense and task in dense.tasks and same_base(runs[label], dense)
+    ]
 
 
 def _assign(
@@ -123,9 +151,7 @@ def _baseline(
                 return None
     if run.is_dense:
         return None
-    candidates = [
-        other for other, dense in runs.items() if dense.is_dense and task in dense.tasks and same_base(run, dense)
-    ]
+    candidates = nearest(run, {other: runs[other] for other in _candidates(runs, label, task)})
     if len(candidates) > 1:
         listed = " and ".join(f"{other} ({runs[other].file})" for other in candidates)
         seen = f"task {task} of {label} has {len(candidates)} possible baselines: {listed}"
@@ -133,8 +159,13 @@ def _baseline(
     return candidates[0] if candidates else None
 
 
+def _is_alone(run: RunLog) -> bool:
+    """Whether it may be compressed, and nobody knows from what."""
+    return run.is_unverified and run.base_model == run.own_name
+
+
 def _adopted(named: str, runs: dict[str, RunLog], by_task: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
     """The named baseline for uncompressed runs of other names that stand alone."""
     paired = {label for label, _ in by_task} | set(by_task.values()) | {named}
-    alone = {label: run for label, run in runs.items() if run.is_dense and label not in paired}
+    alone = {label: run for label, run in runs.items() if label not in paired and (run.is_dense or _is_alone(run))}
     return {(label, task): named for label, run in alone.items() for task in run.tasks if task in runs[named].tasks}

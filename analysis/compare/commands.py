@@ -46,6 +46,10 @@ class AnalyzeCommand:
                 words += [] if value is None or value is False else [flag] if value is True else [flag, str(value)]
         return shlex.join(words)
 
+    def basing(self, model: str, base: str) -> str:
+        """The line with a model's base model named beside those that are."""
+        return self.text(base=(*(self.options.get("base") or ()), f"{model}={base}"))
+
     def allowing(self, names: Iterable[str]) -> str:
         """The line with some differences accepted beside those that are."""
         return self.text(allow=tuple(dict.fromkeys([*(self.options.get("allow") or ()), *names])))

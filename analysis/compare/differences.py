@@ -10,6 +10,7 @@ from ..answers.match import KEY, match
 from ..logs import RunLog, TaskLog
 from ..logs.faults import some
 from ..logs.results import ROLLING
+from .engines import engine_differences, scoring_told
 
 __all__ = ["DIFFERENCES", "NO_ITEMS", "NO_PERPLEXITY", "Difference", "item_differences", "setting_differences"]
 
@@ -26,6 +27,11 @@ DIFFERENCES = {
     "task_version": "Another version of the task.",
     "protocol": "The answers were got in another way (letters, text, cyclic, sampled and by whom, output type).",
     "metric": "Another metric says which answers are right; allowed, right answers of the two are not compared.",
+    "engine": "Another program computed the answers (transformers, vllm, sglang, llama.cpp, a server).",
+    "engine_version": "Another version of a serving engine; of transformers it is only noted.",
+    "kv_cache": "Keys and values were kept in another form, and nothing says that this is what is studied.",
+    "parallel": "Sums were split over devices in another way (tensor, expert or context parallel).",
+    "batch_invariant": "One run promises scores that do not depend on the batch, the other says that it does not.",
     "scoring_dtype": "Log-probabilities were taken in another dtype.",
     "window": "Rolling perplexity was taken with another maximal length.",
     "rolling_bos": "Rolling perplexity counts tokens that the tokenizer added in one run and not in the other.",
@@ -77,7 +83,8 @@ def setting_differences(run: RunLog, baseline: RunLog, task: str) -> list[Differ
         "task_version": (own.version, other.version),
         "protocol": (own.output_type, other.output_type),
     }
-    if own.output_type != "generate_until":
+    pairs |= engine_differences(run, baseline)
+    if own.output_type != "generate_until" and ("engine" not in pairs or scoring_told(run, baseline)):
         # Generation picks tokens from the model's logits; nothing is scored in a dtype of its own.
         pairs["scoring_dtype"] = (run.scoring_dtype, baseline.scoring_dtype)
     if ROLLING in (own.output_type, other.output_type):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..logs import Issue, RunLog
+from ..logs.faults import some
 from ..logs.labels import base_groups, same_base
+from ..logs.origins import short_name
 from .commands import AnalyzeCommand, lm_eval_command
 
 __all__ = ["Uncompared", "find_uncompared"]
@@ -109,11 +111,15 @@ class _Search:
         )
 
     def _without_baseline(self, label: str, run: RunLog) -> Uncompared:
+        if run.is_unverified and run.standing.by_name and run.base_model == run.own_name:
+            return self._without_base(label, run)
         dense = {name: other for name, other in self.runs.items() if other.is_dense}
         same_name = [other for other in dense.values() if self._group(other) == self._group(run)]
         source, again = run, False
         if not dense:
-            reason = "no run without compression was found"
+            unsure = [name for name, other in self.runs.items() if other.is_unverified and name != label]
+            said = f" ({some(unsure)}: unverified, and so a baseline only by --baseline)" if unsure else ""
+            reason = f"no run without compression was found{said}"
         elif not same_name:
             names = ", ".join(sorted({other.base_model for other in dense.values()}))
             reason = f"no uncompressed run of {run.base_model} was found (there are runs of {names})"
@@ -125,11 +131,39 @@ class _Search:
         advice = "To evaluate its baseline, type"
         return Uncompared(run=label, kind="no_baseline", reason=reason, advice=advice, command=command)
 
+    def _without_base(self, label: str, run: RunLog) -> Uncompared:
+        """A run of a checkpoint that came compressed, of which nobody says what it was made from."""
+        bases = list(dict.fromkeys(other.base_model for other in self.runs.values() if other.is_dense))
+        reason = f"it is {run.method}, and nothing says which model it was made from"
+        if not bases:
+            return Uncompared(
+                run=label,
+                kind="no_baseline",
+                reason=f"{reason}; no run without compression was found",
+                advice="Evaluate that model on the same tasks by the same engine. To name it, type",
+                command=self.command.basing(run.own_name, "BASE"),
+            )
+        likely = _likely(run.own_name, bases)
+        return Uncompared(
+            run=label,
+            kind="no_baseline",
+            reason=f"{reason} (there are runs of {', '.join(sorted(bases))})",
+            advice=f"To say that it was made from {likely}, type",
+            command=self.command.basing(run.own_name, likely),
+        )
+
     def _lone(self, label: str, run: RunLog) -> Uncompared | None:
         """An uncompressed run that no other is compared with."""
         family = [name for name, other in self.runs.items() if self._group(other) == self._group(run)]
         if any(name in self.compared or name in self.baselines for name in family):
             reason = f"no compressed run of its model has {', '.join(run.tasks)}"
+            repeated = [
+                name
+                for name in family
+                if name in self.baselines and not run.tasks.keys().isdisjoint(self.runs[name].tasks)
+            ]
+            if repeated:
+                reason = f"it repeats {some(repeated)}, and stands in the tables of noise (replicates)"
             return Uncompared(run=label, kind="lone_baseline", reason=reason)
         if not self.by_task:
             return None  # said once, of all
@@ -162,3 +196,12 @@ class _Search:
 
     def _group(self, run: RunLog) -> str:
         return self.groups[run.base_model]
+
+
+def _likely(name: str, bases: list[str]) -> str:
+    """The base model whose own name begins that of a checkpoint, the longest such; else the only one, or BASE."""
+    short = short_name(name).lower()
+    found = [base for base in bases if short.startswith(short_name(base).lower())]
+    if found:
+        return max(found, key=lambda base: len(short_name(base)))
+    return bases[0] if len(bases) == 1 else "BASE"

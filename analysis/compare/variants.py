@@ -32,12 +32,13 @@ def asked_recipe(run: RunLog) -> str | None:
 def variant_of(run: RunLog) -> str | None:
     """What a run's method is, as JSON, without level and seed; runs that share it differ in these alone.
 
-    It holds each step's keys but sparsity, bits and seed, the calibration but its seed (its length as it came out), and
-    the dtype that the recipe sets. A key that is null, false or empty is left out, so that a key that a later version
-    brings changes nothing for those who don't use it. None for a run whose log has no recipe, and without compression.
+    It holds each step's keys but sparsity, bits and seed, the calibration but its seed (its length as it came out),
+    the dtype that the recipe sets, and the key-value cache (without its format where that is the level). A key that is
+    null, false or empty is left out, so that a key that a later version brings changes nothing for those who don't use
+    it. None for a run whose log has no recipe, and without compression.
     """
-    steps = _steps(run)
-    if not steps:
+    steps, cache = _steps(run), _cache(run)
+    if not steps and not cache:
         return None
     recipe, seen = run.facts["recipe_values"], run.facts["calibration_values"]
     asked = recipe.get("calibration")
@@ -47,6 +48,7 @@ def variant_of(run: RunLog) -> str | None:
         "steps": [_told(step, (*_DOSE, _SEED)) for step in steps],
         "calibration": _told(calibration, (_SEED,)),
         "dtype": recipe.get("dtype"),
+        "kv": _told(cache, ("format", "bits") if run.facts["method"] == "kv" else ()),
     }
     return json.dumps(_told(parts, ()), sort_keys=True)
 
@@ -57,13 +59,11 @@ def method_names(runs: Mapping[str, RunLog]) -> dict[str, str]:
     The plain name ("wanda") belongs to the variant whose recipes say nothing more ("wanda-50", "wanda-30"). Another is
     named after its recipes' family or settings: "wanda (rath)", "wanda (samples=64)", "magnitude 2:4". Of several names
     for one variant the shortest is taken. Two variants of one base model that claim one name get a mark each:
-    "wanda #3f2a91". "none" without compression; the logged method where there is no recipe in the log.
+    "wanda #3f2a91". "none" without compression; the run's method where the log has no recipe, "unverified ..." where
+    nobody proved one.
     """
     leaders = base_groups(runs.values())
-    kinds = {
-        label: (leaders[run.base_model], str(run.facts["method"] or "none"), variant_of(run) or "")
-        for label, run in runs.items()
-    }
+    kinds = {label: (leaders[run.base_model], run.method, variant_of(run) or "") for label, run in runs.items()}
     wished: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for label, kind in kinds.items():
         wished[kind].add(_wish(runs[label]))
@@ -87,7 +87,14 @@ def _steps(run: RunLog) -> list[dict[str, Any]]:
     steps = run.facts["recipe_values"].get("steps")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         return []
-    return steps if "+".join(str(step.get("method")) for step in steps) == run.facts["method"] else []
+    joined = "+".join(str(step.get("method")) for step in steps)
+    return steps if run.facts["method"] in (joined, f"{joined}+kv_{_cache(run).get('format')}") else []
+
+
+def _cache(run: RunLog) -> dict[str, Any]:
+    """What was asked of the key-value cache; empty where it was left alone."""
+    cache = run.facts["recipe_values"].get("kv")
+    return cache if isinstance(cache, dict) else {}
 
 
 def _told(values: Mapping[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
@@ -105,17 +112,28 @@ def _mark(variant: str) -> str:
 
 def _wish(run: RunLog) -> str:
     """The name that a run's recipe would give its method."""
-    steps, name = _steps(run), run.facts["recipe_values"].get("name")
-    plain = str(run.facts["method"] or "none")
-    if not steps or not isinstance(name, str):
+    steps, name, cache = _steps(run), run.facts["recipe_values"].get("name"), _cache(run)
+    plain = run.method
+    if (not steps and not cache) or not isinstance(name, str):
         return plain
     # Patterns of an `exclude` are joined by '+' too, but inside brackets.
     parts = re.split(r"\+(?![^()]*\))", name)
-    if len(parts) == len(steps):
-        wish = "+".join(_part(part, [step]) for part, step in zip(parts, steps, strict=True))
+    kept = _cache_part(parts.pop(), plain) if cache else None
+    if not steps:
+        wish = str(kept)
+    elif len(parts) == len(steps):
+        wish = "+".join(
+            [*(_part(part, [step]) for part, step in zip(parts, steps, strict=True)), *([kept] if kept else [])]
+        )
     else:
-        wish = _part(name, steps)
+        wish = "+".join([_part("+".join(parts), steps), *([kept] if kept else [])])
     return wish if len(wish) <= _LONGEST and wish.isprintable() else f"{plain} #{_mark(variant_of(run) or name)}"
+
+
+def _cache_part(name: str, method: str) -> str:
+    """The method's name of a quantized key-value cache, with what its label says beside the format in brackets."""
+    found = _BRACKETS.fullmatch(name)
+    return method.rsplit("+", 1)[-1] + (f" ({found[2]})" if found and found[2] else "")
 
 
 def _part(name: str, steps: list[dict[str, Any]]) -> str:

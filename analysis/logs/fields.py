@@ -8,7 +8,7 @@ from typing import Any
 
 from ..schema.items import ITEM_FIELDS
 from .groups import encode_groups, encode_options
-from .values import LogError, boolean, integer, mapping, number, numbers, text, words
+from .values import LogError, boolean, integer, lines, mapping, number, numbers, text, words
 
 __all__ = ["OWN_FIELDS", "PLAIN_FIELDS", "RUN_FIELDS", "Field", "take_all"]
 
@@ -60,6 +60,12 @@ _COMPRESSION = "config.compression"
 
 RUN_FIELDS: tuple[Field, ...] = (
     Field("label", f"{_COMPRESSION}.label", text),
+    Field("status", f"{_COMPRESSION}.status", text),
+    Field("doubts", f"{_COMPRESSION}.doubts", lines),
+    Field("origin_base", f"{_COMPRESSION}.origin.base_model", text),
+    Field("origin_by", f"{_COMPRESSION}.origin.told_by", text),
+    Field("kv", f"{_COMPRESSION}.kv", mapping),
+    Field("engine_values", "config.engine", mapping),
     Field("evidence_version", f"{_COMPRESSION}.schema_version", integer),
     Field("model_type", "config.model", text, required=True),
     Field("pretrained", f"{_COMPRESSION}.base.pretrained", text),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from .faults import some
 from .issues import Issue
-from .results import RunLog
+from .runlog import RunLog
 
 __all__ = ["base_groups", "label_runs", "same_base"]
 
@@ -48,8 +48,10 @@ def same_base(run: RunLog, other: RunLog) -> bool:
 def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
     """Label the runs.
 
-    The label is that of the compression evidence, or 'dense'. Where several base models are present, the last
-    component of the base model's path goes before it ("pythia-70m/wanda-50"; all of it if two end alike).
+    The label is that of the compression evidence, 'dense' for a run that is taken as dense, and the model's name with
+    what is suggested in brackets where nobody proved a compression ("m-AWQ(unverified awq)"). Where several base models
+    are present, the last component of the base model's path goes before it ("pythia-70m/wanda-50"; all of it if two
+    end alike).
     Runs that still share a label get "#1", "#2" ... in order of date, then of file.
 
     Args:
@@ -66,7 +68,9 @@ def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
     groups: dict[str, list[RunLog]] = {}
     for run in runs:
         start = prefix[leaders[run.base_model]] if len(names) > 1 else ""
-        groups.setdefault(start + run.label, []).append(run)
+        # A label that is made from the model's own name tells its base model already.
+        named = run.standing.label is None and run.base_model == run.own_name
+        groups.setdefault(("" if named else start) + run.label, []).append(run)
     taken = set(groups)
     labelled: dict[int, str] = {}
     issues: list[Issue] = []

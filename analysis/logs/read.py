@@ -14,6 +14,7 @@ from .inputs import Inputs, name_in
 from .issues import Issue
 from .labels import label_runs
 from .mishap import mishap
+from .origins import find_origins
 from .parallel import read_sources, usable_cores
 from .results import RunLog, TaskLog, read_results
 from .sources import Source, keep_documents, nothing_read
@@ -43,6 +44,7 @@ def read_logs(
     tasks: Iterable[str] = (),
     workers: int | None = None,
     documents: DocumentStore | None = None,
+    bases: Iterable[str] = (),
 ) -> Logs:
     """Read every run in what was given.
 
@@ -54,12 +56,13 @@ def read_logs(
         tasks: Shell patterns of task names to keep; none keeps all.
         workers: Processes that read; one for each usable core if not given. The result does not depend on it.
         documents: Where the documents go; nowhere if not given.
+        bases: What models were made from, as the user says it ("MODEL=BASE").
 
     Returns:
         The runs, their items and the issues. Files that can't be read are left out and named in the issues.
 
     Raises:
-        UserError: If there is no readable run, or no task matches the patterns.
+        UserError: If there is no readable run, no task matches the patterns, or `bases` names what is not there.
     """
     patterns, inputs = tuple(tasks), Inputs.of(given)
     found, issues = find_runs(inputs)
@@ -76,12 +79,19 @@ def read_logs(
     runs, unsettled = settle(runs, found, inputs.root)
     issues += unsettled
     runs.sort(key=lambda run: (run.date_id, run.file))
+    runs = find_origins(runs, bases)
     labelled, notes = label_runs(runs)
-    issues += notes
+    issues += [*notes, *(_unproved(label, run) for label, run in labelled.items() if run.is_unverified)]
     complete = _with_samples(labelled, inputs.root, store, documents, issues, workers or usable_cores())
     store.finish()
     told = [replace(issue, level="error") if issue.kind in _LOST else issue for issue in issues]
     return Logs(runs=complete, store=store, issues=told)
+
+
+def _unproved(label: str, run: RunLog) -> Issue:
+    """That nobody measured what was done to a run's weights, and why."""
+    why = "; ".join(run.standing.doubts) or "its evidence says so"
+    return Issue(run.file, "unverified", f"{label}: nobody proved how it is compressed ({why})")
 
 
 def _results(files: RunFiles, root: Path, patterns: tuple[str, ...]) -> tuple[RunLog | None, list[Issue]]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .aggregates import aggregates
 from .content import load_object
+from .engine.rules import ADDED, RUNTIMES
 from .fields import RUN_FIELDS, take_all
 from .find import RunFiles
-from .fingerprint import Fingerprint
 from .inputs import name_in
 from .inspect_logs import is_inspect
 from .issues import Issue
-from .task_groups import TaskGroup, task_groups
+from .runlog import RunLog, TaskLog
+from .task_groups import task_groups
 from .undated import claimed, date_of
 from .values import LogError, integer, mapping, number, text, words
 
@@ -24,111 +24,7 @@ __all__ = ["RunLog", "TaskLog", "read_results"]
 
 _T = TypeVar("_T")
 ROLLING = "loglikelihood_rolling"
-_EVIDENCE_VERSIONS = (1, 2, 3)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskLog:
-    """What the results file says of one task, and what its samples file turned out to hold."""
-
-    name: str
-    output_type: str
-    version: str | None
-    n_shot: int | None
-    n_effective: int | None
-    """Documents that were evaluated."""
-    task_hash: str | None
-    """sha256 of all document, prompt and target hashes in order; missing if samples were not logged."""
-    perplexities: dict[str, float]
-    """Perplexity metrics by name, with the filter after a comma unless it is 'none'."""
-    samples: Path | None
-    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By filter and metric, the aggregates that are numbers; without standard errors."""
-    reported: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """By filter, the names of all aggregates, numbers or not."""
-    higher_is_better: dict[str, bool] = field(default_factory=dict)
-    """By metric, where the file tells."""
-    aggregations: dict[str, str] = field(default_factory=dict)
-    """By metric, the name or source text of its aggregation, where the configuration tells."""
-    own_results: bool = True
-    """Whether the task makes its metrics by a function of its own, or its configuration does not say how."""
-    filters: tuple[str, ...] = ()
-    """Names of the filters in lm_eval's order."""
-    rows: int = 0
-    """Rows read from the samples file; 0 for rolling tasks, which have no items."""
-    has_roles: bool = False
-    """Whether there are items with a direction."""
-    fingerprint: Fingerprint | None = None
-    """Of what the model gave back; missing where that is neither scores nor texts."""
-
-    @property
-    def of_metrics(self) -> tuple[Any, ...]:
-        """All that reading the samples is told of metrics."""
-        return self.metrics, self.reported, self.higher_is_better, self.aggregations, self.own_results, self.filters
-
-    def without(self, metrics: Iterable[str]) -> TaskLog:
-        """The task without the aggregates of some metrics."""
-        gone = frozenset(metrics)
-        kept = {name: {m: v for m, v in found.items() if m not in gone} for name, found in self.metrics.items()}
-        own = {name: value for name, value in self.perplexities.items() if name.partition(",")[0] not in gone}
-        return replace(self, metrics=kept, perplexities=own) if gone else self
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunLog:
-    """One run as its results file describes it."""
-
-    file: str
-    """Results file, relative to the analysed folder."""
-    date_id: str
-    facts: dict[str, Any]
-    """Values of RUN_FIELDS by column, and `arguments`, the model arguments by name."""
-    tasks: dict[str, TaskLog] = field(default_factory=dict)
-    groups: dict[str, TaskGroup] = field(default_factory=dict)
-    """Groups of tasks that have values of their own."""
-    samples: dict[str, Path] = field(default_factory=dict)
-    """All its sample files by task, wanted or not."""
-
-    @property
-    def date(self) -> str:
-        """ISO 8601. Local time of the run's end, as lm-eval put it into the file's name; see undated.py for others."""
-        day, _, clock = self.date_id.partition("T")
-        return f"{day}T{clock.replace('-', ':')}"
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether nothing was compressed: no evidence, or evidence of the method 'none'."""
-        return self.facts["method"] in (None, "none")
-
-    @property
-    def base_model(self) -> str:
-        """Name or path of the model before compression, with its adapter and a revision other than main."""
-        name = self.facts["pretrained"] or self.facts["pretrained_args"] or self.facts["model_name"]
-        parts = [str(name or "unnamed").rstrip("/") or "/", *self.facts["attachments"]]
-        revision = self.facts["revision"] or self.facts["revision_args"]
-        return "+".join(parts) + (f"@{revision}" if revision not in (None, "", "main") else "")
-
-    @property
-    def label(self) -> str:
-        """The evidence's label; 'dense' for an uncompressed run."""
-        return str(self.facts["label"] or ("dense" if self.is_dense else self.facts["method"]))
-
-    @property
-    def dtype(self) -> str | None:
-        """Weights' dtype without torch's prefix."""
-        found = self.facts["dtype"] or self.facts["dtype_args"]
-        return None if found is None else str(found).removeprefix("torch.")
-
-    @property
-    def softmax_dtype(self) -> str:
-        """Dtype that was asked for scoring, or 'default'."""
-        found = self.facts["softmax_dtype"] or self.facts["softmax_dtype_args"]
-        return "default" if found in (None, "None") else str(found).removeprefix("torch.")
-
-    @property
-    def scoring_dtype(self) -> str:
-        """Dtype in which log-probabilities were taken: the weights' where none was asked."""
-        return (self.dtype or "default") if self.softmax_dtype == "default" else self.softmax_dtype
+_EVIDENCE_VERSIONS = (1, 2, 3, 4)
 
 
 def read_results(files: RunFiles, folder: Path, patterns: Iterable[str] = ()) -> tuple[RunLog | None, list[Issue]]:
@@ -201,9 +97,22 @@ def _facts(content: dict[str, Any]) -> dict[str, Any]:
     for place in _OBJECTS:
         _expect_object(content, place)
     # Another file or adapter on top makes another model of the same name.
-    extra = [arguments.get(key) for key in ("gguf_file", "peft", "delta")]
+    extra = [arguments.get(key) for key in ADDED]
+    facts["serves"] = _served(facts, arguments)
     facts["attachments"] = [str(value).rstrip("/") for value in extra if value not in (None, "")]
     return facts
+
+
+def _served(facts: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    """A name for what a server without a named model serves: lm_eval makes up a new one in every run."""
+    if arguments.keys() & {"peft", "delta", "pretrained", "model", "path"} or "base_url" not in arguments:
+        return None
+    if isinstance(told := facts["engine_values"].get("model"), str) and told:
+        return told
+    kind = str(facts["model_type"])
+    # The address alone: what stands before @ or after ? may be a key.
+    address = str(arguments["base_url"]).partition("?")[0].rpartition("@")[2].partition("://")
+    return f"{RUNTIMES.get(kind, kind)} at {(address[2] or address[0]).strip('/')}"
 
 
 _OBJECTS = sorted(

@@ -21,7 +21,7 @@ from .issues import Issue
 from .values import LogError, number
 
 if TYPE_CHECKING:
-    from .results import RunLog
+    from .runlog import RunLog
 
 __all__ = ["claimed", "date_of", "settle"]
 

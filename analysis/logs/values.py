@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["LogError", "boolean", "indicator", "integer", "mapping", "number", "numbers", "score", "text", "words"]
+__all__ = [
+    "LogError",
+    "boolean",
+    "indicator",
+    "integer",
+    "lines",
+    "mapping",
+    "number",
+    "numbers",
+    "score",
+    "text",
+    "words",
+]
 
 
 class LogError(ValueError):
@@ -91,6 +103,11 @@ def text(value: Any) -> str | None:
 def mapping(value: Any) -> dict[str, Any]:
     """An object as it is; empty for anything else, of which nothing is known."""
     return value if isinstance(value, dict) else {}
+
+
+def lines(value: Any) -> tuple[str, ...]:
+    """A list of sentences, of which any half characters are replaced; empty for anything else."""
+    return tuple(text(str(entry)) or "" for entry in value) if isinstance(value, list) else ()
 
 
 def words(value: Any) -> str | None:

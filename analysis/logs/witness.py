@@ -24,7 +24,7 @@ any."""
 def deny(protocol: Any, status: Any, probabilities: Any, mass: Any, responses: Any, tokens: Any) -> str | None:
     """What the rest of a line denies of its answer: PROBABILITIES, MISSING, or nothing."""
     if probabilities is None:
-        return MISSING if status == "answered" and protocol in _SCORED else None
+        return MISSING if status == "answered" and protocol in _SCORED and not _unlisted(responses) else None
     return None if agrees(protocol, probabilities, mass, responses, tokens) else PROBABILITIES
 
 
@@ -67,6 +67,14 @@ def agrees(protocol: Any, probabilities: Sequence[float | None] | None, mass: An
     total = sum(totals) / rounds
     same_mass = not isinstance(mass, float) or abs(min(total, 1.0) - min(mass, 1.0)) < _CLOSE
     return same_mass and _close(made, probabilities)
+
+
+def _unlisted(responses: Any) -> bool:
+    """Whether a score is no number: an engine listed the likeliest tokens only, and the choice follows from bounds."""
+    try:
+        return any(math.isnan(float(value)) for ((value, _),) in responses)
+    except (TypeError, ValueError):
+        return False
 
 
 def _scores(responses: Any) -> list[float]:

@@ -68,6 +68,7 @@ def examine(
     baseline: str | None = None,
     allow: Iterable[str] = (),
     tasks: Iterable[str] = (),
+    base: Iterable[str] = (),
 ) -> Examination:
     """Read runs and pair them as `analyze` does, without a report: nothing is written beside them.
 
@@ -76,21 +77,22 @@ def examine(
         baseline: As `analyze` takes it.
         allow: Likewise.
         tasks: Likewise.
+        base: Likewise.
 
     Returns:
         What was found, what can be compared, and what to type for the rest.
 
     Raises:
-        UserError: If something is not there, there is no readable run, no task matches, or `baseline` or `allow` holds
-            an unknown name.
+        UserError: If something is not there, there is no readable run, no task matches, or `baseline`, `allow` or
+            `base` holds an unknown name.
     """
-    allowed, patterns = check_allowed(allow), tuple(tasks)
-    options = {"task": patterns, "allow": sorted(allowed)}
+    allowed, patterns, bases = check_allowed(allow), tuple(tasks), tuple(base)
+    options = {"task": patterns, "allow": sorted(allowed), "base": bases}
     inputs = Inputs.of(runs)
     plain = AnalyzeCommand.of(inputs, options)
     command = AnalyzeCommand.of(inputs, options | ({"baseline": baseline} if baseline else {}))
     with TemporaryDirectory(prefix="lm-eval-ext-") as scratch, ItemStore(Path(scratch) / "items.parquet") as store:
-        logs = read_logs(inputs, store, patterns)
+        logs = read_logs(inputs, store, patterns, bases=bases)
         findings, baselines, undecided = [], Baselines(), False
         try:
             baselines = choose_baselines(logs.runs, baseline, plain)
@@ -100,7 +102,8 @@ def examine(
         pairing = pair_runs(logs, baselines, allowed)
     findings += [*_refused(pairing, logs.runs, command), *_uncompared(baselines)]
     lost = any(difference.name == NO_ITEMS for refusal in pairing.refusals for difference in refusal.differences)
-    told = {"refused", *(entry.kind for entry in baselines.uncompared)}
+    # A label tells it, and the table.
+    told = {"refused", "unverified", *(entry.kind for entry in baselines.uncompared)}
     issues = [*logs.issues, *baselines.issues, *pairing.issues]
     return Examination(
         found=_found(logs),
@@ -132,6 +135,8 @@ def _row(label: str, run: RunLog, baselines: Baselines, pairing: Pairing) -> dic
     return {
         "run": label,
         "base model": run.base_model,
+        "engine": run.engine.runtime,
+        "status": run.standing.status,
         "lm_eval": str(run.facts["lm_eval_version"] or "unknown"),
         "tasks": ", ".join(run.tasks) if len(run.tasks) <= _NAMED else f"{len(run.tasks):,}",
         "answers": f"{sum(task.rows for task in run.tasks.values()):,}",

@@ -13,7 +13,7 @@ from .terminal import say
 
 __all__ = ["print_examination"]
 
-_SAME = ("base model", "lm_eval")
+_SAME = ("base model", "engine", "status", "lm_eval")
 """Columns that are shown only where runs differ in them: the first line names what all have."""
 
 

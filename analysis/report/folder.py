@@ -148,9 +148,10 @@ def _fault(target: Path, output: Path) -> str | None:
     return None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Which folder it is. The number of one that was removed may be a new one's: the time of its last change tells."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None  # making it says what is wrong
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns

@@ -76,6 +76,7 @@ def _marker(analysis: Analysis, files: dict[str, str | None]) -> dict[str, Any]:
         "runs_folder": analysis.given[0] if len(analysis.given) == 1 else list(analysis.given),
         "baseline": analysis.named_baseline,
         "allow": sorted(analysis.allow),
+        "base": list(analysis.bases),
         "tasks": list(analysis.patterns),
         "settings": analysis.settings.as_dict(),
         "runs": {row.run: row.file for row in analysis.tables["runs"].itertuples(index=False)},

@@ -25,6 +25,11 @@ _NAMED = 2
 """Runs that a title names."""
 
 
+def _some(runs: list[str]) -> str:
+    more = len(runs) - _NAMED
+    return ", ".join(runs[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
     """The outcome of one analysis; its tables are what the report's files hold."""
@@ -49,6 +54,8 @@ class Analysis:
     """Everything that was left out, kept apart, refused, accepted or noted."""
     named_baseline: str | None
     allow: frozenset[str]
+    bases: tuple[str, ...] = ()
+    """What models were made from, as the user said it."""
     patterns: tuple[str, ...]
     settings: Settings
     """What its tests and intervals are made with."""
@@ -84,7 +91,8 @@ class Analysis:
         if not pairs:
             return "Nothing was compared"
         dense = set(self.runs.loc[self.runs["method"] == "none", "run"])
-        if all(pair.baseline in dense and pair.run not in dense for pair in pairs):
+        unsure = set(self.runs.loc[self.runs["status"] == "unverified", "run"])
+        if all(pair.baseline in dense and pair.run not in dense | unsure for pair in pairs):
             return "What compression changed"
         runs = list(dict.fromkeys(pair.run for pair in pairs))
         baselines = list(dict.fromkeys(pair.baseline for pair in pairs))
@@ -108,7 +116,22 @@ class Analysis:
         text += f"; {many(refused, 'comparison')} refused." if refused else "."
         tasks, metrics = (self.headline[name].dropna().unique() for name in ("task", "metric"))
         text += f" Task: {tasks[0]}." if len(tasks) == 1 else ""
-        return text + (f" Metric: {metrics[0]}." if len(metrics) == 1 and metrics[0] != "acc" else "")
+        text += f" Metric: {metrics[0]}." if len(metrics) == 1 and metrics[0] != "acc" else ""
+        return text + self._engines + self._unsure
+
+    @property
+    def _engines(self) -> str:
+        """What computed the answers, where runs of several engines are compared or stand beside one another."""
+        names = self.runs["engine"].dropna().unique()
+        crossed = sorted({pair.run for pair in self.pairing.pairs if "engine" in {d.name for d in pair.accepted}})
+        text = f" Engines: {', '.join(sorted(map(str, names)))}." if len(names) > 1 else ""
+        return text + (f" {_some(crossed)} compared across engines (--allow engine)." if crossed else "")
+
+    @property
+    def _unsure(self) -> str:
+        """Runs whose compression nobody proved."""
+        unsure = [str(run) for run in self.runs.loc[self.runs["status"] == "unverified", "run"]]
+        return f" Unverified: {_some(unsure)}." if unsure else ""
 
     @property
     def _look(self) -> Look:

@@ -11,7 +11,8 @@ import pandas as pd
 from ..compare.baselines import Baselines
 from ..compare.variants import asked_recipe, method_names, variant_of
 from ..logs import Logs, RunLog
-from ..schema.columns import Table, flag, number, text
+from ..logs.engine.hints import joined
+from ..schema.columns import Table, count, flag, number, text
 from ..schema.declare import ReportTable
 from ..schema.shared import BASE_MODEL, BASELINE, FILE, METHOD, RUN, SPARSITY
 from .sources import BASELINES, LOGS
@@ -26,10 +27,38 @@ RUNS = Table(
         RUN,
         flag("is_baseline", "Whether another run is compared with this one."),
         BASELINE.here("Several joined by '+' if they hold different tasks; missing without one.", nullable=True),
-        text("model_type", "lm-eval's model type, hf or compressed_hf."),
+        text("model_type", "lm-eval's model type: hf, compressed_hf, vllm, local-completions ..."),
+        text("engine", "What computed the answers: transformers, vllm, sglang, llama.cpp, a server, an API."),
+        text("engine_version", "Its version; missing where the run does not tell it.", nullable=True),
+        text(
+            "status",
+            "How sure it is what the weights were: dense, proved, measured, as named or unverified.",
+        ),
+        text("doubts", "Why it is not sure, joined by semicolons; missing without doubt.", nullable=True),
+        text(
+            "quantization",
+            "Form of the weights as arguments, engine or files name it; missing where they name none.",
+            nullable=True,
+        ),
+        text("kv_cache", "Form of a quantized key-value cache; missing for a plain one.", nullable=True),
+        text("parallel", "How the model was spread over devices, such as tp=2; missing for one.", nullable=True),
+        flag(
+            "batch_invariant",
+            "Whether scores are promised not to depend on the batch; missing where nothing is said.",
+            nullable=True,
+        ),
+        count("threads", "Threads that computed; missing where the run does not tell.", nullable=True),
         BASE_MODEL,
+        text(
+            "base_by",
+            "What says so: evidence, hash, files, card or --base; missing where it is the model itself.",
+            nullable=True,
+        ),
         text("base_hash", "Hash of the weights before compression; missing for models that log none.", nullable=True),
-        METHOD.here("Runs of one method differ in sparsity, bits and seeds alone; a variant has a name of its own."),
+        METHOD.here(
+            "'unverified' with what is suggested where nobody proved one. Runs of one method differ in sparsity, bits "
+            "and seeds alone; a variant has a name of its own."
+        ),
         text(
             "recipe",
             "Recipe as it was asked for: a packaged name, or a file's path. Missing where methods were given inline.",
@@ -95,6 +124,16 @@ def _row(label: str, run: RunLog, method: str, baselines: Baselines) -> dict[str
         "is_baseline": label in baselines.by_task.values(),
         "baseline": baselines.of(label, with_items) or baselines.of(label, run.tasks),
         "base_model": run.base_model,
+        "base_by": _base_by(run),
+        "engine": run.engine.runtime,
+        "engine_version": run.engine.version,
+        "status": run.standing.status,
+        "doubts": "; ".join(run.standing.doubts) or None,
+        "quantization": _quantization(run),
+        "kv_cache": run.engine.kv_cache,
+        "parallel": run.engine.parallel,
+        "batch_invariant": run.engine.batch_invariant,
+        "threads": run.engine.threads,
         "method": method,
         "recipe": asked_recipe(run),
         "variant": variant_of(run),
@@ -109,12 +148,22 @@ def _row(label: str, run: RunLog, method: str, baselines: Baselines) -> dict[str
     return {name: computed[name] if name in computed else run.facts[name] for name in RUNS.names}
 
 
+def _base_by(run: RunLog) -> str | None:
+    if told := run.facts.get("base_by"):
+        return str(told)
+    return None if run.is_dense or not run.facts["pretrained"] else str(run.facts["origin_by"] or "evidence")
+
+
+def _quantization(run: RunLog) -> str | None:
+    return joined([*run.engine.quantization, *(run.facts.get("files_say") or ())]) or None
+
+
 RUNS_TABLE = ReportTable(
     RUNS,
     (LOGS, BASELINES),
     runs_frame,
     reading=(
-        "{method}, base model {base_model}, compared with {baseline}",
-        "{method}, base model {base_model}, compared with no other run",
+        "{method}, {status}, by {engine}, base model {base_model}, compared with {baseline}",
+        "{method}, {status}, by {engine}, base model {base_model}, compared with no other run",
     ),
 )

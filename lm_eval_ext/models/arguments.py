@@ -10,6 +10,7 @@ from lm_eval.models.huggingface import HFLM
 
 from lm_eval_ext.errors import unknown_name
 from lm_eval_ext.models.recipe.catalogue import method_entries
+from lm_eval_ext.models.recipe.kv import KV_KEYS
 from lm_eval_ext.models.recipe.resolve import CALIBRATION_KEYS, recipe_keys, step_classes
 from lm_eval_ext.models.recipe.step import Step
 
@@ -97,7 +98,7 @@ def refuse_stolen_keys(steps: Mapping[str, type[Step]]) -> None:
     Args:
         steps: Config classes by the method's name.
     """
-    taken = loader_keys() | set(OWN_KEYS) | {"recipe", *CALIBRATION_KEYS} - {"seed"}
+    taken = loader_keys() | set(OWN_KEYS) | {"recipe", *CALIBRATION_KEYS, *KV_KEYS} - {"seed"}
     for name, step in steps.items():
         stolen = sorted((set(step.model_fields) - {"method"}) & taken)
         if stolen:

@@ -24,10 +24,13 @@ from lm_eval_ext.models.checkpoints.cache import checkpoint_cache
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied, refuse_unsaveable
 from lm_eval_ext.models.checkpoints.write import save_checkpoint
 from lm_eval_ext.models.hf.encoded import EncodedHFLM
+from lm_eval_ext.models.hf.engine_facts import engine_facts
 from lm_eval_ext.models.hf.feeding import fed
 from lm_eval_ext.models.hf.loading import load_fault, refuse_no_model
 from lm_eval_ext.models.hf.processes import SharedHFLM
+from lm_eval_ext.models.hf.shipped import ShippedHFLM
 from lm_eval_ext.models.hf.text_models import refuse_no_text_model
+from lm_eval_ext.models.kv.attach import attach_kv
 from lm_eval_ext.models.parts.loaded import Loaded
 from lm_eval_ext.models.recipe.calibration import refuse_unreadable
 from lm_eval_ext.models.recipe.resolve import resolve
@@ -45,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 @register_model("compressed_hf")
-class CompressedHFLM(SharedHFLM, EncodedHFLM):
+class CompressedHFLM(SharedHFLM, EncodedHFLM, ShippedHFLM):
     """HFLM with every argument kept, plus a recipe.
 
     The recipe's backend is asked before the load. Ours compresses after HFLM has loaded the model (HFLM ties weights at
@@ -101,8 +104,8 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         arguments = {**kwargs, "device": device, "softmax_dtype": softmax_dtype}
         source = Source(pretrained=pretrained, loader=arguments)
-        prepared = prepare(source, self._recipe, checkpoint_cache())
-        prepared = made_once(prepared, self._recipe, checkpoint_cache(), cache_compressed)
+        prepared = prepare(source, self._recipe.weights, checkpoint_cache())
+        prepared = made_once(prepared, self._recipe.weights, checkpoint_cache(), cache_compressed)
         place = pretrained
         if isinstance(prepared, Checkpoint):
             place, arguments = prepared.pretrained, prepared.arguments(source)
@@ -135,18 +138,21 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
             },
             softmax_dtype=str(softmax_dtype).removeprefix("torch."),
             autocast=self.mixed_precision_dtype,
+            came=self._came,
         )
         with fed(self._model) if self.backend == "seq2seq" else nullcontext():
-            self._evidence = proved(loaded, self._recipe, prepared)
+            self._evidence = proved(loaded, self._recipe.weights, prepared)
         self.looks_ahead = looks_ahead(self)
         log.info("compressed with %s: %s", self._recipe.label, self._evidence.totals)
         if saves:
             self._save(str(save_compressed))
+        if self._recipe.kv is not None:
+            self._evidence = attach_kv(loaded, self._recipe, self._evidence)
 
     def _save(self, folder: str) -> None:
         """Write the checkpoint; a failure is logged and kept in the evidence."""
         try:
-            save_checkpoint(self._model, self.tokenizer, folder, self._recipe, self._evidence)
+            save_checkpoint(self._model, self.tokenizer, folder, self._recipe.weights, self._evidence)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             self._evidence.save_error = f"save_compressed={folder} failed, nothing was kept: {reason}"
@@ -241,14 +247,15 @@ class CompressedHFLM(SharedHFLM, EncodedHFLM):
             refuse_no_text_model(config, self.AUTO_MODEL_CLASS, trust_remote_code)
 
     def get_model_info(self) -> dict[str, Any]:
-        """HFLM's facts, under `encoding` what was done with special tokens, and under `compression` the evidence.
+        """HFLM's facts, under `encoding` what was done with special tokens, `engine` and `compression` (the evidence).
 
         lm-eval writes them to results["config"].
         """
         info: dict[str, Any] = super().get_model_info()
         if self._evidence.save_error:
             log.error(self._evidence.save_error)  # again: what was said before the evaluation has scrolled away
-        return info | {"encoding": self.encoding_facts(), "compression": self._evidence.as_dict()}
+        facts = {"encoding": self.encoding_facts(), "engine": engine_facts(self, self._evidence)}
+        return info | facts | {"compression": self._evidence.as_dict()}
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse lm-eval's response cache, which does not tell a compressed model from its original.

@@ -10,10 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lm_eval_ext.contract.answer import Answer, Protocol, Reason, SampledText
+from lm_eval_ext.protocols.bounds import bounds_of, is_bound, known_scores
 from lm_eval_ext.protocols.lettering import rotations as orders_of
 from lm_eval_ext.protocols.parsers import strict_parse, study_parse
 from lm_eval_ext.protocols.plausible import (
     distinct_spellings,
+    exclusive_fault,
     letters_fault,
     probability,
     text_fault,
@@ -27,12 +29,13 @@ def letters_answer(scores: Mapping[str, Sequence[float]], roles: Sequence[str]) 
 
     Args:
         scores: By spelling, the natural log-likelihood of each option's letter after the same prompt. A spelling whose
-            scores are another's is the same token, and counts once.
+            scores are another's is the same token, and counts once. A `Bound` stands for one that was not listed.
         roles: The options' roles.
 
     Returns:
         The answer; unscored for scores that no model can have given, or that tell nothing apart (`letters_fault`).
-        The letter mass is the sum of the P_k.
+        The letter mass is the sum of the P_k. With a bound there are no probabilities but `bounds`, and the choice if
+        it follows from them.
     """
     return _by_letters("letters", [scores], [range(len(roles))], roles)
 
@@ -140,6 +143,8 @@ def _by_letters(
     roles: Sequence[str],
 ) -> Answer:
     rounds = [distinct_spellings(scores) for scores in rounds]
+    if is_bound(rounds):
+        return _by_bounds(protocol, rounds, orders, roles)
     reason = letters_fault(rounds)
     if reason is not None:
         return _answer(protocol, None, roles, reason=reason)
@@ -162,6 +167,23 @@ def _by_letters(
     return answer
 
 
+def _by_bounds(
+    protocol: Protocol,
+    rounds: Sequence[Mapping[str, Sequence[float]]],
+    orders: Sequence[Sequence[int]],
+    roles: Sequence[str],
+) -> Answer:
+    """The answer where a letter was not listed: a choice if one follows, and never a probability."""
+    faults = [exclusive_fault(known) for scores in rounds if (known := known_scores(scores))]
+    fault = next((reason for reason in faults if reason not in (None, "no_probability")), None)
+    found = bounds_of(rounds, orders)
+    answer = _answer(protocol, None, roles, reason=fault or ("undecided" if found.choice is None else "bounded"))
+    if fault is None and found.choice is not None:
+        answer["status"], answer["choice"], answer["role"] = "answered", found.choice, roles[found.choice]
+        answer["bounds"] = [list(pair) for pair in zip(found.low, found.high, strict=True)]
+    return answer
+
+
 def _answer(
     protocol: Protocol, probs: list[float] | None, roles: Sequence[str], *, reason: Reason | None = None
 ) -> Answer:
@@ -178,6 +200,7 @@ def _answer(
         margin=None,
         texts=None,
         spellings=None,
+        bounds=None,
         reason=reason,
     )
     if probs is None:

@@ -10,6 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_ext.errors import UserError
 from lm_eval_ext.protocols.asking import asking_model, tokenizer_of
+from lm_eval_ext.protocols.servers import refuse_unscoring
 from lm_eval_ext.tokens.encoding import added_ends
 
 __all__ = ["FreshTask"]
@@ -35,13 +36,16 @@ class FreshTask(ConfigurableTask):
 
         Raises:
             UserError: If the model answers from lm_eval's response cache, which is keyed by the prompt alone; if it
-                would score behind an end token that its tokenizer adds; if a prompt is longer than the model takes.
+                would score behind an end token that its tokenizer adds; if a prompt is longer than the model takes; if
+                the task is scored and the server behind lm_eval's client scores nothing.
         """
         lm, task = asking_model(), str(self.config.task)
         _refuse_cached(task, lm)
         rolling = self.OUTPUT_TYPE == "loglikelihood_rolling"
         if not rolling:
             _refuse_ended(task, lm)
+        if self.OUTPUT_TYPE in ("multiple_choice", "loglikelihood", "loglikelihood_rolling"):
+            refuse_unscoring(task, lm)
         if cache_requests:
             log.warning("task %s: --cache_requests is not used, its requests are built for each run", task)
         super().build_all_requests(**kwargs | {"cache_requests": False, "rewrite_requests_cache": False})

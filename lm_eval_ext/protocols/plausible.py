@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lm_eval_ext.contract.answer import Reason
+from lm_eval_ext.contract.score import Bound
 
-__all__ = ["ROUNDING", "distinct_spellings", "letters_fault", "probability", "text_fault"]
+__all__ = ["ROUNDING", "distinct_spellings", "exclusive_fault", "letters_fault", "probability", "text_fault"]
 
 ROUNDING = 0.01
 """How far a sum of probabilities may lie above 1. Log-probabilities in bfloat16 are off by up to 1/512 of their size,
@@ -89,4 +90,6 @@ def distinct_spellings(scores: Mapping[str, Sequence[float]]) -> dict[str, Seque
 
 
 def _alike(first: float, second: float) -> bool:
+    if isinstance(first, Bound) and isinstance(second, Bound):
+        return first.upper == second.upper
     return first == second or abs(first - second) <= _SAME

@@ -61,6 +61,9 @@ def sampler_of(model: Any, arguments: Mapping[str, Any], *, unseeded: bool, purp
     """
     if model is None or getattr(model, "answers_seeds", False):
         return Sampler("compressed_hf", "ours")
+    if engine := getattr(model, "samples_by", None):
+        model.settle_sampling(float(arguments.get("temperature", 0.0)) if arguments.get("do_sample", True) else 0.0)
+        return Sampler(str(engine), "seeded")
     name, classes = type(model).__name__, [f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__]
     if _API in classes:
         sent = _sent(model, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["OUTCOMES", "PRIMARY", "Filled", "Question", "questions"]
 DENSE_BITS = 16.0
 """Bits of a run without quantization, as in the studies: their dense models are BF16."""
 
+_CACHE = re.compile(r"(^|\+)kv\b|(^|\+)kv_")
+"""Names of methods that quantize the key-value cache: "kv", "kv_fp8_e4m3", "rtn+kv_int4"."""
 STEPS = {"bits": "one bit less", "sparsity": "10 points of sparsity more"}
 OUTCOMES = {"net_bias": "item", "stereotype": "answer", "new_bias": "item", "resolved_bias": "item"}
 """Outcomes and what one record is."""
@@ -190,7 +193,10 @@ def _groups(answers: Answers) -> Iterator[tuple[dict[str, str], npt.NDArray[np.b
 
 
 def _arms(facts: _Facts, labels: list[str], dose: str) -> dict[str, list[_Run]]:
-    """The runs of each method that ask for this dose and not for the other, then all of several methods."""
+    """The runs of each method that ask for this dose and not for the other, then all of several methods.
+
+    Bits of keys and values are another axis than bits of weights: methods that quantize the cache are not pooled.
+    """
     other = next(name for name in STEPS if name != dose)
     arms: dict[str, list[_Run]] = {}
     for label in labels:
@@ -199,7 +205,8 @@ def _arms(facts: _Facts, labels: list[str], dose: str) -> dict[str, list[_Run]]:
         if pd.notna(row[dose]) and pd.isna(row[other]) and steps is not None:
             arms.setdefault(str(row["method"]), []).append(_Run(label, str(row["method"]), steps))
     out = {method: arms[method] for method in sorted(arms)}
-    return {**out, "all": [run for members in out.values() for run in members]} if len(out) > 1 else out
+    pooled = [members for method, members in out.items() if not _CACHE.search(method)]
+    return {**out, "all": [run for members in pooled for run in members]} if len(pooled) > 1 else out
 
 
 def _dose_of(row: dict[Hashable, Any], dose: str) -> float | None:

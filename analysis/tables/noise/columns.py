@@ -69,13 +69,18 @@ NOISE_FLOOR = Table(
 
 REPLICATES = Table(
     name="replicates",
-    doc="The transitions between runs of one method and dose (other seeds, batch size, dtype): a floor from logs. Each "
-    "direction of a pair has its row.",
+    doc="The transitions between runs of one method and dose (other seeds, batch size, dtype, threads, engine): floors "
+    "from logs, each by what differs. Each direction of a pair has its row.",
     columns=(
         KEYS[0],
         text(
             "replicate_of",
             "The run that is taken as baseline: same base model, method, sparsity, bits and prompts; seeds may differ.",
+        ),
+        text(
+            "floor",
+            "What kind of floor it is, by what differs: engine, version, dtype, batch size, batch invariance, threads, "
+            "devices, calibration, seeds; several joined by ' + ', repeat where nothing differs.",
         ),
         text("differs", "Columns of `runs` in which the two differ all the same, and 'seeds' if they share none."),
         *KEYS[2:],

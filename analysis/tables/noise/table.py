@@ -21,7 +21,7 @@ from ...answers.measures import SRS
 from ...answers.net import Net, net_of_answers, net_of_items, summed
 from ...answers.strata import COUNT_NAMES, Stratum, by_cluster, strata
 from ...compare.replicate_items import replicate_items
-from ...compare.replicates import replicate_pairs
+from ...compare.replicates import SEEDS, floor_of, replicate_pairs
 from ...inference.event_rate import NOTHING_AT_RISK
 from ...inference.result import Result
 from ...schema.declare import ReportTable, Step
@@ -105,24 +105,25 @@ def replicate_floors(
     answers = Answers.of(items)
     check_runs(runs, ("run", "base_model", "method", "sparsity", "bits"))
     rows: list[dict[str, object]] = []
-    for one, other, apart in replicate_pairs(runs, list(answers.spans)):
+    for pair in replicate_pairs(runs, list(answers.spans)):
         listed = pd.DataFrame({"run": list(answers.spans)})
-        listed["baseline"] = listed["run"].map({one: other})
+        listed["baseline"] = listed["run"].map({pair.run: pair.other})
         for stratum in strata(answers, listed):
             shared = len(stratum.pair.item) > 0
-            differs = ", ".join([*apart, *([] if shared else ["seeds"])]) or "nothing in the logs"
-            rows += [_replicate_row(stratum, differs, *seen) for seen in _observed(stratum, given)]
+            differs = ", ".join([*pair.differs, *([] if shared else [SEEDS])]) or "nothing in the logs"
+            named = {"floor": floor_of(pair.differs, seeds=not shared), "differs": differs}
+            rows += [_replicate_row(stratum, named, *seen) for seen in _observed(stratum, given)]
     return REPLICATES.conform(pd.DataFrame(rows, columns=REPLICATES.names)) if rows else REPLICATES.empty()
 
 
 def _replicate_row(
-    stratum: Stratum, differs: str, transition: str, events: float, at_risk: float, found: Result
+    stratum: Stratum, named: dict[str, str], transition: str, events: float, at_risk: float, found: Result
 ) -> dict[str, object]:
     keys = {name: value for name, value in stratum.keys.items() if name != "baseline"}
     return {
         **keys,
         "replicate_of": stratum.baseline,
-        "differs": differs,
+        **named,
         "transition": transition,
         "n_items": len(stratum.item),
         "n_clusters": stratum.n_clusters,
@@ -280,7 +281,7 @@ REPLICATES_TABLE = ReportTable(
     (REPEATED_ITEMS, RUNS_TABLE, SETTINGS),
     replicate_floors,
     reading=(
-        "{rate:%} of {n_at_risk} at risk make it beside {replicate_of}, a run of the same method and dose",
-        "no rate beside {replicate_of}, a run of the same method and dose",
+        "{rate:%} of {n_at_risk} at risk make it beside {replicate_of}, which differs in {floor}",
+        "no rate beside {replicate_of}, which differs in {floor}",
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ...compare.pairing import Pairing
+from ...compare.replicates import repeated_of
 from ...schema.declare import ReportTable
 from ...settings import Settings
 from ..ability.table import ABILITY_TABLE
@@ -37,11 +38,12 @@ def run_verdicts(
     SAME if all rows are equivalent, no task of the run was left out of the comparison, and no category is as good as
     surely beyond the margin; CHANGED if a row other than the unanswered texts is told from no change and is not
     equivalent; else CAN'T TELL, with the reason. Categories can withhold SAME and make no CHANGED, so that its level
-    stays that of the family.
+    stays that of the family. A rerun of the baseline's own model is never CHANGED: the reason names the noise instead.
 
     Args:
         table: VERDICTS.
-        runs: One row per run with columns run and baseline; runs without a baseline are left out.
+        runs: One row per run with columns run and baseline, and any others of RUNS; runs without a baseline are left
+            out.
         ability: Table ABILITY: its reading stands in the line.
         categories: Table CATEGORY_SHIFTS: its weakest category stands in the line.
         pairing: What was refused; None for nothing.
@@ -59,6 +61,9 @@ def run_verdicts(
         rows = table[table["run"] == run]
         weak = _weakest(categories, run, rows)
         verdict, why = word_of(rows, given, refused.get(run, []), weak)
+        floor = repeated_of(runs, run, baseline) if verdict == CHANGED else None
+        if floor is not None:
+            verdict, why = CANT_TELL, f"nothing was compressed: what moved is the noise of {floor} (table replicates)"
         told = _ability(ability[ability["run"] == run])
         text = line(rows, given.level, first=why or "")
         text += f", weakest: {weak[0]}" if weak is not None and len(rows) else ""

@@ -24,8 +24,11 @@ class Native:
         """Nothing is done before the load."""
 
         def compress(loaded: Loaded) -> Evidence:
+            from lm_eval_ext.models.evidence.came import came
             from lm_eval_ext.models.native.driver import compress_
 
+            if not recipe.steps:
+                return came(loaded, recipe)
             return compress_(
                 loaded.model,
                 loaded.tokenizer,

@@ -14,16 +14,20 @@ from lm_eval_ext.models.parts.decoder import unwrap
 __all__ = ["hash_of", "tensor_hashes", "weights_hash"]
 
 
-def weights_hash(model: nn.Module) -> str:
+def weights_hash(model: nn.Module, *, as_dtype: str | None = None) -> str:
     """sha256 over all saved parameters and buffers: name, dtype, shape and sha256 of the bytes of each, by name.
 
     One tensor at a time passes through the CPU. A tied parameter is entered under each of its names, so that the hash
     tells of values alone, not of how they are stored.
 
+    Args:
+        model: The model, or a PEFT wrapper of it.
+        as_dtype: Hash its floats as if they were of this narrower dtype ("bfloat16"), in which they were once written.
+
     Raises:
         UserError: If a weight is offloaded, so that its values are not there.
     """
-    return hash_of(tensor_hashes(model))
+    return hash_of(tensor_hashes(model, as_dtype=as_dtype))
 
 
 def hash_of(tensors: Mapping[str, str]) -> str:
@@ -34,14 +38,15 @@ def hash_of(tensors: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def tensor_hashes(model: nn.Module) -> dict[str, str]:
+def tensor_hashes(model: nn.Module, *, as_dtype: str | None = None) -> dict[str, str]:
     """Dtype, shape and sha256 of the bytes of every saved parameter and buffer, by name; as `weights_hash` needs them.
 
     Raises:
         UserError: If a weight is offloaded, so that its values are not there.
     """
     tensors = unwrap(model).state_dict(keep_vars=True)
-    done: dict[int, str] = {}
+    done: dict[int, tuple[torch.dtype, str]] = {}
+    narrow = getattr(torch, as_dtype, None) if as_dtype else None
     found: dict[str, str] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
@@ -49,9 +54,19 @@ def tensor_hashes(model: nn.Module) -> dict[str, str]:
         if tensor.is_meta:
             raise UserError(f"{name} is offloaded (on the meta device); load the model where it fits whole")
         if id(tensor) not in done:
-            done[id(tensor)] = _sha256(tensor.detach())
-        found[name] = f"{tensor.dtype}|{list(tensor.shape)}|{done[id(tensor)]}"
+            held = tensor.detach()
+            if isinstance(narrow, torch.dtype) and type(tensor.data) is Tensor and _widened(held, narrow):
+                held = held.to(narrow)
+            done[id(tensor)] = (held.dtype, _sha256(held))
+        dtype, value = done[id(tensor)]
+        found[name] = f"{dtype}|{list(tensor.shape)}|{value}"
     return found
+
+
+def _widened(tensor: Tensor, narrow: torch.dtype) -> bool:
+    """Whether a tensor's floats are wider than `narrow` and all of them can be written in it."""
+    wider = tensor.is_floating_point() and tensor.dtype.itemsize > narrow.itemsize
+    return wider and bool((tensor.to(narrow).to(tensor.dtype) == tensor).all())
 
 
 def _sha256(tensor: Tensor) -> str:

@@ -16,11 +16,13 @@ class Evidence:
     label: str
     """Short name in tables; ends in "(unverified)" where nobody proved what was asked."""
     method: str
-    """Methods joined by '+'; "none" for the dense model, "unverified" for one that came compressed."""
+    """Methods joined by '+'; "none" for the dense model; the family (`formats.form.Came`) for one that came compressed,
+    "unverified" where its form could not be read."""
     sparsity: float | None
     """Share of zeros that pruning made and that are zeros at the end; see `pipeline.held_sparsity`."""
     bits: float | None
-    """Bits a weight that hold at the end; see `pipeline.held_bits`."""
+    """Bits a weight that hold at the end; see `pipeline.held_bits`. Of a model that came compressed the mean width of a
+    code over the quantized matrices of the decoder, scales not counted."""
     recipe: dict[str, Any]
     base: dict[str, Any]
     weights_hash_before: str | None
@@ -38,8 +40,9 @@ class Evidence:
     canary: dict[str, Any] = field(default_factory=dict)
     save_error: str | None = None
     """Why save_compressed left no checkpoint, if it was asked and did not."""
-    status: Literal["dense", "proved", "unverified"] = "proved"
-    """dense: nothing was asked and the weights are plain. proved: every matrix was measured and is as asked.
+    status: Literal["dense", "proved", "measured", "unverified"] = "proved"
+    """dense: nothing was asked and the weights are plain. proved: every matrix was measured and is as asked. measured:
+    the model came compressed, nothing was asked of us, and the form of every matrix was read from what was loaded.
     unverified: compressed, but some of it can't be measured; see `doubts`."""
     doubts: list[str] = field(default_factory=list)
     """What could not be measured, one line each."""
@@ -49,10 +52,19 @@ class Evidence:
     """What the backend said of a checkpoint that it made; not evidence."""
     loaded: str | None = None
     """What was loaded, where it is not the base itself."""
+    kv: dict[str, Any] | None = None
+    """Of a quantized KV cache: format, bits, group_size, residual, head_widths, bits_per_value (groups included),
+    attention, layers that read it, and what it did to the canary prompt. None without one."""
     kept: dict[str, Any] | None = None
     """With cache_compressed: `path` of what is kept, `reused`, and `seconds_to_make` of what was there already."""
-    schema_version: int = 3
-    """3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
+    reading: dict[str, Any] | None = None
+    """How the form of a model that came compressed was read, and what its config says."""
+    origin: dict[str, Any] | None = None
+    """Of a model that came compressed: `base_model`, its uncompressed original, and `told_by` (recipe, config, card),
+    both None where nothing names it."""
+    schema_version: int = 4
+    """4: status "measured", `reading`, `origin`, `kv`, `kept`; matrices of a model that came compressed are listed.
+    3: `totals` has sums over all matrices of the decoder (`whole.decoder_totals`).
     2: `sparsity` and `bits` say what holds at the end (in 1, what was asked of the last step); `status`, `doubts`,
     `backend`, `claim` and `loaded` are new, and `weights_hash_before` may be missing."""
 

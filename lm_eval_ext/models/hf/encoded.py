@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lm_eval_ext.errors import UserError, unknown_name
 from lm_eval_ext.models.hf.distributions import Keeper, Kept
+from lm_eval_ext.models.parts.fitting import counts_hold, must_fit
 from lm_eval_ext.tokens.encoding import Encoding
 from lm_eval_ext.tokens.positions import model_positions, position_table
 from lm_eval_ext.tokens.rolling import rolling_windows
@@ -120,8 +121,8 @@ class EncodedHFLM(HFLM):
             return refused
         hidden = disable_tqdm or self.rank != 0
         rows = [self._row(*request.args) for request in tqdm(requests, desc="Tokenizing inputs", disable=hidden)]
-        _must_fit(requests, [self._length(row) for row in rows], self.max_length)
-        _counts_hold(requests, rows)
+        must_fit(requests, [self._length(row) for row in rows], self.max_length)
+        counts_hold(requests, rows)
         rows = [self._cut(row) for row in rows]
         answers: list[tuple[float, bool]] = self._loglikelihood_tokens(rows, disable_tqdm=disable_tqdm)
         return answers
@@ -140,7 +141,7 @@ class EncodedHFLM(HFLM):
             most = len(context.encode("utf-8", "surrogatepass")) + len(self._encoding.first) + 1
             lengths[context] = most if most + widest <= self.max_length else len(self.tok_encode(context))
         needed = [lengths[request.args[0]] + room for request, room in zip(requests, rooms, strict=True)]
-        _must_fit(requests, needed, self.max_length)
+        must_fit(requests, needed, self.max_length)
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihoods of whole documents, each token scored once, what the tokenizer adds not at all.
@@ -243,42 +244,3 @@ class EncodedHFLM(HFLM):
             return [self.prefix_token_id], HFLM.tok_encode(self, text)
         start, tokens = self._start(), self._encoding.text(text)
         return start, tokens[len(start) :] if tokens[: len(start)] == start else tokens
-
-
-def _counts_hold(requests: Sequence[Instance], rows: Sequence[Row]) -> None:
-    """See that the token counts which a document states, and its scores are divided by, are those of its requests."""
-    scored: dict[tuple[Any, Any], tuple[list[int], dict[int, int]]] = {}
-    for request, (_, _, tokens) in zip(requests, rows, strict=True):
-        stated = (request.doc or {}).get("option_tokens")
-        if stated:
-            key = (request.task_name, request.doc_id)
-            scored.setdefault(key, (list(stated), {}))[1][request.idx] = len(tokens)
-    for (task, _), (stated, found) in scored.items():
-        space = found.get(len(stated), 0)  # the prompt's white space, where it is scored by itself
-        counted = [found[option] - space for option in sorted(found) if option < len(stated)]
-        if counted != stated:
-            raise UserError(
-                f"{task}: the options have {counted} tokens of this model's tokenizer and {stated} of the task's; "
-                "leave `tokenizer` out of --metadata, or name the model's own"
-            )
-
-
-def _must_fit(requests: Sequence[Instance], lengths: Sequence[int], limit: int) -> None:
-    """Refuse requests of our tasks that exceed a length; count those of other tasks in one warning."""
-    over = [(tokens, request) for tokens, request in zip(lengths, requests, strict=True) if tokens > limit]
-    ours = [(tokens, str(request.task_name)) for tokens, request in over if "item" in (request.doc or {})]
-    if ours:
-        longest, _ = max(ours)
-        raise UserError(
-            f"{', '.join(sorted({name for _, name in ours}))}: {len(ours)} of {len(requests)} requests don't fit the "
-            f"model. The longest needs {longest} tokens, max_length={limit}. Pass a larger max_length if the model "
-            "takes it, or use a model that does"
-        )
-    if over:
-        log.warning(
-            "%d of %d requests are longer than max_length=%d (up to %d tokens) and are cut from the left",
-            len(over),
-            len(requests),
-            limit,
-            max(tokens for tokens, _ in over),
-        )

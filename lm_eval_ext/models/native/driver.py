@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.evidence.came import came
 from lm_eval_ext.models.evidence.canary import canary_ids, canary_logits, compare_canary
 from lm_eval_ext.models.evidence.hashes import weights_hash
 from lm_eval_ext.models.evidence.record import Evidence, totals
@@ -26,7 +27,6 @@ from lm_eval_ext.models.recipe.calibration import load_calibration
 from lm_eval_ext.models.recipe.recipe import Calibration, Recipe
 from lm_eval_ext.models.targets.find import find_targets
 from lm_eval_ext.models.targets.matrix import Skip
-from lm_eval_ext.models.targets.packed import packed_weights
 from lm_eval_ext.models.targets.target import Target
 from lm_eval_ext.tokens.positions import model_positions
 from lm_eval_ext.tokens.vocabulary import refuse_foreign_ids, refuse_foreign_tokenizer
@@ -64,7 +64,9 @@ def compress_(
             if a matrix achieved less than asked or something is not finite.
     """
     start = time.perf_counter()
-    loaded = Loaded(model=model, tokenizer=tokenizer, autocast=autocast)
+    loaded = Loaded(model=model, tokenizer=tokenizer, base=base or {}, softmax_dtype=softmax_dtype, autocast=autocast)
+    if not recipe.steps:
+        return came(loaded, recipe)
     refuse_foreign_tokenizer(model, tokenizer)
     steps = _in_place(recipe)
     plan = [_plan(model, step) for step in steps]
@@ -99,15 +101,12 @@ def compress_(
     if unseen:
         log.warning("no calibration token reached %d experts, ranked by magnitude: %s", len(unseen), ", ".join(unseen))
     records = [record for _, of_step in done for record in of_step]
-    packed = None if recipe.steps else packed_weights(unwrap(model))
-    if packed is not None:
-        log.warning("%s: the model came compressed, and what was done to it was not measured", packed)
-    hash_after = weights_hash(model) if recipe.steps else hash_before
-    if recipe.steps and hash_after == hash_before:
+    hash_after = weights_hash(model)
+    if hash_after == hash_before:
         log.warning("recipe %s left every weight as it was", recipe.name)
     return Evidence(
-        label="unverified" if packed else recipe.label,
-        method="unverified" if packed else recipe.method,
+        label=recipe.label,
+        method=recipe.method,
         sparsity=held_sparsity(done),
         bits=held_bits(done),
         recipe=recipe.as_dict(),
@@ -123,9 +122,7 @@ def compress_(
         matrices=records,
         skipped=list(skipped.values()),
         unseen_experts=unseen,
-        canary=compare_canary(before, canary_logits(call, tokenizer) if recipe.steps else before),
-        status="unverified" if packed else "proved" if recipe.steps else "dense",
-        doubts=[packed] if packed else [],
+        canary=compare_canary(before, canary_logits(call, tokenizer)),
     )
 
 

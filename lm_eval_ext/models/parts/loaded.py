@@ -23,6 +23,8 @@ class Loaded:
     tokenizer: Any
     base: dict[str, Any] = field(default_factory=dict)
     """Where the model came from, for the evidence."""
+    came: Any = None
+    """What reading the files told of a checkpoint that is dequantized on load (`formats.form.Came`), or None."""
     softmax_dtype: str = "float32"
     """The dtype in which answers will be scored, for the evidence."""
     autocast: torch.dtype | None = None

@@ -92,11 +92,12 @@ def _refuse_false_name(recipe: Recipe) -> None:
             f"the name {seen(recipe.name)} can't stand in a table; give it up to {_LONGEST} characters that can be "
             "seen, without a space at either end"
         )
-    does = "+".join(step.method + step.level for step in recipe.steps) or "none"
+    kv = [recipe.kv.label] if recipe.kv is not None else []
+    does = "+".join([*(step.method + step.level for step in recipe.steps), *kv]) or "none"
     looks = _looks(recipe.name)
     if looks in _packaged():
         packaged = load_recipe(looks)
-        if (packaged.steps, packaged.calibration, packaged.dtype) != (recipe.steps, recipe.calibration, recipe.dtype):
+        if packaged.content != recipe.content:
             like = "" if looks == recipe.name else f", which looks like {seen(looks)}"
             raise UserError(
                 f"it is named {seen(recipe.name)}{like}, but the packaged recipe of that name is another one; "

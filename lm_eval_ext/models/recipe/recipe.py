@@ -9,6 +9,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.models.recipe.build import build, make_step
+from lm_eval_ext.models.recipe.kv import KvCache
 from lm_eval_ext.models.recipe.plain import Plain
 from lm_eval_ext.models.recipe.plain_yaml import write_yaml
 from lm_eval_ext.models.recipe.step import Step
@@ -44,6 +45,8 @@ class Recipe(Plain):
     calibration: Calibration | None = None
     dtype: Literal["bfloat16", "float16", "float32"] | None = None
     """Weights' dtype that belongs to the setting, or None for any. The loader sets it (`dtype=`), a recipe can't."""
+    kv: KvCache | None = None
+    """Form of the keys and values that attention reads; None for what the model computes."""
 
     @field_validator("steps", mode="before")
     @classmethod
@@ -65,8 +68,26 @@ class Recipe(Plain):
 
     @property
     def method(self) -> str:
-        """Methods joined by '+', or 'none' for the dense baseline."""
-        return "+".join(step.method for step in self.steps) or "none"
+        """Methods joined by '+', that of the KV cache last, or 'none' for the dense baseline."""
+        methods = [step.method for step in self.steps]
+        if self.kv is not None:
+            methods.append(f"kv_{self.kv.format}" if methods else self.kv.method)
+        return "+".join(methods) or "none"
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that it does, whatever it is called."""
+        return self.steps, self.calibration, self.dtype, self.kv
+
+    @property
+    def weights(self) -> Recipe:
+        """What it does to the weights alone, under a name that says no more."""
+        if self.kv is None:
+            return self
+        name = self.name.removesuffix(f"+{self.kv.label}")
+        if name == self.name:
+            name = f"{self.name}(weights)" if self.steps else "dense"
+        return self.model_copy(update={"name": name, "kv": None})
 
     @property
     def needs_calibration(self) -> bool:
@@ -80,7 +101,9 @@ class Recipe(Plain):
 
     @property
     def bits(self) -> float | None:
-        """Bits a weight asked for, by the last step that quantizes."""
+        """Bits a weight asked for, by the last step that quantizes; without steps, bits a key or value."""
+        if not self.steps and self.kv is not None:
+            return float(self.kv.bits)
         return next((s.asked_bits for s in reversed(self.steps) if s.asked_bits is not None), None)
 
     def dtype_warning(self, found: str) -> str | None:
@@ -118,5 +141,7 @@ def make_recipe(values: object, where: str) -> Recipe:
     values = dict(values)
     if isinstance(values.get("calibration"), Mapping):
         values["calibration"] = make_calibration(values["calibration"])
+    if isinstance(values.get("kv"), Mapping):
+        values["kv"] = build(KvCache, "kv", values["kv"])
     recipe: Recipe = build(Recipe, where, values)
     return recipe

@@ -14,6 +14,7 @@ from lm_eval_ext.errors import UserError, seen, unknown_name
 from lm_eval_ext.models.recipe.build import make_step
 from lm_eval_ext.models.recipe.catalogue import METHODS, method_class
 from lm_eval_ext.models.recipe.files import load_recipe, recipe_names
+from lm_eval_ext.models.recipe.kv import KV_KEYS, make_kv
 from lm_eval_ext.models.recipe.recipe import Calibration, Recipe, make_calibration
 from lm_eval_ext.models.recipe.step import LibraryStep, Step
 
@@ -39,13 +40,13 @@ def recipe_keys(recipe: str | None = None, method: str | None = None) -> set[str
         method: The methods asked for, likewise.
 
     Returns:
-        The keys of our methods, of those asked for, and of the calibration. A method of another package that nobody
-        asked for is not loaded, so that a faulty package stands in no other's way.
+        The keys of our methods, of those asked for, of the calibration and of the KV cache. A method of another package
+        that nobody asked for is not loaded, so that a faulty package stands in no other's way.
 
     Raises:
         UserError: As `load_recipe` and `method_class` do.
     """
-    return {"recipe", *CALIBRATION_KEYS}.union(*(cls.model_fields for cls in _classes(recipe, method)))
+    return {"recipe", *CALIBRATION_KEYS, *KV_KEYS}.union(*(cls.model_fields for cls in _classes(recipe, method)))
 
 
 def step_classes(recipe: str | None, method: str | None) -> dict[str, type[Step]]:
@@ -69,10 +70,11 @@ def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -
         recipe: Packaged name or path of a YAML file; further keys override its values.
         method: Name of a method, or several joined by '+', instead of a recipe.
         **keys: Fields of the methods, and calibration, samples, seqlen, seed, short. A key goes to every
-            step that has such a field, `seed` to the calibration as well.
+            step that has such a field, `seed` to the calibration as well. kv, kv_group_size and kv_residual go with any
+            recipe or method, and with none.
 
     Returns:
-        The resolved recipe, named after what it does; without recipe and method, the dense baseline.
+        The resolved recipe, named after what it does; without recipe, method and kv, the dense baseline.
 
     Raises:
         UserError: On both or neither of recipe and method with keys left over, an unknown name or key
@@ -81,6 +83,27 @@ def resolve(recipe: str | None = None, method: str | None = None, **keys: Any) -
     keys = {key: value for key, value in keys.items() if value is not None}
     if recipe is not None and method is not None:
         raise UserError(f"give recipe={seen(recipe)} or method={seen(method)}, not both")
+    cache = {key: keys.pop(key) for key in KV_KEYS if key in keys}
+    return _with_kv(_of_weights(recipe, method, keys), cache)
+
+
+def _with_kv(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
+    """The recipe with another KV cache, under the name of what it has become."""
+    kv = make_kv(base.kv, keys)
+    if kv == base.kv:
+        return base
+    assert kv is not None
+    weights = base.weights
+    found = weights.model_copy(update={"kv": kv})
+    twin = _packaged_twin(found)
+    if twin is not None:
+        return twin
+    name = f"{weights.name}+{kv.label}" if weights.steps else kv.label
+    return found.model_copy(update={"name": name, "description": f"{weights.name} with a KV cache in {kv.format}"})
+
+
+def _of_weights(recipe: str | None, method: str | None, keys: dict[str, Any]) -> Recipe:
+    """What is done to the weights, and to the KV cache where a recipe's file says so."""
     if recipe is None and method is None:
         if keys:
             raise UserError(f"{', '.join(sorted(keys))} given without a method; add method=NAME or recipe=NAME")
@@ -150,7 +173,7 @@ def _with_options(step: Step, changed: Step) -> Step:
 def _packaged_twin(recipe: Recipe) -> Recipe | None:
     """The packaged recipe that does the same, if there is one; of several, the one whose name comes first."""
     for packaged in _packaged_recipes():
-        if (packaged.steps, packaged.calibration, packaged.dtype) == (recipe.steps, recipe.calibration, recipe.dtype):
+        if packaged.content == recipe.content:
             return packaged
     return None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lm_eval_ext.errors import UserError
+from lm_eval_ext.models.kv.attention import as_computed
 from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.scoring.memory import attention_width
 from lm_eval_ext.models.scoring.packed import PackedModel
@@ -122,20 +123,24 @@ class TreeScorer(PackedModel):
         pasts: dict[int, list[tuple[Tensor, Tensor]]] = {}
         waiting = [sorted(group.rows, key=len, reverse=True) for group in groups]
         first = []
-        for kind, (number, place, node) in self._witnesses(groups, waiting, forest, scored, length).items():
-            try:
-                if number not in pasts:
-                    pasts[number] = self._prefill(forest, groups[number].prefix)
-                above = len(groups[number].prefix)
-                row = packed_row(forest, waiting[number][place], above, scored, taken)
-                row = stretched(row, node, length, self._vocabulary)
-                logprobs = self._witnessed(kind, forest, node, row, pasts[number], length)
-            except (UserError, Differs):
-                raise
-            except FAULTS as error:
-                assert self._trust is not None
-                raise self._trust.unfit(error) from error
-            first.append((number, place, [scored_node for _, scored_node in row.scored], logprobs))
+        with as_computed(self._model) as rounds:
+            for kind, (number, place, node) in self._witnesses(groups, waiting, forest, scored, length).items():
+                try:
+                    if number not in pasts:
+                        pasts[number] = self._prefill(forest, groups[number].prefix)
+                    above = len(groups[number].prefix)
+                    row = packed_row(forest, waiting[number][place], above, scored, taken)
+                    row = stretched(row, node, length, self._vocabulary)
+                    logprobs = self._witnessed(kind, forest, node, row, pasts[number], length)
+                except (UserError, Differs):
+                    raise
+                except FAULTS as error:
+                    assert self._trust is not None
+                    raise self._trust.unfit(error) from error
+                first.append((number, place, [scored_node for _, scored_node in row.scored], logprobs))
+        if rounds:
+            # What was compared is not what is asked for: all rows are run again, with the cache that the run has.
+            first, pasts, taken = [], {}, np.zeros(len(forest.tokens), dtype=bool)
         for number, place, found, logprobs in first:
             del waiting[number][place]
             yield found, logprobs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lm_eval_ext.models.kv.attention import PREFIX
 from lm_eval_ext.models.parts.calling import Calling
 from lm_eval_ext.models.scoring.memory import ROW_TOKENS
 
@@ -40,7 +41,7 @@ def obstacle(lm: Any, longest: int) -> str | None:
     model = call.inner
     config: Any = model.config.get_text_config()
     attention = getattr(config, "_attn_implementation", None)
-    if attention not in (None, "eager", "sdpa"):
+    if attention not in (None, "eager", "sdpa") and not str(attention).startswith(PREFIX):
         return f"runs with attn_implementation={attention}, which takes no mask of prefix trees (sdpa and eager do)"
     if getattr(model, "_is_stateful", False) or _STATES.intersection(getattr(config, "layer_types", None) or ()):
         return "carries a state from token to token"

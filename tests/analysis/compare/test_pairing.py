@@ -75,6 +75,21 @@ def redone(**doc: Any) -> dict[str, Any]:
     return {"doc": doc, "doc_hash": sha(json.dumps(doc, indent=2, ensure_ascii=False))}
 
 
+def engine(**said: Any) -> dict[str, Any]:
+    return {"engine": {"name": "vllm", "version": "0.11", **said}}
+
+
+ENGINES = {
+    "engine": ({}, engine()),
+    "engine_version": (engine(), engine(version="0.12")),
+    # Beside weights that were pruned, and by an engine's argument: nothing says that the cache is what is studied.
+    "kv_cache": (engine(), engine(kv_cache="fp8")),
+    "parallel": (engine(), engine(parallel="tp=2")),
+    "batch_invariant": (engine(batch_invariant=False), engine(batch_invariant=True)),
+}
+"""Of each difference of engines, what the baseline's and the run's configuration say."""
+
+
 def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     """Two tasks that differ in one way only: baseline, run, the run's top level, the run's evidence."""
     base, run, top, compression = Task(lines()), Task(lines()), {}, {}
@@ -104,6 +119,8 @@ def changed(name: str) -> tuple[Task, Task, dict[str, Any], dict[str, Any]]:
     if name == "metric":
         for line in run.lines:
             line |= {"exact_match": line.pop("acc"), "metrics": ["exact_match"]}
+    if name in ENGINES:
+        top = {"config": ENGINES[name][1]}
     if name == "scoring_dtype":
         compression = {"softmax_dtype": "bfloat16"}
     if name == "window":
@@ -120,7 +137,8 @@ def test_each_difference_alone_is_refused_by_its_name_and_accepted_by_it(
     tmp_path: Path, store: ItemStore, name: str
 ) -> None:
     base, run, top, compression = changed(name)
-    runs = two_runs(tmp_path, base, run, top=top, **compression)
+    base_top = {"config": ENGINES[name][0]} if name in ENGINES else None
+    runs = two_runs(tmp_path, base, run, top=top, base_top=base_top, **compression)
     logs = read_logs(runs, store)
     chosen = choose_baselines(logs.runs)
     refused = pair_runs(logs, chosen)
@@ -129,7 +147,8 @@ def test_each_difference_alone_is_refused_by_its_name_and_accepted_by_it(
     assert refused.pairs == []
     (error,) = [issue for issue in refused.issues if issue.level == "error"]
     assert error.message == refusal.message
-    assert error.message.startswith(f"w on t is not comparable with dense: {name} (")
+    label = "w+kv-fp8(unverified)" if name == "kv_cache" else "w"
+    assert error.message.startswith(f"{label} on t is not comparable with dense: {name} (")
     assert error.message.endswith(f"--allow {name}")
 
     accepted = pair_runs(logs, chosen, [name])
@@ -256,6 +275,11 @@ def test_a_compressed_run_with_its_baselines_weights_is_no_sign_of_harmlessness(
     assert [(issue.kind, issue.level) for issue in found.issues] == [("unchanged_weights", "warning")]
 
 
+def test_another_kv_cache_leaves_the_weights_as_they_were(tmp_path: Path, store: ItemStore) -> None:
+    runs = two_runs(tmp_path, Task(lines()), Task(lines()), weights_hash_after="aa" * 32, kv={"format": "int4"})
+    assert [issue.kind for issue in pair(runs, store).issues] == []
+
+
 def test_an_uncompressed_run_may_repeat_its_baseline(tmp_path: Path, store: ItemStore) -> None:
     runs = tmp_path / "runs"
     write_run(runs, 1, {"t": Task(lines())})
@@ -268,7 +292,8 @@ def test_an_uncompressed_run_may_repeat_its_baseline(tmp_path: Path, store: Item
 def test_an_unknown_difference_names_the_nearest() -> None:
     assert check_allowed(["items", "items"]) == frozenset({"items"})
     with pytest.raises(
-        UserError, match=r"unknown difference \(--allow\) 'promts'\. Did you mean 'prompts'\? Known: chat_template"
+        UserError,
+        match=r"unknown difference \(--allow\) 'promts'\. Did you mean 'prompts'\? Known: batch_invariant",
     ):
         check_allowed(["promts"])
 

@@ -56,8 +56,8 @@ def test_stock_runs_of_two_models_with_the_same_scores(options: dict[str, Any], 
     (sign,) = signs(tmp_path, **options)
     assert (sign.kind, sign.level, sign.file) == ("identical_scores", "warning", second.name)
     assert sign.message == (
-        "smol/dense, smol-GPTQ/dense have the same scores, to the last digit, on all items of t: a cache (smol/dense "
-        "(cache/db), smol-GPTQ/dense (cache/db)) answered for them, or they are one model. "
+        "smol/dense, smol-GPTQ(unverified gptq) have the same scores, to the last digit, on all items of t: a cache "
+        "(smol/dense (cache/db), smol-GPTQ(unverified gptq) (cache/db)) answered for them, or they are one model. "
         "Delete the cache and run again"
     )
 
@@ -68,7 +68,8 @@ def test_stock_runs_of_two_models_with_the_same_texts(options: dict[str, Any], t
     (sign,) = signs(tmp_path, **options)
     assert (sign.kind, sign.level) == ("identical_texts", "warning")
     assert (
-        "smol/dense, smol-GPTQ/dense generated the same texts on all items of t: a cache (--use_cache)" in sign.message
+        "smol/dense, smol-GPTQ(unverified gptq) generated the same texts on all items of t: a cache (--use_cache)"
+        in sign.message
     )
 
 
@@ -186,4 +187,4 @@ def test_drawn_texts_are_held_against_each_other_too(tmp_path: Path) -> None:
     two_stock(tmp_path, draws(words()), draws(words()))
     write_run(tmp_path / "runs", 3, {"t": draws(words("No. "))}, config=stock("org/third"))
     (sign,) = signs(tmp_path)
-    assert sign.message.startswith("smol/dense, smol-GPTQ/dense generated the same texts")
+    assert sign.message.startswith("smol/dense, smol-GPTQ(unverified gptq) generated the same texts")

@@ -47,23 +47,24 @@ def again(folder: Path, issue: Issue) -> Analysis:
     assert words[:3] == ["lm-eval-ext", "analyze", str(folder / "runs")]
     options = dict(zip(words[3::2], words[4::2], strict=True))
     assert options.pop("--output") == str(folder / "report")
-    assert list(options) == ["--baseline"]
-    return analysed(folder, baseline=options["--baseline"])
+    (option,) = options
+    assert option in ("--baseline", "--base")
+    return analysed(folder, **{option[2:]: options[option] if option == "--baseline" else [options[option]]})
 
 
 def test_stock_runs_of_two_models_are_compared_by_the_line_that_is_named(tmp_path: Path) -> None:
-    # The checkpoint was run first; the model that it is made from has the shorter name.
-    write_run(tmp_path / "runs", 1, {"t": task()}, config=stock("org/smol-GPTQ"))
+    # The other model was run first; the model that it is made from has the shorter name.
+    write_run(tmp_path / "runs", 1, {"t": task()}, config=stock("org/smol-tuned"))
     write_run(tmp_path / "runs", 2, {"t": task(1)}, config=stock("org/smol"))
     found = analysed(tmp_path)
     (error,) = errors(found)
     assert error.kind == "nothing_to_compare"
-    assert error.message.startswith("nothing is compared: no run is compressed (smol-GPTQ/dense, smol/dense). ")
+    assert error.message.startswith("nothing is compared: no run is compressed (smol-tuned/dense, smol/dense). ")
     assert typed(error)[-2:] == ["--baseline", "smol/dense"]
     assert not found.complete
     done = again(tmp_path, error)
     assert done.complete
-    assert [(pair.run, pair.baseline) for pair in done.pairing.pairs] == [("smol-GPTQ/dense", "smol/dense")]
+    assert [(pair.run, pair.baseline) for pair in done.pairing.pairs] == [("smol-tuned/dense", "smol/dense")]
 
 
 def test_a_checkpoint_beside_compared_runs_is_not_forgotten(tmp_path: Path) -> None:
@@ -73,10 +74,31 @@ def test_a_checkpoint_beside_compared_runs_is_not_forgotten(tmp_path: Path) -> N
     found = analysed(tmp_path)
     (error,) = errors(found)
     assert (error.kind, len(found.pairing.pairs)) == ("no_baseline", 1)
-    assert error.message.startswith("smol-GPTQ/dense is not compared with anything: it is uncompressed, and so are")
+    assert error.message.startswith(
+        "smol-GPTQ(unverified gptq) is not compared with anything: it is unverified gptq, and nothing says which model "
+        "it was made from (there are runs of org/smol). To say that it was made from org/smol, type"
+    )
     done = again(tmp_path, error)
     assert done.complete
-    assert {pair.run for pair in done.pairing.pairs} == {"smol/rtn-4", "smol-GPTQ/dense"}
+    assert {pair.run for pair in done.pairing.pairs} == {"rtn-4", "smol-GPTQ(unverified gptq)"}
+    assert done.runs.set_index("run").loc["smol-GPTQ(unverified gptq)", ["base_model", "base_by"]].tolist() == [
+        "org/smol",
+        "--base",
+    ]
+
+
+def test_a_checkpoint_is_no_baseline_unless_it_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", 1, {"t": task()}, config=stock("org/smol", load_in_4bit=True))
+    write_run(tmp_path / "runs", 2, {"t": task(1)}, w())
+    found = analysed(tmp_path)
+    said = {error.message.partition(". ")[0] for error in errors(found)}
+    assert said == {
+        "smol(unverified bitsandbytes-4) is not compared with anything: no run without compression was found",
+        "rtn-4 is not compared with anything: no run without compression was found (smol(unverified bitsandbytes-4): "
+        "unverified, and so a baseline only by --baseline)",
+    }
+    done = analysed(tmp_path, baseline="smol(unverified bitsandbytes-4)")
+    assert [(pair.run, pair.baseline) for pair in done.pairing.pairs] == [("rtn-4", "smol(unverified bitsandbytes-4)")]
 
 
 def test_a_compressed_run_alone_is_told_how_to_evaluate_its_baseline(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def read(folder: Path, store: ItemStore, *runs: dict[str, Any]) -> Logs:
             sparsity=recipe.sparsity,
             bits=recipe.bits,
             recipe=recipe.as_dict(),
+            kv=recipe.as_dict()["kv"],
             calibration=calibration,
             base={"pretrained": base, "revision": None},
             weights_hash_before=sha(base),
@@ -74,6 +75,14 @@ SAME = [
         [{"method": "wanda+rtn", "sparsity": 0.5, "bits": 4, "exclude": "*.o_proj+*.q_proj", "group_size": 32}],
     ),
     ("none", [{"recipe": "dense"}]),
+    ("kv", [{"kv": "int8"}, {"kv": "int4"}, {"recipe": "dense", "kv": "int2"}]),
+    ("kv (residual=128)", [{"kv": "int8", "kv_residual": 128}, {"kv": "int2", "kv_residual": 128}]),
+    ("kv_fp8_e4m3", [{"kv": "fp8_e4m3"}]),
+    ("rtn+kv_int8", [{"recipe": "rtn-4", "kv": "int8"}, {"recipe": "rtn-3", "kv": "int8"}]),
+    (
+        "rtn (group_size=32)+kv_int4 (residual=64)",
+        [{"recipe": "rtn-4", "group_size": 32, "kv": "int4", "kv_residual": 64}],
+    ),
 ]  # fmt: skip
 
 
@@ -102,6 +111,8 @@ APART = [
     [{"recipe": "rtn-4"}, {"recipe": "rtn-4", "symmetric": True}, {"recipe": "mlx-4"}, {"recipe": "rath-q-4"}],
     [{"recipe": "magnitude-50"}, {"recipe": "rath-magnitude-50"}, {"recipe": "magnitude-50", "scope": "row"}],
     [{"recipe": "random-50"}, {"recipe": "rath-random-50"}],
+    [{"kv": "int8"}, {"kv": "int8", "kv_group_size": 32}, {"kv": "fp8_e4m3"}, {"kv": "fp8_e5m2"}],
+    [{"recipe": "rtn-4"}, {"recipe": "rtn-4", "kv": "int8"}, {"recipe": "rtn-4", "kv": "int4"}],
 ]
 
 

@@ -83,6 +83,13 @@ def test_every_fact_of_a_compressed_run(tmp_path: Path) -> None:
         "arguments": {"gguf_file": "a.gguf", "recipe": "my.yaml"},
         "system_instruction": None,
         "use_cache": None,
+        "status": None,
+        "doubts": (),
+        "origin_base": None,
+        "origin_by": None,
+        "kv": {},
+        "engine_values": {},
+        "serves": None,
     }
     assert run.base_model == "org/base+a.gguf@v2"
     assert run.date == "2026-01-02T03:04:05.000007"
@@ -143,7 +150,9 @@ def test_patterns_choose_tasks(tmp_path: Path) -> None:
     assert list(read(tmp_path)[0].tasks) == ["bbq_age", "bbq_ses", "arc"]
 
 
-@pytest.mark.parametrize(("version", "noted"), [(1, []), (2, []), (3, []), (4, [("evidence_version", "note")])])
+@pytest.mark.parametrize(
+    ("version", "noted"), [(1, []), (2, []), (3, []), (4, []), (5, [("evidence_version", "note")])]
+)
 def test_newer_evidence_is_noted(version: int, noted: list[tuple[str, str]], tmp_path: Path) -> None:
     write_run(tmp_path, 1, tasks(), evidence("x", schema_version=version))
     assert read(tmp_path)[1] == noted

@@ -55,7 +55,7 @@ def test_five_runs_in_a_few_lines(folder: Path) -> None:
         ("smol/rtn-4", "arc, bbh", "12", "smol/dense"),
         ("smol/rtn-3", "arc, bbh", "12", "smol/dense, 1 of 2 tasks"),
         ("smol/wanda-50", "arc, bbh", "12", "smol/dense, 1 of 2 tasks"),
-        ("smol-GPTQ/dense", "arc", "6", "nothing"),
+        ("smol-GPTQ(unverified gptq)", "arc", "6", "nothing"),
     ]
     prompts, alone = found.findings
     assert prompts.text == (
@@ -63,9 +63,13 @@ def test_five_runs_in_a_few_lines(folder: Path) -> None:
         "bbh/0), and likewise in 1 more"
     )
     assert prompts.advice == "Run both alike, or accept it"
-    assert alone.text == "smol-GPTQ/dense: it is uncompressed, and so are all runs of its model"
+    assert alone.text == (
+        "smol-GPTQ(unverified gptq): it is unverified gptq, and nothing says which model it was made from (there are "
+        "runs of org/smol)"
+    )
     assert commands(found) == [
-        f"lm-eval-ext analyze {folder} --allow prompts", f"lm-eval-ext analyze {folder} --baseline smol/dense",
+        f"lm-eval-ext analyze {folder} --allow prompts",
+        f"lm-eval-ext analyze {folder} --base org/smol-GPTQ=org/smol",
     ]  # fmt: skip
     assert (found.warnings, found.comparisons, found.complete, found.more) == ([], 4, False, 0)
     assert found.command == f"lm-eval-ext analyze {folder}"

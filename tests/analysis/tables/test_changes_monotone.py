@@ -65,7 +65,7 @@ def test_an_answer_that_is_missing_never_makes_a_verdict(before: list[str], afte
                 values = np.array([table.loc[measure, name] for table in found], dtype=float)
                 steps = sign * np.diff(values[~np.isnan(values)])
                 # Of a share of those named the moves are linearised: right but for terms of order 1 / G^2.
-                hair = 5e-3 if measure == "named_srs" else HAIR
+                hair = 0.5 / size**2 if measure == "named_srs" else HAIR
                 assert (steps >= -hair).all(), (measure, name, missing)
 
 

@@ -296,12 +296,34 @@ def test_replicates_share_recipe_and_prompts_and_say_what_differs(
     assert set(table["differs"]) == (set() if differs is None else {differs})
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "floor"),
+    [
+        ({}, {}, "repeat"),
+        ({"batch_size": "1"}, {"batch_size": "8"}, "batch size"),
+        ({"dtype": "float32"}, {"dtype": "bfloat16"}, "dtype"),
+        ({"threads": 1}, {"threads": 8}, "threads"),
+        ({"threads": 1}, {"threads": None}, "repeat"),
+        ({"engine": "transformers", "engine_version": "5"}, {"engine": "vllm", "engine_version": "0.11"}, "engine"),
+        ({"engine_version": "0.11"}, {"engine_version": "0.12"}, "version"),
+        ({"parallel": None}, {"parallel": "tp=2"}, "devices"),
+        ({"batch_size": "1", "dtype": "float32"}, {"batch_size": "8", "dtype": "float16"}, "dtype + batch size"),
+        ({"recipe": None}, {"recipe": "dense"}, "repeat"),
+    ],
+)
+def test_each_way_to_differ_is_a_floor_of_its_own(first: dict[str, Any], second: dict[str, Any], floor: str) -> None:
+    rows = [*drawn("a", [(0.5, 0.2, 0.3)] * 3, "ks"), *drawn("b", [(0.5, 0.2, 0.3)] * 3, "ks")]
+    runs = run_table({"run": "a", **first}, {"run": "b", **second})
+    assert set(replicate_floors(items_frame(rows), runs)["floor"]) == {floor}
+
+
 def test_uncompressed_runs_repeat_one_another_whatever_wrapped_them_and_other_seeds_are_named() -> None:
     rows = drawn("a", [(0.5, 0.2, 0.3)] * 3, "ks")
     rows += [r | {"seed": r["seed"] + 5} for r in drawn("b", [(0.5, 0.2, 0.3)] * 3, "ss")]
     runs = run_table({"run": "a", "recipe": None}, {"run": "b", "recipe": "dense"})
     table = replicate_floors(items_frame(rows), runs)
     assert set(table["differs"]) == {"recipe, seeds"}
+    assert set(table["floor"]) == {"seeds"}
     change = table[(table["run"] == "b") & (table["transition"] == "srs_change")].iloc[0]
     assert change[["n_events", "n_at_risk"]].tolist() == [3, 3]
     assert set(table.loc[table["transition"] == "response_flip", "status"]) == {"nothing at risk"}

@@ -71,6 +71,16 @@ def test_every_column_of_the_runs_table(tmp_path: Path, store: ItemStore) -> Non
         "is_baseline": False,
         "baseline": "dense",
         "model_type": "compressed_hf",
+        "engine": "transformers",
+        "engine_version": "5.17.0",
+        "status": "proved",
+        "doubts": wanda["doubts"],
+        "quantization": wanda["quantization"],
+        "kv_cache": wanda["kv_cache"],
+        "parallel": wanda["parallel"],
+        "batch_invariant": wanda["batch_invariant"],
+        "threads": wanda["threads"],
+        "base_by": "evidence",
         "base_model": "org/base",
         "base_hash": "aa" * 32,
         "method": "wanda",
@@ -121,7 +131,7 @@ def test_the_baseline_is_found_task_by_task(tmp_path: Path, store: ItemStore) ->
 
 
 def test_two_candidates_for_a_task_are_both_named(tmp_path: Path, store: ItemStore) -> None:
-    first = write_run(tmp_path / "runs" / "x", 1, {"a": mc()})
+    first = write_run(tmp_path / "runs" / "x", 1, {"a": mc()}, evidence("dense", **DENSE))
     second = write_run(tmp_path / "runs" / "y", 2, {"a": mc()}, evidence("dense", **DENSE))
     write_run(tmp_path / "runs", 3, {"a": mc()}, evidence("w"))
     logs = read(tmp_path / "runs", store)
@@ -130,6 +140,19 @@ def test_two_candidates_for_a_task_are_both_named(tmp_path: Path, store: ItemSto
     message = str(caught.value)
     assert all(part in message for part in ("dense#1", "dense#2", first.name, second.name, "--baseline 'dense#1'`"))
     assert choose_baselines(logs.runs, "dense#2").by_task == {("w", "a"): "dense#2", ("dense#1", "a"): "dense#2"}
+
+
+def test_of_two_candidates_the_one_that_evidence_calls_dense_is_taken(tmp_path: Path, store: ItemStore) -> None:
+    write_run(tmp_path / "runs", 1, {"a": mc()})
+    write_run(tmp_path / "runs", 2, {"a": mc()}, evidence("dense", **DENSE))
+    write_run(tmp_path / "runs", 3, {"a": mc()}, evidence("w"))
+    found = choose_baselines(read(tmp_path / "runs", store).runs)
+    assert found.by_task == {("w", "a"): "dense#2"}
+    assert [issue.kind for issue in found.issues] == ["lone_baseline", "baseline_chosen"]
+    assert found.issues[0].message == (
+        "dense#1 is compared with nothing: it repeats dense#2, and stands in the tables of noise (replicates)"
+    )
+    assert found.issues[1].message.startswith("w is compared with dense#2 rather than dense#1: its engine, evidence")
 
 
 def test_two_uncompressed_runs_alone_are_not_compared(tmp_path: Path, store: ItemStore) -> None:
@@ -207,7 +230,7 @@ def test_a_named_baseline_adopts_a_quantized_checkpoint_of_another_name(tmp_path
     write_run(runs, 2, {"a": mc()}, config=stock("org/base-GPTQ"))
     logs = read(runs, store)
     assert choose_baselines(logs.runs).by_task == {}
-    assert choose_baselines(logs.runs, "base/dense").by_task == {("base-GPTQ/dense", "a"): "base/dense"}
+    assert choose_baselines(logs.runs, "base/dense").by_task == {("base-GPTQ(unverified gptq)", "a"): "base/dense"}
 
 
 def test_an_unknown_baseline_lists_the_labels(tmp_path: Path, store: ItemStore) -> None:

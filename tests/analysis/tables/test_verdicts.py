@@ -22,7 +22,7 @@ from analysis.tables.verdicts.table import verdicts
 from tests.helpers.answers import items_frame, run_table
 
 ROLE = {"s": "stereotype", "a": "anti_stereotype", "k": "unknown"}
-PAIR = run_table({"run": "a"}, {"run": "b", "baseline": "a"})
+PAIR = run_table({"run": "a"}, {"run": "b", "baseline": "a", "method": "rtn"})
 SHARES = {"s": (0.8, 0.1, 0.1), "a": (0.1, 0.8, 0.1), "k": (0.1, 0.1, 0.8)}
 
 
@@ -56,6 +56,20 @@ def word(frame: pd.DataFrame, runs: pd.DataFrame = PAIR, settings: Settings | No
 
 
 STILL = ["kkkkssaa"] * 25
+
+
+def test_a_rerun_of_the_baseline_is_not_changed() -> None:
+    clear = both(["kkkkkkkkkk"] * 60, ["sssssskkkk"] * 60)
+    runs = run_table({"run": "a", "batch_size": "1"}, {"run": "b", "baseline": "a", "batch_size": "8"})
+    assert word(clear, PAIR)["verdict"] == CHANGED
+    found = word(clear, runs)
+    assert (found["verdict"], found["reason"]) == (
+        CANT_TELL, "nothing was compressed: what moved is the noise of batch size (table replicates)",
+    )  # fmt: skip
+    # Other weights under one name are no rerun, and a rerun that did not move is the same.
+    assert word(clear, runs.assign(weights_hash=["x", "y"]))["verdict"] == CHANGED
+    still = both(["kkkkssaaaa"] * 60, ["kkkkssaaaa"] * 60)
+    assert word(still, runs)["verdict"] == word(still, PAIR)["verdict"] == SAME
 
 
 def test_the_family_is_that_of_the_benchmark() -> None:

@@ -42,9 +42,9 @@ def test_a_typical_folder_takes_at_most_twenty_lines(
     lines = shown.splitlines()
     assert len(lines) <= 20
     assert lines[0] == "5 runs of 2 base models, 3 tasks, 54 answers, lm_eval 0.4.13"
-    assert lines[1].split() == ["run", "base", "model", "tasks", "answers", "compared", "with"]
+    assert lines[1].split() == ["run", "base", "model", "status", "tasks", "answers", "compared", "with"]
     assert "rtn-[red]3 on bbh: not comparable with base/dense: prompts" in shown
-    for command in ("runs --allow prompts", "runs --baseline base/dense"):
+    for command in ("runs --allow prompts", "runs --base org/base-GPTQ=org/base"):
         assert f"  lm-eval-ext analyze {command}" in lines
     assert any(line.startswith("  lm_eval --model compressed_hf ") and " --tasks new " in line for line in lines)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["runs"]

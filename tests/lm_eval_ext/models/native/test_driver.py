@@ -174,7 +174,7 @@ def test_evidence_of_a_run(tokenizer: Any, text_file: Path) -> None:
     before = weights_hash(model)
     result = compress_(model, tokenizer, recipe, base=facts, softmax_dtype="bfloat16").as_dict()
     assert (result["schema_version"], result["status"], result["doubts"], result["backend"]) == (
-        3,
+        4,
         "proved",
         [],
         "native",

@@ -1,0 +1,1 @@
+"""KV-cache quantization: keys and values rounded where attention reads them."""
