@@ -89,7 +89,7 @@ def _stayed(inner: Any, start: str, forms: dict[str, Form]) -> dict[str, tuple[i
 
 def _experts(inner: Any, start: str) -> dict[str, Tensor]:
     """Experts that lie in one tensor, each as [outputs, inputs]: loaders unpack them."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, module in inner.named_modules():
         for key, value in module.named_parameters(recurse=False):
             if name.startswith(start) and value.ndim == 3:

@@ -124,6 +124,10 @@ def _asked(recipe: str | None, method: str | None, keys: Mapping[str, Any]) -> R
 
 def _refuse_format(format: str, recipe: Recipe) -> None:
     """Say before any work that a format can't hold what was asked."""
+    if recipe.kv is not None:
+        raise UserError(
+            f"{recipe.label}: keys and values are rounded as a model runs, no checkpoint holds that; leave kv out"
+        )
     backends = {step.backend for step in recipe.steps} - {"native"}
     if format == "hf":
         return

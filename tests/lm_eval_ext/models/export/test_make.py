@@ -96,6 +96,7 @@ REFUSED = [
     ({"recipe": "rtn-4", "format": "gguf"}, "gguf is not written yet"),
     ({"recipe": "rtn-4", "format": "hff"}, r"unknown format \(--format\) 'hff'. Did you mean 'hf'"),
     ({"recipe": "rtn-4", "arguments": {"save_compressed": "x"}}, "the folder is --output"),
+    ({"recipe": "rtn-4", "arguments": {"kv": "int8"}}, "no checkpoint holds that; leave kv out"),
     ({"recipe": "rtn-44"}, "unknown recipe 'rtn-44'"),
 ]
 
