@@ -39,6 +39,8 @@ PACKAGED: dict[str, tuple[str, float | None, float | None]] = {
     **{f"torchao-{bits}": ("torchao", None, bits) for bits in (3, 4, 8)},
     **{f"{method.replace('_', '-')}-2-4": (method, 0.5, None) for method in ("sparsegpt", "llmc_wanda")},
     **{f"{method.replace('_', '-')}-50": (method, 0.5, None) for method in ("sparsegpt", "llmc_wanda")},
+    **{f"kv-int{bits}": ("kv", None, bits) for bits in (2, 4, 8)},
+    **{f"kv-fp8-{form}": (f"kv_fp8_{form}", None, 8) for form in ("e4m3", "e5m2")},
     "awq-4": ("awq", None, 4),
     "bnb-8": ("bitsandbytes", None, 8),
     "bnb-fp4": ("bitsandbytes", None, 4),
