@@ -54,6 +54,8 @@ class Evidence:
     """What the backend said of a checkpoint that it made; not evidence."""
     loaded: str | None = None
     """What was loaded, where it is not the base itself."""
+    packed_hash: str | None = None
+    """Hash of the same weights in the packed form in which they were exported, as it loads."""
     kv: dict[str, Any] | None = None
     """Of a quantized KV cache: format, bits, group_size, residual, head_widths, bits_per_value (groups included),
     attention, layers that read it, and what it did to the canary prompt. None without one."""

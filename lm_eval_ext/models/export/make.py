@@ -8,7 +8,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,10 @@ def export(
         gc.collect()
         if format == "compressed-tensors" and evidence.backend == "native":
             stage = pack(stage, pretrained, str(keys.get("revision", "main")), asked, evidence)
-        difference = _checked(stage, expected, keys, format)
+        difference, loaded_hash = _checked(stage, expected, keys, format)
+        if loaded_hash != evidence.weights_hash_after:
+            evidence = replace(evidence, packed_hash=loaded_hash)
+            readable_as(_write_evidence(stage, evidence))
         readable_as(write_card(stage, evidence, asked, format, difference))
         if there.is_dir():
             there.rmdir()
@@ -151,10 +154,16 @@ def _copy(evidence: Evidence, stage: Path, recipe: Recipe) -> None:
         raise UserError(f"backend {evidence.backend} leaves no folder of {recipe.label} that could be written")
     shutil.copytree(source, stage, ignore=shutil.ignore_patterns(MANIFEST, "*.log"))
     (stage / RECIPE_FILE).write_text(recipe.as_yaml(), encoding="utf-8")
-    (stage / EVIDENCE_FILE).write_text(json.dumps(evidence.as_dict(), indent=2) + "\n", encoding="utf-8")
+    _write_evidence(stage, evidence)
 
 
-def _checked(stage: Path, expected: Expected, keys: Mapping[str, Any], format: str) -> float:
+def _write_evidence(stage: Path, evidence: Evidence) -> Path:
+    path = stage / EVIDENCE_FILE
+    path.write_text(json.dumps(evidence.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _checked(stage: Path, expected: Expected, keys: Mapping[str, Any], format: str) -> tuple[float, str]:
     try:
         return check_reload(stage, expected, trust_remote_code=bool(keys.get("trust_remote_code", False)))
     except UserError as error:

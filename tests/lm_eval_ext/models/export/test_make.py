@@ -88,6 +88,16 @@ def test_packed_weights_are_the_ones_that_were_scored(
     assert config["config_groups"]["group_0"]["weights"]["num_bits"] == keys["bits"]
 
 
+def test_a_packed_export_is_known_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from lm_eval_ext.models.compressed_hf import CompressedHFLM
+
+    keys = {"bits": 4, "group_size": 32}
+    export(str(tiny_checkpoint), tmp_path / "out", method="rtn", format="compressed-tensors", arguments=keys | CPU)
+    again = CompressedHFLM(pretrained=str(tmp_path / "out"), **CPU)._evidence
+    assert (again.status, again.label, again.bits) == ("proved", "rtn-4(group_size=32)", 4)
+    assert again.origin == {"base_model": str(tiny_checkpoint), "told_by": "recipe"}
+
+
 REFUSED = [
     ({"recipe": "wanda-50", "format": "compressed-tensors"}, "can't hold wanda-50 exactly: it holds one step of rtn"),
     ({"recipe": "rtn-4", "format": "compressed-tensors", "arguments": {"embeddings": True}}, "the embedding and the"),
