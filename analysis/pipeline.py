@@ -14,6 +14,7 @@ from .compare.pairing import Pairing, check_allowed, pair_runs
 from .compare.unplaced import unplaced_issues
 from .errors import UserError
 from .logs import DocumentStore, Inputs, Issue, ItemStore, Logs, read_logs
+from .logs.profiles import read_profiles
 from .report import headline, write_report
 from .report.folder import staged_folder
 from .result import Analysis, Tables
@@ -24,7 +25,7 @@ from .tables.metric_changes.scores import run_scores
 from .tables.metric_changes.table import METRIC_COMPARISON
 from .tables.perplexity import perplexity_changes
 from .tables.runs import RUNS_TABLE
-from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, ROLE_RUNS, SETTINGS
+from .tables.sources import ANSWERS, BASELINES, LOGS, PAIRING, PERPLEXITY_CHANGES, PROFILE_RECORDS, ROLE_RUNS, SETTINGS
 
 __all__ = ["Analysis", "analyze"]
 
@@ -70,6 +71,8 @@ def analyze(
         perplexities, left_out = perplexity_changes(logs, pairing.pairs)
         making = Making({LOGS: logs, BASELINES: baselines, PAIRING: pairing, SETTINGS: given})
         making.give(PERPLEXITY_CHANGES, perplexities)
+        records, unread = read_profiles(inputs, logs.runs)
+        making.give(PROFILE_RECORDS, records)
         places = _give_roles(making, logs, baselines, pairing)
         tables, parts = making.tables(listed), making.parts(listed)
         unmeasured = making.of(METRIC_COMPARISON).issues
@@ -86,7 +89,7 @@ def analyze(
             headline=shown,
             perplexity_metric=metric,
             pairing=pairing,
-            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places, *unmeasured],
+            issues=[*logs.issues, *baselines.issues, *pairing.issues, *left_out, *places, *unmeasured, *unread],
             named_baseline=baseline,
             allow=allowed,
             bases=bases,

@@ -22,6 +22,7 @@ from .item_changes.table import ITEM_CHANGES_TABLE
 from .metric_changes.table import METRIC_CHANGES_TABLE, METRIC_COMPARISON, MetricComparison
 from .noise.table import NOISE_FLOOR_TABLE, REPEATED_ITEMS, REPLICATES_TABLE
 from .perplexity import EVALUATION_GAP_TABLE
+from .profiles.table import PROFILES_TABLE
 from .rates import RATES_TABLE
 from .runs import RUNS_TABLE
 from .sources import ANSWERS, PAIRING, ROLE_RUNS, SETTINGS
@@ -64,6 +65,7 @@ CATALOGUE: tuple[AnyTable, ...] = (
     STUDY_TESTS_TABLE,
     STUDY_LOGISTIC_TABLE,
     EVALUATION_GAP_TABLE,
+    PROFILES_TABLE,
     TEXT_DIVERGENCE_TABLE,
     METRIC_CHANGES_TABLE,
     FLIPS_TABLE,

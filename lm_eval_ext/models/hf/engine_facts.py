@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
+
 from lm_eval_ext.models.evidence.record import Evidence
 
 __all__ = ["engine_facts"]
@@ -21,18 +23,20 @@ def engine_facts(run: Any, evidence: Evidence) -> dict[str, Any]:
         name, version (of this package, transformers and torch), dtype (of the weights, with the autocast's),
         quantization (the label of a model that runs on packed weights; None for plain ones, whatever made them),
         kv_cache (None: in the dtype of the model), parallel ("tp=2", "device_map=auto", "dp=4" or None),
-        batch_invariant (None: nobody promises it), seeds ("own": texts are drawn by our sampler).
+        batch_invariant (None: nobody promises it), seeds ("own": texts are drawn by our sampler), threads (of torch on a
+        CPU; None elsewhere).
     """
     releases = [f"{name} {_version(name)}" for name in ("lm-eval-ext", "transformers", "torch")]
     return {
         "name": "compressed_hf",
         "version": ", ".join(releases),
         "dtype": evidence.dtype,
-        "quantization": evidence.label if "kernels_compared" in evidence.canary else _unread(evidence),
+        "quantization": evidence.label.split("+kv-")[0] if "kernels_compared" in evidence.canary else _unread(evidence),
         "kv_cache": _kv(evidence),
         "parallel": _parallel(run),
         "batch_invariant": None,
         "seeds": "own",
+        "threads": torch.get_num_threads() if evidence.device.startswith("cpu") else None,
     }
 
 

@@ -39,7 +39,7 @@ def test_the_tables_of_a_report_have_their_agreed_names() -> None:
         "uncertainty_bins", "uncertainty_scores", "risk_curve", "uncertainty_model",
         "group_changes", "mcnemar_tests", "role_tests",
         "rates", "bias_scores", "role_transitions", "transitions", "study_tests", "study_logistic",
-        "evaluation_gap", "text_divergence", "metric_changes", "flips", "item_changes",
+        "evaluation_gap", "profiles", "text_divergence", "metric_changes", "flips", "item_changes",
     ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ def test_a_plain_model(llama: Path) -> None:
         "parallel": None,
         "batch_invariant": None,
         "seeds": "own",
+        "threads": torch.get_num_threads(),
     }
 
 

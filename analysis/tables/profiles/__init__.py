@@ -1,0 +1,1 @@
+"""Bytes, memory and speed beside perplexity and verdicts."""
