@@ -22,8 +22,10 @@ demo: $(STAMP)
 	@rm -rf demo-output
 	$(BIN)/lm-eval-ext demo
 
+# Two workers, a thread each; a file's tests stay together.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 # The suite as an older processor computes, with one thread and with two: `make test` takes this processor's own kernels.
 OLDER := OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2

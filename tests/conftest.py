@@ -18,8 +18,9 @@ from tests.helpers.venvs import SITE, Venv, build
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Workers that run side by side (`pytest -n`) have a core each.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_variable, "2")
+    os.environ.setdefault(_variable, "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 # What else the machine does must not decide whether a test passes: no example is timed.
 settings.register_profile("suite", deadline=None)

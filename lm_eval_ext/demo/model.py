@@ -89,6 +89,10 @@ def _build(source: Path, folder: Path) -> None:
         plain_model(model).save_pretrained(partial)
         AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(partial)
         if not folder.exists():
-            partial.rename(folder)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not is_built():  # by another process meanwhile
+                    raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
