@@ -38,7 +38,13 @@ def _link_what_is_built(folder: Path) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fixtures that live longer than a test share a cache that lives as long as the run."""
+    """Fixtures that live longer than a test share a cache that lives as long as the run.
+
+    Temporary folders of workers (`pytest -n`) have names as short as without: messages shorten long paths.
+    """
+    if hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="pytest-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
     folder = Path(tempfile.mkdtemp(prefix="lm-eval-ext-tests-"))
     _link_what_is_built(folder)
     os.environ["LM_EVAL_EXT_CACHE"] = str(folder)

@@ -103,10 +103,22 @@ class Engine:
         own = {"id": token, "token": self.tokenizer.decode([token]), "bytes": [], "logprob": float(row[token])}
         return own | {"top_logprobs": entries}
 
+    def several(self, body: dict[str, Any]) -> Answer:
+        """Several prompts in one request, as lm_eval's client sends them."""
+        choices = []
+        for place, prompt in enumerate(body["prompt"]):
+            code, answer = self.completions(body | {"prompt": prompt})
+            if code != 200:
+                return code, answer
+            choices.append(answer["choices"][0] | {"index": place})
+        return 200, {"choices": choices}
+
     def completions(self, body: dict[str, Any]) -> Answer:
         if body.get("model", "tiny") != "tiny":
             return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist.", "code": 404}}
         prompt = body["prompt"]
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], list):
+            return self.several(body)
         if isinstance(prompt, list) and not self.ids:
             return 400, {"error": {"message": "prompt must be a string", "code": 400}}
         ids = prompt if isinstance(prompt, list) else self.tokenizer.encode(prompt)

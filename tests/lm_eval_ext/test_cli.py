@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -35,13 +36,15 @@ def test_recipes_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     recipes, _, entries = capsys.readouterr().out.partition("\n\n")
     lines = recipes.splitlines()
     assert [line.split()[0] for line in lines] == sorted(RECIPES)
-    for line in ("method    wanda         lm-eval-ext 0.1.0", "backend   native        lm-eval-ext 0.1.0"):
-        assert line in entries.splitlines()
-    assert "data set  crows_pairs   lm-eval-ext 0.1.0" in entries.splitlines()
+    seen = [re.split(r"\s{2,}", line) for line in entries.splitlines()]
+    for row in (["method", "wanda"], ["backend", "native"], ["data set", "crows_pairs"]):
+        assert [*row, "lm-eval-ext 0.1.0"] in seen
     for line in lines:
         name, methods = line.split("  ")[0], line.split()[1]
-        steps = yaml.safe_load(RECIPES[name].read_text())["steps"]
-        assert methods == ("+".join(step["method"] for step in steps) or "none")
+        recipe = yaml.safe_load(RECIPES[name].read_text())
+        cache = recipe.get("kv", {}).get("format", "none")
+        alone = "kv" if cache.startswith("int") else cache if cache == "none" else f"kv_{cache}"
+        assert methods == ("+".join(step["method"] for step in recipe["steps"]) or alone)
 
 
 def test_what_other_packages_bring_is_listed_with_them(
@@ -53,10 +56,10 @@ def test_what_other_packages_bring_is_listed_with_them(
     monkeypatch.syspath_prepend(tmp_path)
     assert call(monkeypatch, "recipes", "list") == 2
     seen = capsys.readouterr()
-    rows = [line.split(maxsplit=1) for line in seen.out.partition("\n\n")[2].splitlines()]
-    assert ["method", "halve         halving-lm 0.1"] in rows
-    assert ["method", "rtn           lm-eval-ext 0.1.0 and halving-lm 0.1"] in rows
-    assert ["data", "set  parcels       halving-lm 0.1"] in rows
+    rows = [re.split(r"\s{2,}", line) for line in seen.out.partition("\n\n")[2].splitlines()]
+    assert ["method", "halve", "halving-lm 0.1"] in rows
+    assert ["method", "rtn", "lm-eval-ext 0.1.0 and halving-lm 0.1"] in rows
+    assert ["data set", "parcels", "halving-lm 0.1"] in rows
     clash = "method 'rtn' is offered by lm-eval-ext 0.1.0 and by halving-lm 0.1; uninstall all but one"
     assert seen.err.splitlines()[-1] == f"error: {clash}"
     # Our own recipes of that method can't say which one they mean.

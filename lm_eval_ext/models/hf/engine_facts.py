@@ -23,8 +23,8 @@ def engine_facts(run: Any, evidence: Evidence) -> dict[str, Any]:
         name, version (of this package, transformers and torch), dtype (of the weights, with the autocast's),
         quantization (the label of a model that runs on packed weights; None for plain ones, whatever made them),
         kv_cache (None: in the dtype of the model), parallel ("tp=2", "device_map=auto", "dp=4" or None),
-        batch_invariant (None: nobody promises it), seeds ("own": texts are drawn by our sampler), threads (of torch on a
-        CPU; None elsewhere).
+        batch_invariant (None: nobody promises it), seeds ("own": texts are drawn by our sampler), threads (torch's on
+        a CPU; None elsewhere).
     """
     releases = [f"{name} {_version(name)}" for name in ("lm-eval-ext", "transformers", "torch")]
     return {
