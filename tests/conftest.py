@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -58,6 +59,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     _link_what_is_built(folder)
     monkeypatch.setenv("LM_EVAL_EXT_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def heard() -> None:
+    """Logging as a process begins with it: libraries that a test imports may turn the root logger down for good."""
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.partition(".")[0] == "lm_eval_ext" and isinstance(logger, logging.Logger):
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -95,10 +95,10 @@ PROFILES_TABLE = ReportTable(
     (PROFILE_RECORDS, PERPLEXITY_CHANGES, RUN_VERDICTS_TABLE),
     profiles,
     reading=(
-        "at batch {batch}: files {file_bytes_ratio:.2f} times the dense model's, decoding takes "
-        "{decode_time_ratio:.2f} times as long ({decode_time_ratio_low:.2f} to {decode_time_ratio_high:.2f})",
-        "at batch {batch}: {decode_tokens_per_second:.1f} tokens a second, "
-        "{disk_bits_per_weight:.1f} bits a weight on disk",
+        "at batch {batch}: files {file_bytes_ratio:g} times the dense model's, decoding takes "
+        "{decode_time_ratio:g} times as long ({decode_time_ratio_low:g} to {decode_time_ratio_high:g})",
+        "at batch {batch}: {decode_tokens_per_second:g} tokens a second, "
+        "{disk_bits_per_weight:g} bits a weight on disk",
         "nothing was measured",
     ),
 )

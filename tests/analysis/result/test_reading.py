@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from analysis.schema.columns import Table, count, number, text
 from analysis.schema.declare import ReportTable
 from analysis.schema.shared import STATUS
 from analysis.tables.catalogue import CATALOGUE
+from tests.analysis.tables.test_profiles import record, side
 from tests.helpers.prose import sentences, words
 from tests.helpers.runlogs import DENSE, Task, bbq_item, bbq_line, choice_line, evidence, rolling_line, write_run
 
@@ -54,6 +56,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arc = Task([choice_line(i, int(rng.integers(3))) for i in range(20)])
         tasks = {"bbq": bbq(rng), "arc": arc, "wikitext": perplexity(9.0 + place)}
         write_run(folder, place, tasks, evidence(label, **changes))
+    measured = record(
+        side(DENSE["weights_hash_after"], 400, 0.5), side(evidence("rtn-4")["weights_hash_after"], 200, 0.75)
+    )
+    (folder / "profile_x.json").write_text(json.dumps(measured), encoding="utf-8")
     analyze(folder, folder.parent / "report", settings=Settings(exchanges=199))
     return folder.parent / "report"
 
