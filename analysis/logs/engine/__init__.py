@@ -2,13 +2,10 @@
 
 from .facts import Engine, engine_of
 from .hints import hints_in
-from .standing import DENSE, NAMED, PROVED_STATUSES, STATUSES, UNVERIFIED, Standing, standing_of
+from .standing import DENSE, UNVERIFIED, Standing, standing_of
 
 __all__ = [
     "DENSE",
-    "NAMED",
-    "PROVED_STATUSES",
-    "STATUSES",
     "UNVERIFIED",
     "Engine",
     "Standing",

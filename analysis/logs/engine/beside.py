@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 __all__ = ["EVIDENCE_FILE", "Beside", "look_beside"]
 
 EVIDENCE_FILE = "compression_evidence.json"
@@ -124,29 +126,14 @@ def _forms(config: Mapping[str, Any], runtime: str) -> list[str]:
     return out
 
 
-_ENTRY = re.compile(r"base_model\s*:\s*(.*)")
-
-
 def _card_base(card: str) -> str | None:
     """The one base model that a card's front matter names; None for none or several (a merge)."""
-    lines = card.splitlines()
-    if not lines or lines[0].strip() != "---":
+    head, end, _ = card[4:].partition("\n---") if card.startswith("---\n") else ("", "", "")
+    try:
+        read = yaml.safe_load(head) if end else None
+    except yaml.YAMLError:
         return None
-    for place, line in enumerate(lines[1:], start=1):
-        if line.strip() == "---":
-            return None
-        if (found := _ENTRY.fullmatch(line.rstrip())) is None:
-            continue
-        given = found[1].strip()
-        if given.startswith("["):
-            named = [part.strip() for part in given.strip("[]").split(",") if part.strip()]
-        elif given:
-            named = [given]
-        else:
-            named = []
-            for entry in lines[place + 1 :]:
-                if (item := re.fullmatch(r"\s*-\s+(\S.*)", entry.rstrip())) is None:
-                    break
-                named.append(item[1])
-        return named[0].strip("'\" ") if len(named) == 1 else None
-    return None
+    named = read.get("base_model") if isinstance(read, dict) else None
+    if isinstance(named, list):
+        named = named[0] if len(named) == 1 else None
+    return named.strip() if isinstance(named, str) and named.strip() else None

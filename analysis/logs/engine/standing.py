@@ -10,7 +10,7 @@ from .facts import Engine
 from .hints import hints_in, joined
 from .rules import BLIND
 
-__all__ = ["DENSE", "NAMED", "PROVED_STATUSES", "STATUSES", "UNVERIFIED", "Standing", "standing_of"]
+__all__ = ["DENSE", "UNVERIFIED", "Standing", "standing_of"]
 
 DENSE, PROVED, MEASURED, NAMED, UNVERIFIED = "dense", "proved", "measured", "as named", "unverified"
 STATUSES = {
@@ -21,7 +21,6 @@ STATUSES = {
     UNVERIFIED: "Arguments, name or files say that it is compressed, or it can't be told; nobody measured it.",
 }
 """How sure it is what a run's weights were, with meanings."""
-PROVED_STATUSES = (DENSE, PROVED, MEASURED)
 
 _SEES_FORMS = 4
 """Evidence of this schema has looked at the form of weights that came compressed."""

@@ -4,72 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from lm_eval_ext.models.native.methods._groups import overfull, whole_number
-from lm_eval_ext.models.native.methods._masks import parse_pattern
+from lm_eval_ext.models.native.methods._groups import columns_a_group, overfull, whole_number
+from lm_eval_ext.models.native.methods._prune import Pruning
 from lm_eval_ext.models.recipe.step import LibraryStep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LibraryPruner", "LibraryQuantizer", "pattern_breaches"]
-
-_SMALLEST_GROUP = 8
+__all__ = ["LibraryPruner", "LibraryQuantizer"]
 
 
-class LibraryPruner(LibraryStep):
-    """Zero a share of the weights, `sparsity` of them, or all but N of every M (`pattern`)."""
-
-    kind: ClassVar[Literal["prune", "quantize"]] = "prune"
-
-    sparsity: float | None = Field(default=None, ge=0, lt=1, allow_inf_nan=False)
-    """Share of the weights that become zero, in [0, 1)."""
-    pattern: str | None = None
-    """N:M keeps N of every M consecutive inputs of an output; replaces sparsity."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _check_pattern(cls, value: str | None) -> str | None:
-        parse_pattern(value)
-        return value
-
-    @model_validator(mode="after")
-    def _check_amount(self) -> LibraryPruner:
-        if self.sparsity is None and self.pattern is None:
-            raise ValueError(f"method {self.method} needs sparsity (in [0, 1)) or pattern (such as 2:4)")
-        if self.sparsity is not None and self.pattern is not None and self.sparsity != self.asked_sparsity:
-            raise ValueError(
-                f"pattern {self.pattern} means sparsity {self.asked_sparsity:g}, not {self.sparsity:g}; give one"
-            )
-        return self
-
-    @property
-    def groups(self) -> tuple[int, int] | None:
-        """The pattern as (N kept, of M), or None for an unstructured mask."""
-        return parse_pattern(self.pattern)
-
-    @property
-    def asked_sparsity(self) -> float:
-        """Share of zeros asked for."""
-        if self.groups is not None:
-            return 1 - self.groups[0] / self.groups[1]
-        assert self.sparsity is not None
-        return self.sparsity
-
-    @property
-    def level(self) -> str:
-        """'-50' for half the weights, '-2:4' for a pattern."""
-        return super().level if self.pattern is None else f"-{self.pattern}"
-
-    @property
-    def level_keys(self) -> set[str]:
-        """The keys that `level` tells of."""
-        return super().level_keys | {"pattern"}
-
-    def breaches(self, weight: Tensor) -> tuple[int, int]:
-        """Groups of M consecutive inputs with more than N weights that are not zero, and groups in all."""
-        return (0, 0) if self.groups is None else pattern_breaches(weight, *self.groups)
+class LibraryPruner(Pruning, LibraryStep):
+    """A pruner that another library carries out."""
 
 
 class LibraryQuantizer(LibraryStep):
@@ -102,9 +50,7 @@ class LibraryQuantizer(LibraryStep):
     @field_validator("group_size", mode="before")
     @classmethod
     def _check_group_size(cls, value: object) -> int | None:
-        if value == -1:
-            raise ValueError("got -1, expected a whole number of at least 8; one scale a row is granularity=channel")
-        return None if value is None else whole_number(value, _SMALLEST_GROUP)
+        return columns_a_group(value)
 
     @model_validator(mode="after")
     def _resolve_group_size(self) -> LibraryQuantizer:
@@ -129,11 +75,3 @@ class LibraryQuantizer(LibraryStep):
     def breaches(self, weight: Tensor) -> tuple[int, int]:
         """Groups of more than 2^bits values, and groups looked at."""
         return overfull(weight, self.bits, self.group_size or weight.shape[1])
-
-
-def pattern_breaches(weight: Tensor, kept: int, size: int) -> tuple[int, int]:
-    """Groups of `size` consecutive columns with more than `kept` weights that are not zero, and groups in all."""
-    if weight.shape[1] % size:
-        return weight.shape[0], weight.shape[0]
-    filled = (weight != 0).reshape(weight.shape[0], -1, size).sum(dim=-1)
-    return int((filled > kept).sum()), filled.numel()

@@ -6,7 +6,6 @@ import gc
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,8 +128,11 @@ def _saved(source: Source, stage: Recipe, name: str, prepared: Prepared, cache: 
 
 def _in_place(source: Source, stage: Recipe, name: str, prepared: InPlace, cache: Path) -> _Done:
     """Load, compress, save and free; kept by content as what other backends make."""
+    import torch
+
     from lm_eval_ext.models.backends.sources import files_hash, plain_dtype, source_folder
     from lm_eval_ext.models.checkpoints.kept import kept
+    from lm_eval_ext.models.checkpoints.reuse import code_of, release_of
     from lm_eval_ext.models.checkpoints.write import save_checkpoint
 
     def write(folder: Path) -> Mapping[str, Any]:
@@ -139,13 +141,17 @@ def _in_place(source: Source, stage: Recipe, name: str, prepared: InPlace, cache
         save_checkpoint(loaded.model, loaded.tokenizer, folder, stage, evidence)
         return evidence.as_dict()
 
+    folder = source_folder(source, name)
     key = {
         "backend": name,
-        "weights": files_hash(source_folder(source, name)),
+        "weights": files_hash(folder),
         "recipe": stage.as_dict(),
         "dtype": plain_dtype(source),
         "device": str(source.loader.get("device") or "cpu"),
-        "versions": {library: version(library) for library in ("lm-eval-ext", "torch", "transformers")},
+        "calibration": _tokens(source, stage, folder),
+        "threads": torch.get_num_threads(),
+        "code": code_of(stage),
+        "versions": {library: release_of(library) for library in ("lm-eval-ext", "torch", "transformers")},
     }
     found = kept(cache, key, write)
     gc.collect()
@@ -154,6 +160,19 @@ def _in_place(source: Source, stage: Recipe, name: str, prepared: InPlace, cache
     calibration = found.facts.get("calibration")
     facts = {"calibration": calibration} if calibration is not None else {}
     return _Done(source=after, claim=Claim(facts=facts), entry=_entry(name, dict(found.facts)))
+
+
+def _tokens(source: Source, stage: Recipe, folder: Path) -> str | None:
+    """Hash of the calibration's tokens: the text behind a path may be another one next time."""
+    from lm_eval_ext.models.backends.sources import source_config, source_tokenizer
+    from lm_eval_ext.models.recipe.calibration import load_calibration
+    from lm_eval_ext.models.recipe.recipe import Calibration
+    from lm_eval_ext.tokens.positions import config_positions
+
+    if not stage.needs_calibration:
+        return None
+    tokenizer, positions = source_tokenizer(source, folder), config_positions(source_config(source, folder))
+    return load_calibration(stage.calibration or Calibration(), tokenizer, positions)[1].token_hash
 
 
 def _load(source: Source) -> Loaded:

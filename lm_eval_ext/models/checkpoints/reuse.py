@@ -35,14 +35,14 @@ from lm_eval_ext.models.recipe.calibration import load_calibration
 from lm_eval_ext.models.recipe.recipe import Calibration, Recipe
 from lm_eval_ext.tokens.positions import model_positions
 
-__all__ = ["compressed_once"]
+__all__ = ["code_of", "compressed_once", "release_of"]
 
 log = logging.getLogger(__name__)
 
 # Bytes of tensors in one file, so that writing needs no second copy of a whole model.
 _FILE = 2 * 10**9
 # The rooms whose code decides what a compression leaves.
-_ROOMS = ("native", "recipe", "targets", "parts", "evidence", "checkpoints")
+_ROOMS = ("native", "recipe", "targets", "parts", "formats", "evidence", "checkpoints")
 
 
 def compressed_once(loaded: Loaded, recipe: Recipe, compress: Callable[[Loaded], Evidence], cache: Path) -> Evidence:
@@ -129,12 +129,12 @@ def _key(loaded: Loaded, recipe: Recipe, weights: str) -> dict[str, Any]:
         "calibration": token_hash,
         "canary": canary_ids(loaded.tokenizer),
         "runs": runs,
-        "code": _code(recipe),
-        "versions": {name: _version(name) for name in ("lm-eval-ext", "torch", "transformers")},
+        "code": code_of(recipe),
+        "versions": {name: release_of(name) for name in ("lm-eval-ext", "torch", "transformers")},
     }
 
 
-def _code(recipe: Recipe) -> str:
+def code_of(recipe: Recipe) -> str:
     """Hash of the sources that compress: ours, and the module of each method, whosever it is."""
     models = Path(__file__).parents[1]
     files = {path for room in _ROOMS for path in (models / room).rglob("*.py")}
@@ -143,7 +143,8 @@ def _code(recipe: Recipe) -> str:
     return hashlib.sha256("|".join(hashes).encode()).hexdigest()
 
 
-def _version(name: str) -> str:
+def release_of(name: str) -> str:
+    """Version of an installed distribution; of one that is not installed, ours."""
     with suppress(PackageNotFoundError):
         return version(name)
     return lm_eval_ext.__version__

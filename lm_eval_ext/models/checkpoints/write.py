@@ -13,15 +13,13 @@ from torch import nn
 from lm_eval_ext.models.checkpoints.plain import generation_config, plain_model
 from lm_eval_ext.models.checkpoints.trial import refuse_occupied
 from lm_eval_ext.models.checkpoints.verify import check_saved
+from lm_eval_ext.models.evidence.own import EVIDENCE_FILE, RECIPE_FILE
 from lm_eval_ext.models.evidence.record import Evidence
 from lm_eval_ext.models.recipe.recipe import Recipe
 
 __all__ = ["EVIDENCE_FILE", "RECIPE_FILE", "save_checkpoint"]
 
 log = logging.getLogger(__name__)
-
-RECIPE_FILE = "compression_recipe.yaml"
-EVIDENCE_FILE = "compression_evidence.json"
 
 
 def save_checkpoint(model: nn.Module, tokenizer: Any, folder: str | Path, recipe: Recipe, evidence: Evidence) -> Path:

@@ -205,6 +205,11 @@ class Completions:
         return str(choices[0]["text"])
 
     def _body(self, prompt: Prompt, tokens: int) -> dict[str, Any]:
+        if not self._ids and not prompt.text and len(prompt.ids) > 1:
+            raise UserError(
+                f"the server at {self._wire.root} takes texts alone, and a prompt that was cut is none; give a larger "
+                "max_length"
+            )
         sent = list(prompt.ids) if self._ids else self._bare(prompt.text)[self._way]
         return {"model": self.model, "prompt": sent, "max_tokens": tokens}
 

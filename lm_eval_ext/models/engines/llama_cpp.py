@@ -114,7 +114,7 @@ class LlamaCpp:
 
     def scored(self, whole: Prompt, start: int) -> tuple[float, bool]:
         """Not to be had: this server scores no prompt."""
-        raise NotImplementedError
+        raise UserError(f"the server at {self._wire.root} scores no prompt (llama.cpp); this is a fault of ours")
 
     def text(self, prompt: Prompt, settings: Mapping[str, Any]) -> str:
         """A text, drawn from the whole vocabulary by the server's own sampler."""

@@ -55,27 +55,35 @@ class Reference:
         if not chosen:
             return
         model = _load(self._pretrained)
-        totals, largest, where = [], 0.0, ""
+        totals: list[float] = []
+        largest, where = 0.0, ""
         for numbers in chosen:
             known = [number for number in numbers if not isinstance(answers[number][0], Bound)]
+            if len(known) < 2:  # one letter alone has all of its share
+                continue
             theirs = _shares([answers[number][0] for number in known])
             ours = _shares([_score(model, rows[number][1], rows[number][2]) for number in known])
             gaps = [abs(one - other) for one, other in zip(theirs, ours, strict=True)]
+            # What is no number agrees with nothing.
+            gaps = [math.inf if math.isnan(gap) else gap for gap in gaps]
             totals.append(math.fsum(gaps) / 2)
-            if gaps and max(gaps) > largest:
+            if max(gaps) > largest:
                 at = gaps.index(max(gaps))
                 text = rows[known[at]][0]
                 largest = gaps[at]
                 where = f"{theirs[at]:.3f} for {'' if text is None else text[1]!r}, the reference {ours[at]:.3f}"
+        if not totals:
+            log.warning("reference=%s: of no item two letters are listed, so nothing is compared", self._pretrained)
+            return
         mean = math.fsum(totals) / len(totals)
-        self.facts |= {"items": len(chosen), "largest": largest, "total_variation": mean}
+        self.facts |= {"items": len(totals), "largest": largest, "total_variation": mean}
         log.info(
-            "%d items against %s: largest difference of a probability %.4f", len(chosen), self._pretrained, largest
+            "%d items against %s: largest difference of a probability %.4f", len(totals), self._pretrained, largest
         )
         if largest > self._tolerance:
             raise UserError(
                 f"{self._engine} gives other letters than {self._pretrained}: {where}; the largest difference of "
-                f"{len(chosen)} items is {largest:.3f}, reference_tolerance={self._tolerance:g}. Another model, "
+                f"{len(totals)} items is {largest:.3f}, reference_tolerance={self._tolerance:g}. Another model, "
                 "quantization or BOS, or raise the tolerance"
             )
 

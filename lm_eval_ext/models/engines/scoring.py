@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,13 +36,13 @@ class ItemScoring(TemplateLM):
     reference: Any = None
     """Holds the letters against other weights, where that was asked for."""
 
+    @abstractmethod
     def tell(self, asks: Sequence[Ask]) -> Iterable[list[Step]]:
         """The engine's answers, in the order of the questions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scored(self, rows: Sequence[Row]) -> Iterable[tuple[float, bool]]:
-        """Exact log-likelihoods, where `exact`."""
-        raise NotImplementedError
+        """Exact log-likelihoods; asked for only where `exact`."""
 
     def tok_encode(self, string: Any, add_special_tokens: bool | None = None, **kwargs: Any) -> Any:
         """Tokens of a text, or of several: with what the tokenizer puts before it, never twice, and nothing behind."""

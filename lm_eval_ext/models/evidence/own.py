@@ -66,7 +66,8 @@ def own_checkpoint(loaded: Loaded, fresh: Evidence) -> Evidence | None:
         return _doubted(fresh, f"{recipe} is no recipe of ours")
     origin = {"base_model": base, "told_by": "recipe"}
     # An export in packed form has other tensors; the hash of these was written when it was checked.
-    if fresh.weights_hash_after == record.get("packed_hash") or weights_hash(loaded.model, as_dtype=dtype) == known:
+    same = fresh.weights_hash_after in (known, record.get("packed_hash"))
+    if same or weights_hash(loaded.model, as_dtype=dtype) == known:
         return replace(fresh, **before, origin=origin)
     doubt = (
         f"the recipe beside the weights ({label}) is of other weights: their hash is "

@@ -22,7 +22,7 @@ class Evidence:
     """Share of zeros that pruning made and that are zeros at the end; see `pipeline.held_sparsity`."""
     bits: float | None
     """Bits a weight that hold at the end; see `pipeline.held_bits`. Of a model that came compressed the mean width of a
-    code over the quantized matrices of the decoder, scales not counted."""
+    code over the quantized matrices of the decoder, scales not counted; with `kv` alone, bits of a key or value."""
     recipe: dict[str, Any]
     base: dict[str, Any]
     weights_hash_before: str | None

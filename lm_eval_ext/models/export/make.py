@@ -95,6 +95,7 @@ def export(
         else:
             expected = expected_of(model.model, model.tokenizer, None)
             _copy(evidence, stage, asked)
+            _refuse_other_form(stage, format, asked)
         del model  # the check loads it again; two at once might not fit
         gc.collect()
         if format == "compressed-tensors" and evidence.backend == "native":
@@ -155,6 +156,14 @@ def _copy(evidence: Evidence, stage: Path, recipe: Recipe) -> None:
     shutil.copytree(source, stage, ignore=shutil.ignore_patterns(MANIFEST, "*.log"))
     (stage / RECIPE_FILE).write_text(recipe.as_yaml(), encoding="utf-8")
     _write_evidence(stage, evidence)
+
+
+def _refuse_other_form(stage: Path, format: str, recipe: Recipe) -> None:
+    """Refuse a format that the library's checkpoint is not in; raises UserError."""
+    config = json.loads((stage / "config.json").read_text(encoding="utf-8"))
+    form = (config.get("quantization_config") or {}).get("quant_method")
+    if format != "hf" and form not in (("gptq", "awq") if format == "gptq" else (format,)):
+        raise UserError(f"--format {format}: {recipe.label} leaves {form or 'plain weights'}; use --format hf")
 
 
 def _write_evidence(stage: Path, evidence: Evidence) -> Path:

@@ -129,7 +129,9 @@ class _Whole:
             UserError: If the checkpoint lacks a weight: transformers warns, and fills it with random numbers.
         """
         model, info = self._kind.from_pretrained(pretrained, **options, output_loading_info=True)
-        lost = sorted(name for name in info.get("missing_keys") or () if name.endswith(("weight", "bias")))
+        # Fused experts are parameters of other names; buffers are made, not loaded.
+        own = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        lost = sorted(n for n in info.get("missing_keys") or () if n in own or n.endswith(("weight", "bias")))
         if lost:
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             raise UserError(

@@ -14,12 +14,28 @@ from typing import Any
 
 def peak_bytes() -> int | None:
     """Highest resident memory of this process so far; None where the system does not tell."""
+    # Linux: what getrusage says survives exec, so that a child would begin with its parent's peak.
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
+        return int(lines[0].split()[1]) * 1024 if lines else None
     try:
         import resource
     except ImportError:
         return None
     # Kilobytes on Linux, bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def parts(tensor: Any) -> list[Any]:
+    """The plain tensors that one is made of: itself, or those of a quantized one of torchao or quanto."""
+    import torch
+
+    if type(tensor) in (torch.Tensor, torch.nn.Parameter) and type(tensor.data) is torch.Tensor:
+        return [tensor]
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return [tensor] if isinstance(tensor, torch.Tensor) else []
+    return [part for name in tensor.__tensor_flatten__()[0] for part in parts(getattr(tensor, name))]
 
 
 class Clock:
@@ -97,7 +113,7 @@ def main() -> None:
         result["batches"] = {str(batch): timed(model, batch, request, clock) for batch in request["batches"]}
     result["peak_bytes"] = peak_bytes()
     result["peak_bytes_gpu"] = torch.cuda.max_memory_allocated() if device.type == "cuda" else None
-    tensors = {t.data_ptr(): t.numel() * t.element_size() for t in model.state_dict().values()}
+    tensors = {t.data_ptr(): t.numel() * t.element_size() for held in model.state_dict().values() for t in parts(held)}
     result["weight_bytes"] = sum(tensors.values())
     result["weights_hash"] = weights_hash(model) if request["hash"] else None
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")

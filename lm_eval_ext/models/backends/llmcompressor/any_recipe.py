@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from lm_eval_ext.models.backends.fields import pattern_breaches
 from lm_eval_ext.models.backends.interpreter import OWN_OPTIONS
 from lm_eval_ext.models.backends.llmcompressor.base import LlmCompressorStep
 from lm_eval_ext.models.backends.llmcompressor.modifiers import (
@@ -17,6 +16,7 @@ from lm_eval_ext.models.backends.llmcompressor.modifiers import (
     read_modifiers,
 )
 from lm_eval_ext.models.native.methods._groups import overfull
+from lm_eval_ext.models.native.methods._masks import pattern_breaches
 
 if TYPE_CHECKING:
     from torch import Tensor

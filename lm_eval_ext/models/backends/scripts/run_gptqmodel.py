@@ -17,22 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from script_parts import COEFFICIENTS, RefusedError, check_groups, excluded
+from script_parts import COEFFICIENTS, RefusedError, check_groups, excluded, serve
 
 # On one or two cores GPTQModel asks more workers of a pool than the pool has.
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
-
-
-def main() -> None:
-    """Read the request, write the answer."""
-    asked, answered = (Path(argument).resolve() for argument in sys.argv[1:3])
-    request = json.loads(asked.read_text())
-    os.chdir(asked.parent)  # the library leaves logs where it runs
-    try:
-        answer = work(request)
-    except RefusedError as refusal:
-        answer = {"refused": str(refusal)}
-    answered.write_text(json.dumps(answer))
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +148,7 @@ def packed_in(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(str(file), framework="pt") as tensors:
-            found |= {name[: -len(".qweight")]: file for name in tensors.keys() if name.endswith(".qweight")}  # noqa: SIM118
+            found |= {name[: -len(".qweight")]: file for name in tensors.keys() if name.endswith(".qweight")}  # noqa: SIM118  (a reader, not a dict)
     if not found:
         raise RefusedError("GPTQModel quantized no matrix and said nothing")
     return found
@@ -239,4 +227,4 @@ def awq_values(parts: dict[str, Any], order: Any, step: dict[str, Any], config: 
 
 
 if __name__ == "__main__":
-    main()
+    serve(work)

@@ -7,7 +7,6 @@ answered as {"refused": reason}; anything else that goes wrong ends the process.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -24,19 +23,7 @@ from llmc_modifiers import (
     modifier,
     prepared,
 )
-from script_parts import RefusedError, check_groups, excluded
-
-
-def main() -> None:
-    """Read the request, write the answer."""
-    asked, answered = (Path(argument).resolve() for argument in sys.argv[1:3])
-    request = json.loads(asked.read_text())
-    os.chdir(asked.parent)  # the library leaves logs where it runs
-    try:
-        answer = work(request)
-    except RefusedError as refusal:
-        answer = {"refused": str(refusal)}
-    answered.write_text(json.dumps(answer))
+from script_parts import RefusedError, check_groups, excluded, serve
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +33,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     if not torch.accelerator.is_available():
         # AWQ pins the memory of its cache, which fails without an accelerator and would be of no use.
-        setattr(torch.Tensor, "pin_memory", lambda self, *_: self)  # noqa: B010
+        setattr(torch.Tensor, "pin_memory", lambda self, *_: self)  # noqa: B010  (a type checker refuses an assignment)
     torch.manual_seed(request["seed"])
     trust = {"trust_remote_code": request["trust_remote_code"]}
     tokenizer = AutoTokenizer.from_pretrained(request["tokenizer"] or request["source"], **trust)
@@ -136,4 +123,4 @@ def dataset(rows: list[list[int]]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    serve(work)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Fewer inputs or outputs than this are coefficients, not features.
@@ -11,6 +16,18 @@ COEFFICIENTS = 8
 
 class RefusedError(Exception):
     """What was asked can't be done."""
+
+
+def serve(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Read the request, do the work, write the answer, or what is refused in a line."""
+    asked, answered = (Path(argument).resolve() for argument in sys.argv[1:3])
+    request = json.loads(asked.read_text())
+    os.chdir(asked.parent)  # libraries leave logs where they run
+    try:
+        answer = work(request)
+    except RefusedError as refusal:
+        answer = {"refused": str(refusal)}
+    answered.write_text(json.dumps(answer))
 
 
 def excluded(names: list[str], patterns: list[str]) -> set[str]:

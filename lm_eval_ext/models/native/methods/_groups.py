@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "SMALLEST_GROUP",
     "OnIndivisible",
     "check_divisible",
+    "columns_a_group",
     "count_levels",
     "joined",
     "levels_by_group",
@@ -32,6 +34,9 @@ __all__ = [
 OnIndivisible = Literal["error", "pad", "skip"]
 """What to do with a matrix whose columns the group size does not divide: stop, end each row with a
 shorter group, or leave the whole matrix alone."""
+
+SMALLEST_GROUP = 8
+"""Columns that a group has at least."""
 
 # Entries in work at a time: 4 MB of float32, which stays in a CPU's cache; a few copies are live at once.
 CHUNK = 2**20
@@ -57,6 +62,17 @@ def whole_number(value: object, low: int, high: int | None = None) -> int:
     if number >= 2**31:
         raise ValueError(f"got {seen(value)}, expected a whole number of at most {2**31 - 1}")
     return number
+
+
+def columns_a_group(value: object) -> int | None:
+    """Check a group size, None for one that was not given.
+
+    Raises:
+        ValueError: As `whole_number` does; for -1, which other tools take for a whole row, with what to write instead.
+    """
+    if value == -1:
+        raise ValueError("got -1, expected a whole number of at least 8; one scale a row is granularity=channel")
+    return None if value is None else whole_number(value, SMALLEST_GROUP)
 
 
 def check_divisible(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_pattern",
     "parse_pattern",
+    "pattern_breaches",
     "prune_groups",
     "prune_rows",
     "prune_smallest",
@@ -177,3 +178,21 @@ def prune_smallest(scores: Callable[[slice], Tensor], weight: Tensor, threshold:
         gone += int(equal.sum())
         weight[rows] = weight[rows].masked_fill(drop | equal, 0)
     return gone
+
+
+def pattern_breaches(weight: Tensor, kept: int, size: int) -> tuple[int, int]:
+    """How far a matrix is from an N:M pattern.
+
+    Args:
+        weight: [rows, cols].
+        kept: N, weights of a group that may differ from zero.
+        size: M, consecutive columns of a group.
+
+    Returns:
+        Groups with more than N weights that are not zero, and groups in all. Where M does not divide the columns, every
+        row counts as one broken group.
+    """
+    if weight.shape[1] % size:
+        return weight.shape[0], weight.shape[0]
+    filled = (weight != 0).reshape(weight.shape[0], -1, size).sum(dim=-1)
+    return int((filled > kept).sum()), filled.numel()

@@ -1,4 +1,4 @@
-"""What the pruning methods share: how much to prune, and in which pattern."""
+"""What all pruners share, ours and those of libraries: how much to prune, and in which pattern."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lm_eval_ext.models.native.method import Method
-from lm_eval_ext.models.native.methods._masks import check_pattern, parse_pattern
+from lm_eval_ext.models.native.methods._masks import check_pattern, parse_pattern, pattern_breaches
+from lm_eval_ext.models.recipe.step import Step
 from lm_eval_ext.models.targets.matrix import MatrixInfo, Skip
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PruneMethod"]
+__all__ = ["PruneMethod", "Pruning"]
 
 
-class PruneMethod(Method):
+class Pruning(Step):
     """Zero a share of the weights: `sparsity` of them, or all but N of every M (`pattern`)."""
 
     kind: ClassVar[Literal["prune", "quantize"]] = "prune"
@@ -34,7 +35,7 @@ class PruneMethod(Method):
         return value
 
     @model_validator(mode="after")
-    def _check_amount(self) -> PruneMethod:
+    def _check_amount(self) -> Pruning:
         if self.sparsity is None and self.pattern is None:
             raise ValueError(f"method {self.method} needs sparsity (in [0, 1)) or pattern (such as 2:4)")
         if self.sparsity is not None and self.pattern is not None and self.sparsity != self.asked_sparsity:
@@ -66,6 +67,14 @@ class PruneMethod(Method):
         """The keys that `level` tells of."""
         return super().level_keys | {"pattern"}
 
+    def breaches(self, weight: Tensor) -> tuple[int, int]:
+        """Groups that are no N:M; see `pattern_breaches`."""
+        return (0, 0) if self.groups is None else pattern_breaches(weight, *self.groups)
+
+
+class PruneMethod(Pruning, Method):
+    """A pruner that changes a loaded model in place."""
+
     def count(self, entries: int) -> int:
         """How many of so many entries are pruned: rounded down, as the published methods do."""
         return int(entries * self.asked_sparsity)
@@ -74,11 +83,3 @@ class PruneMethod(Method):
         """Raise UserError, listing every matrix, if the pattern's M does not divide some matrix's columns."""
         check_pattern(self.groups, matrices)
         return []
-
-    def breaches(self, weight: Tensor) -> tuple[int, int]:
-        """Groups of M consecutive inputs with more than N weights that are not zero, and groups in all."""
-        if self.groups is None:
-            return 0, 0
-        kept, size = self.groups
-        filled = (weight != 0).reshape(weight.shape[0], -1, size).sum(dim=-1)
-        return int((filled > kept).sum()), filled.numel()

@@ -8,8 +8,10 @@ from pydantic import field_validator, model_validator
 
 from lm_eval_ext.models.native.method import MatrixMethod
 from lm_eval_ext.models.native.methods._groups import (
+    SMALLEST_GROUP,
     OnIndivisible,
     check_divisible,
+    columns_a_group,
     joined,
     map_rows,
     overfull,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["RoundToNearest"]
 
 _DEFAULT_GROUP = 64
-_SMALLEST_GROUP = 8
 # Bits that formats with packed integers spend on a scale.
 _SCALE_BITS = 16
 
@@ -66,9 +67,7 @@ class RoundToNearest(MatrixMethod):
     @field_validator("group_size", mode="before")
     @classmethod
     def _check_group_size(cls, value: object) -> int | None:
-        if value == -1:
-            raise ValueError("got -1, expected a whole number of at least 8; one scale a row is granularity=channel")
-        return None if value is None else whole_number(value, _SMALLEST_GROUP)
+        return columns_a_group(value)
 
     @model_validator(mode="after")
     def _resolve_group_size(self) -> RoundToNearest:
@@ -98,7 +97,7 @@ class RoundToNearest(MatrixMethod):
             matrices,
             self.group_size,
             self.on_indivisible,
-            range(_SMALLEST_GROUP, 1025),
+            range(SMALLEST_GROUP, 1025),
             "granularity=channel",
         )
 

@@ -65,7 +65,16 @@ def test_rows_may_be_in_another_order(tmp_path: Path) -> None:
     model = write_gguf(tmp_path / "m.gguf", KINDS)
     weight = model.model.layers[0].self_attn.q_proj.weight
     weight.data = weight.data[torch.randperm(64)]
-    check_loaded(model, read_gguf(tmp_path / "m.gguf"))
+    expected = read_gguf(tmp_path / "m.gguf")
+    check_loaded(model, expected)
+    assert expected.came.doubts == []
+
+
+def test_weights_of_another_sign_have_the_same_size(tmp_path: Path) -> None:
+    model = write_gguf(tmp_path / "m.gguf", KINDS)
+    model.model.layers[0].self_attn.q_proj.weight.data *= -1
+    with pytest.raises(UserError, match=r"1 matrices were loaded as something else .*0\.self_attn\.q_proj"):
+        check_loaded(model, read_gguf(tmp_path / "m.gguf"))
 
 
 def test_what_was_loaded_as_something_else(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "wanda-dense": {"method": "wanda", "pattern": "2:4", "sequential": False},
     "rtn": {"method": "rtn", "bits": 4, "group_size": 32},
     "mlx_affine": {"method": "mlx_affine", "bits": 4, "group_size": 64},
+    "hqq": {"method": "hqq", "bits": 4, "group_size": 32},
 }
 
 
